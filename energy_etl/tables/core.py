@@ -172,6 +172,7 @@ EDIT: Final = Table(
         Column("evidence", "text", "The values that decided it.", is_nullable=False),
     ),
     key=("register_id", "rule", "from_at"),
+    time_column="from_at",
 )
 
 SAMPLE: Final = Table(

@@ -131,6 +131,15 @@ class Table:
             ),
         ]
 
+    def duplicates_query(self) -> str:
+        """SELECT of one number: keys that stand in more than one row."""
+        key = ", ".join(f'"{name}"' for name in self.key)
+        # Only names of this description go in, no value of anybody's.
+        return (
+            f'SELECT count(*) AS n FROM (SELECT {key} FROM "{self.schema}"."{self.name}" '  # noqa: S608
+            f"GROUP BY {key} HAVING count(*) > 1)"
+        )
+
     def empty_frame(self) -> pl.DataFrame:
         """A frame with this table's columns and no rows."""
         return pl.DataFrame(schema=self.polars_schema)

@@ -1,0 +1,41 @@
+"""The command line `energy-etl`: stdout is what was asked for, stderr is progress and errors.
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration, 4 authentication, 5 network.
+A command is a thin door: what it does lives in the package or, for processes, in its own module
+beside this one.
+"""
+
+import sys
+from typing import Final
+
+from energy_etl.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    EnergyEtlError,
+    PermissionDeniedError,
+    UnavailableError,
+)
+
+_EXIT_CODES: Final[tuple[tuple[type[EnergyEtlError], int], ...]] = (
+    (ConfigurationError, 3),
+    (AuthenticationError, 4),
+    (PermissionDeniedError, 4),
+    (UnavailableError, 5),
+)
+
+
+def exit_code(error: EnergyEtlError) -> int:
+    """Return the exit code of an error's kind."""
+    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1)
+
+
+def main() -> None:
+    """Run the command line; each of our errors is one sentence on stderr."""
+    # Imported here: `energy-etl --help` must not wait for a warehouse library.
+    from energy_etl.cli.app import app
+
+    try:
+        app()
+    except EnergyEtlError as error:
+        print(f"energy-etl: {error}", file=sys.stderr)
+        sys.exit(exit_code(error))

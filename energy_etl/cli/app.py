@@ -1,0 +1,116 @@
+"""Every command of `energy-etl`: its options, its help, and a call of the module that does it."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from energy_etl.errors import ConfigurationError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Energy readings from vendor clouds into DuckDB, and in order to Wattics.",
+)
+
+ReplayOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of real registers to serve instead of the seeded world."),
+]
+
+
+@app.command()
+def init(
+    discover: Annotated[
+        bool, typer.Option(help="Ask the vendors what they list and propose portfolio rows.")
+    ] = False,
+) -> None:
+    """Make what a project folder needs: data/, state.sqlite, the Dagster instance, a portfolio."""
+    from energy_etl.cli.setup import discover_portfolio, prepare
+    from energy_etl.vendors import project_settings
+
+    settings = project_settings()
+    prepare(settings)
+    if discover:
+        n_rows = discover_portfolio(settings)
+        print(f"{n_rows} rows proposed in {settings.portfolio_dir}: complete the empty cells.")
+    else:
+        print(f"Ready in {settings.data_dir}.")
+
+
+@app.command()
+def demo(
+    replay: ReplayOption = None,
+    days: Annotated[int | None, typer.Option(min=15, help="Days to load.")] = None,
+    push_days: Annotated[int | None, typer.Option(min=1, help="Days to push.")] = None,
+) -> None:
+    """Run the main job to its end against the sandbox and print what came out."""
+    from energy_etl.cli.demo import run_demo
+    from energy_etl.vendors import project_settings
+
+    if not run_demo(project_settings(), replay=replay, n_days=days, n_push_days=push_days):
+        raise typer.Exit(1)
+
+
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(help="Port of the UI; another one when it is taken.")] = 3000,
+    replay: ReplayOption = None,
+) -> None:
+    """Run the sandbox, Dagster's web server and its daemon until Ctrl-C or SIGTERM."""
+    from energy_etl.cli.up import run_up
+    from energy_etl.vendors import project_settings
+
+    run_up(project_settings(), port=port, replay=replay)
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 8080,
+    replay: ReplayOption = None,
+    now: Annotated[
+        str | None, typer.Option(help="Instant that the vendors take for now, with its offset.")
+    ] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="Folder in which the collector keeps what it was sent.")
+    ] = None,
+) -> None:
+    """Run the vendors on loopback, alone."""
+    from energy_etl.sandbox.server import serve
+
+    serve(port=port, replay=replay, now=_instant(now), state_dir=state_dir)
+
+
+@app.command()
+def rebuild() -> None:
+    """Make every table but raw again from the answers kept in raw, without calling a vendor."""
+    from energy_etl.cli.rebuild import rebuild_from_raw
+    from energy_etl.vendors import project_settings
+
+    for line in rebuild_from_raw(project_settings()):
+        print(line)
+
+
+@app.command()
+def dictionary() -> None:
+    """Print the data dictionary of every table (the text of data/README.md)."""
+    from energy_etl.tables.dictionary import dictionary_page
+    from energy_etl.vendors import all_tables
+
+    sys.stdout.write(dictionary_page(all_tables()))
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise ConfigurationError(
+            f"--now {text} is no instant: write it as 2026-10-28T09:00:00+01:00."
+        )
+    return instant

@@ -1,0 +1,72 @@
+"""What the demo prints at its end: sites, streams, where the data is, what to try next."""
+
+from rich.console import Console
+from rich.table import Table as ScreenTable
+
+from energy_etl.delivery.outbox import Outbox
+from energy_etl.settings import Settings
+from energy_etl.state import open_state
+from energy_etl.warehouse import read_published
+
+# README repeats these three and a test runs them.
+QUERIES = (
+    "SELECT site_id, local_on, sum(energy_kwh) AS mains_kwh FROM mart.daily_energy "
+    "JOIN core.register USING (register_id, site_id) WHERE role = 'mains' "
+    "GROUP BY ALL ORDER BY ALL DESC LIMIT 14",
+    "SELECT site_id, appliance, energy_kwh, share_pct FROM mart.appliance_share "
+    "WHERE period = 'last-week' AND source = 'own' ORDER BY site_id, share_pct DESC",
+    "SELECT stream_id, stamped_at, body, state FROM push.packet ORDER BY stamped_at DESC LIMIT 10",
+)
+
+
+def is_delivered(settings: Settings) -> bool:
+    """True when packets were confirmed and nothing that was due is left."""
+    with open_state(settings.state_path) as connection:
+        outbox = Outbox(connection)
+        left = sum(outbox.count(state) for state in ("pending", "sent", "rejected"))
+        return left == 0 and outbox.count("confirmed") > 0
+
+
+def print_summary(settings: Settings) -> None:
+    """Print the tables on stdout."""
+    console = Console()
+    sites = read_published(
+        settings.published_path, "SELECT * FROM mart.site_last_week ORDER BY site_id"
+    )
+    screen = ScreenTable(title="Last week per site (complete local days, mains)")
+    for name in ("site", "kWh", "trend", "Digiwatt kWh", "Digiwatt trend", "coverage"):
+        screen.add_column(name, justify="left" if name == "site" else "right")
+    for row in sites.iter_rows(named=True):
+        screen.add_row(
+            row["site_id"],
+            _number(row["energy_kwh"], 1),
+            _number(row["trend_pct"], 1, "%", sign="+"),
+            _number(row["vendor_energy_kwh"], 1),
+            _number(row["vendor_trend_pct"], 0, "%", sign="+"),
+            _number(row["coverage_pct"], 1, "%"),
+        )
+    console.print(screen)
+    streams = read_published(
+        settings.published_path,
+        "SELECT s.*, m.register_id FROM push.stream_status AS s "
+        "JOIN push.stream AS m USING (stream_id) ORDER BY m.register_id, stream_id",
+    )
+    screen = ScreenTable(title="Delivery per stream (packets)")
+    for name in ("stream", "register", "sent", "confirmed", "pending", "held", "rejected"):
+        screen.add_column(name, justify="left" if name in ("stream", "register") else "right")
+    for row in streams.iter_rows(named=True):
+        counts = (row[f"n_{state}"] for state in ("confirmed", "pending", "held", "rejected"))
+        # Sent: accepted by Wattics, whether confirmed since or not.
+        n_sent = row["n_sent"] + row["n_confirmed"] + row["n_superseded"]
+        screen.add_row(row["stream_id"], row["register_id"], str(n_sent), *map(str, counts))
+    console.print(screen)
+    console.print(f"The data is in [bold]{settings.published_path}[/] (open it read-only). Try:")
+    for query in QUERIES:
+        console.print(f"  {query};", soft_wrap=True, highlight=False)
+    console.print(
+        "Runs, partitions and checks: [bold]make up[/], then open the URL that it prints."
+    )
+
+
+def _number(figure: float | None, digits: int, unit: str = "", sign: str = "") -> str:
+    return "-" if figure is None else f"{figure:{sign},.{digits}f}{' ' + unit if unit else ''}"

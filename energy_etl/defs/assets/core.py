@@ -1,0 +1,282 @@
+"""Group `core`: the portfolio, readings, intervals and the vendors' figures as our nouns.
+
+Each step reads what the database holds for the marks of its stage, whichever vendor failed
+meanwhile, and marks the next stage: reading -> interval -> packet.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import dagster as dg
+import polars as pl
+
+from energy_etl.defs.failures import plainly
+from energy_etl.defs.marks import mark_for, step_of, windows_of
+from energy_etl.defs.metadata import materialized, numbers_per_day, table_spec
+from energy_etl.defs.partitions import BATCHES, DAYS, is_by_hand, keys_span
+from energy_etl.defs.resources import Etl
+from energy_etl.state import Window
+from energy_etl.tables import Table, core, push
+from energy_etl.transform.registers import compute_intervals
+from energy_etl.vendors import Vendor, VendorBatch, WhoIsWho, Write, discover_vendors
+from energy_etl.warehouse import Change, Warehouse, Writer
+
+# One computation at a time: see defs/marks.py.
+POOL: Final = "compute"
+# Registers computed at once: bounds the memory, not the result.
+REGISTERS_PER_BATCH: Final = 200
+PORTFOLIO_TABLES: Final = (
+    core.SITE,
+    core.METER,
+    core.REGISTER,
+    core.ALIAS,
+    core.EXCHANGE,
+    core.GAP,
+    core.TARIFF,
+    push.STREAM,
+)
+FIGURE_TABLES: Final = (core.VENDOR_FIGURE, core.VENDOR_APPLIANCE_FIGURE, core.APPLIANCE_INTERVAL)
+INTERVAL_TABLES: Final = (core.INTERVAL, core.EDIT, core.SAMPLE)
+_ALWAYS: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+
+
+@dg.multi_asset(
+    name="portfolio",
+    pool=POOL,
+    specs=[
+        table_spec(table, kinds=("csv",), note="From data/portfolio/*.csv; read in each run.")
+        for table in PORTFOLIO_TABLES
+    ],
+)
+@plainly
+def portfolio(context: dg.AssetExecutionContext, etl: Etl):
+    """Who is who across the vendors; registers whose row changed are computed again."""
+    settings = etl.settings()
+    frames = etl.portfolio().frames
+    with etl.warehouse().write() as writer:
+        before = writer.read("SELECT * FROM core.register")
+        changes = {table: writer.replace_all(table, frames[table]) for table in PORTFOLIO_TABLES}
+        now_rows = frames[core.REGISTER]
+        changed = now_rows.join(before, on=now_rows.columns, how="anti", nulls_equal=True)
+        exchanged = frames[core.EXCHANGE] if changes[core.EXCHANGE].is_change else changed.clear()
+        ids = {*changed["register_id"], *exchanged["register_id"]} if before.height else set()
+        # The registers count here, not the span: it only names the partitions of the run.
+        recent = (etl.now() - timedelta(days=1), etl.now())
+        mark_for(settings.state_path, "interval", [Window(i, *recent, "") for i in sorted(ids)])
+    for table in PORTFOLIO_TABLES:
+        yield materialized(table, rows=frames[table].height)
+
+
+@dg.multi_asset(
+    name="reading",
+    pool=POOL,
+    backfill_policy=BATCHES,
+    specs=[
+        table_spec(
+            core.READING,
+            deps=(core.REGISTER, core.ALIAS),
+            partitions=DAYS,
+            note="From what the vendors' tables hold. A value equal to the newest version adds "
+            "nothing; a changed one becomes a version of its own.",
+        )
+    ],
+)
+@plainly
+def reading(context: dg.AssetExecutionContext, etl: Etl):
+    """Vendor rows of the marked windows (all of the run's days when it is run by hand)."""
+    settings, warehouse = etl.settings(), etl.warehouse()
+    with step_of(settings.state_path, "reading") as step:
+        spans = step.spans_by_vendor()
+        if is_by_hand(context):
+            by_hand = keys_span(list(context.partition_keys))
+            spans = dict.fromkeys(discover_vendors(), by_hand)
+        writes = _core_writes(warehouse, etl, spans, {core.READING})
+        with warehouse.write() as writer:
+            changes = [writer.append_versions(core.READING, write.frame) for write in writes]
+            for change in changes:
+                mark_for(settings.state_path, "interval", windows_of(change))
+    frames = [write.frame for write in writes] or [core.READING.empty_frame()]
+    numbers_per_day(context, core.READING, pl.concat(frames))
+    n_added = sum(change.n_added for change in changes)
+    context.log.info(f"{n_added} readings are new or changed.")
+    yield materialized(core.READING, rows_added=n_added)
+
+
+@dg.multi_asset(
+    name="interval",
+    pool=POOL,
+    backfill_policy=BATCHES,
+    specs=[
+        table_spec(
+            table,
+            deps=(core.READING, core.REGISTER, core.EXCHANGE),
+            partitions=DAYS,
+            kinds=("polars", "duckdb"),
+            note="A register is computed over its whole history, so that any order of partitions "
+            "gives the same rows; only rows that differ are written.",
+        )
+        for table in INTERVAL_TABLES
+    ],
+)
+@plainly
+def interval(context: dg.AssetExecutionContext, etl: Etl):
+    """Registers with changed readings, and those whose newest intervals have waited enough."""
+    settings, warehouse, now = etl.settings(), etl.warehouse(), etl.now()
+    with step_of(settings.state_path, "interval") as step:
+        ids = step.register_ids | _waiting(warehouse, now - settings.hold_for)
+        if is_by_hand(context):
+            ids |= _read_within(warehouse, *keys_span(list(context.partition_keys)))
+        changes: dict[Table, list[Change]] = {table: [] for table in INTERVAL_TABLES}
+        for n_done, batch in _batches(sorted(ids)):
+            frames = _computed(warehouse, batch, now, etl)
+            with warehouse.write() as writer:
+                for table, frame in frames.items():
+                    changes[table].append(_replaced(writer, table, frame, batch))
+                    if table is not core.EDIT:
+                        mark_for(settings.state_path, "packet", windows_of(changes[table][-1]))
+            context.log.info(f"{n_done} of {len(ids)} registers.")
+    for table in INTERVAL_TABLES:
+        _numbers_from_warehouse(context, warehouse, table, changes[table])
+        n_changed = sum(change.n_added + change.n_removed for change in changes[table])
+        yield materialized(table, registers=len(ids), rows_changed=n_changed)
+
+
+@dg.multi_asset(
+    name="figure",
+    pool=POOL,
+    specs=[
+        table_spec(
+            table,
+            deps=(core.METER, core.ALIAS),
+            note="From the vendors' snapshots, which are relative to the day they were fetched.",
+        )
+        for table in FIGURE_TABLES
+    ],
+)
+@plainly
+def figure(context: dg.AssetExecutionContext, etl: Etl):
+    """The vendors' own figures, merged by their keys."""
+    warehouse = etl.warehouse()
+    with step_of(etl.settings().state_path, "figure"):
+        spans = dict.fromkeys(discover_vendors(), _ALWAYS)
+        writes = _core_writes(warehouse, etl, spans, set(FIGURE_TABLES))
+        n_rows = dict.fromkeys(FIGURE_TABLES, 0)
+        with warehouse.write() as writer:
+            for write in writes:
+                change = writer.merge(write.table, write.frame)
+                n_rows[write.table] += change.n_added
+    for table in FIGURE_TABLES:
+        yield materialized(table, rows_changed=n_rows[table])
+
+
+def who_is_who(frames: Mapping[Table, pl.DataFrame]) -> WhoIsWho:
+    """Return the part of the portfolio that turns vendors' ids into ours."""
+    return WhoIsWho(frames[core.ALIAS], frames[core.REGISTER], frames[core.METER])
+
+
+def _core_writes(
+    warehouse: Warehouse,
+    etl: Etl,
+    spans: Mapping[str, tuple[datetime, datetime]],
+    tables: set[Table],
+) -> list[Write]:
+    """Read each vendor's rows of its span and let the vendor turn them into core rows."""
+    who = who_is_who(etl.portfolio().frames)
+    writes: list[Write] = []
+    for name, vendor in discover_vendors().items():
+        if vendor.to_core is not None and name in spans and tables.intersection(vendor.feeds):
+            batch = _vendor_rows(warehouse, vendor, spans[name])
+            writes += [w for w in vendor.to_core(batch, who) if w.table in tables]
+    return [write for write in writes if write.frame.height]
+
+
+def _vendor_rows(
+    warehouse: Warehouse, vendor: Vendor, span: tuple[datetime, datetime]
+) -> VendorBatch:
+    batch = VendorBatch()
+    for table in vendor.tables:
+        where, params = ("", ())
+        if table.time_column:
+            where, params = f"{table.time_column} >= ? AND {table.time_column} < ?", span
+        batch.writes.append(Write(table, warehouse.read_table(table, where, params), "merge"))
+    return batch
+
+
+def _computed(
+    warehouse: Warehouse, ids: list[str], now: datetime, etl: Etl
+) -> dict[Table, pl.DataFrame]:
+    """Read the registers' whole history and compute their intervals, edits and samples."""
+    chosen = ("list_contains(?, register_id)", [ids])
+    result = compute_intervals(
+        warehouse.read_table(core.READING, *chosen),
+        warehouse.read_table(core.REGISTER, *chosen),
+        warehouse.read_table(core.EXCHANGE, *chosen),
+        now=now,
+        hold_for=etl.settings().hold_for,
+    )
+    return {
+        core.INTERVAL: result.intervals,
+        core.EDIT: result.edits,
+        core.SAMPLE: result.samples,
+    }
+
+
+def _waiting(warehouse: Warehouse, before: datetime) -> set[str]:
+    """Registers with provisional intervals that nothing will confirm any more."""
+    rows = warehouse.read(
+        "SELECT DISTINCT register_id FROM core.interval WHERE is_provisional AND end_at <= ?",
+        [before],
+    )
+    return set(rows["register_id"])
+
+
+def _read_within(warehouse: Warehouse, from_at: datetime, to_at: datetime) -> set[str]:
+    rows = warehouse.read(
+        "SELECT DISTINCT register_id FROM core.reading WHERE read_at >= ? AND read_at < ?",
+        [from_at, to_at],
+    )
+    return set(rows["register_id"])
+
+
+def _batches(ids: list[str]) -> Iterator[tuple[int, list[str]]]:
+    for start in range(0, len(ids), REGISTERS_PER_BATCH):
+        batch = ids[start : start + REGISTERS_PER_BATCH]
+        yield start + len(batch), batch
+
+
+def _replaced(writer: Writer, table: Table, frame: pl.DataFrame, ids: list[str]) -> Change:
+    """Make the registers' rows equal to the frame; only rows that differ are touched."""
+    return writer.replace_window(
+        table,
+        frame,
+        ids={"register_id": ids},
+        from_at=_ALWAYS[0],
+        to_at=_ALWAYS[1],
+        is_empty_kept=False,
+    )
+
+
+def _numbers_from_warehouse(
+    context: dg.AssetExecutionContext, warehouse: Warehouse, table: Table, changes: list[Change]
+) -> None:
+    """Show each partition of the run, or each day that changed, what the table holds for it."""
+    if is_by_hand(context):
+        spans = [keys_span(list(context.partition_keys))]
+    else:
+        spans = [
+            span
+            for change in changes
+            if not change.windows.is_empty()
+            for span in change.windows.select("from_at", "to_at").iter_rows()
+        ]
+    if not spans:
+        return
+    span = min(s[0] for s in spans), max(s[1] for s in spans)
+    column = str(table.time_column)
+    sums = ("energy_kwh", "volume_m3") if table is core.INTERVAL else ()
+    frame = warehouse.read_table(table, f"{column} >= ? AND {column} <= ?", span)
+    numbers_per_day(context, table, frame, sums)
+
+
+__all__ = ["figure", "interval", "portfolio", "reading", "who_is_who"]

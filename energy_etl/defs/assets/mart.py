@@ -1,0 +1,165 @@
+"""Group `mart`: what people read, computed from what `core` holds at that moment."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import dagster as dg
+import polars as pl
+
+from energy_etl.defs.assets.core import POOL
+from energy_etl.defs.failures import plainly
+from energy_etl.defs.metadata import materialized, table_spec
+from energy_etl.defs.resources import Etl
+from energy_etl.tables import Table, core, mart, raw
+from energy_etl.transform.calendar import compute_daily
+from energy_etl.transform.disaggregation import (
+    compute_appliance_shares,
+    compute_disaggregation_scores,
+)
+from energy_etl.transform.findings import compute_findings
+from energy_etl.transform.trends import compute_coverage, compute_period_trends
+from energy_etl.vendors import UNMAPPED_SCHEMA, discover_vendors
+from energy_etl.warehouse import Warehouse
+
+# Without the flags and the counter: a third of the bytes.
+_ENERGY: Final = (
+    "SELECT register_id, start_at, end_at, energy_kwh, volume_m3, quality, is_provisional "
+    "FROM core.interval"
+)
+
+
+def _spec(table: Table, deps: Iterable[Table], note: str = "") -> dg.AssetSpec:
+    return table_spec(table, deps=deps, kinds=("polars", "duckdb"), note=note)
+
+
+def _written(etl: Etl, table: Table, frame: pl.DataFrame) -> dg.MaterializeResult:
+    with etl.warehouse().write() as writer:
+        change = writer.replace_all(table, frame)
+    return materialized(table, rows=frame.height, rows_changed=change.n_added + change.n_removed)
+
+
+@dg.multi_asset(
+    name="daily_energy",
+    pool=POOL,
+    specs=[_spec(mart.DAILY_ENERGY, (core.INTERVAL, core.REGISTER))],
+)
+@plainly
+def daily_energy(etl: Etl) -> dg.MaterializeResult:
+    """Intervals added up per site-local day."""
+    warehouse = etl.warehouse()
+    registers = warehouse.read_table(core.REGISTER)
+    frame = compute_daily(warehouse.read(_ENERGY), registers, now=etl.now())
+    return _written(etl, mart.DAILY_ENERGY, frame)
+
+
+@dg.multi_asset(
+    name="period_trend",
+    pool=POOL,
+    specs=[
+        _spec(
+            mart.PERIOD_TREND,
+            (mart.DAILY_ENERGY, core.VENDOR_FIGURE),
+            "Complete local days only; the six periods end at the day of the computation.",
+        )
+    ],
+)
+@plainly
+def period_trend(etl: Etl) -> dg.MaterializeResult:
+    """Six periods per register, the vendor's figure beside ours."""
+    warehouse = etl.warehouse()
+    frame = compute_period_trends(
+        warehouse.read_table(mart.DAILY_ENERGY),
+        warehouse.read_table(core.REGISTER),
+        warehouse.read_table(core.VENDOR_FIGURE),
+        now=etl.now(),
+    )
+    return _written(etl, mart.PERIOD_TREND, frame)
+
+
+@dg.multi_asset(
+    name="appliance_share",
+    pool=POOL,
+    specs=[_spec(mart.APPLIANCE_SHARE, (mart.DAILY_ENERGY, core.VENDOR_APPLIANCE_FIGURE))],
+)
+@plainly
+def appliance_share(etl: Etl) -> dg.MaterializeResult:
+    """Shares by submeters and by vendors, with what is left unattributed."""
+    warehouse = etl.warehouse()
+    frame = compute_appliance_shares(
+        warehouse.read_table(mart.DAILY_ENERGY),
+        warehouse.read_table(core.REGISTER),
+        warehouse.read_table(core.VENDOR_APPLIANCE_FIGURE),
+        warehouse.read_table(core.METER),
+        now=etl.now(),
+    )
+    return _written(etl, mart.APPLIANCE_SHARE, frame)
+
+
+@dg.multi_asset(
+    name="disaggregation_score",
+    pool=POOL,
+    specs=[_spec(mart.DISAGGREGATION_SCORE, (core.APPLIANCE_INTERVAL, core.INTERVAL))],
+)
+@plainly
+def disaggregation_score(etl: Etl) -> dg.MaterializeResult:
+    """The vendors' disaggregation against the submeters."""
+    warehouse = etl.warehouse()
+    frame = compute_disaggregation_scores(
+        warehouse.read_table(core.APPLIANCE_INTERVAL),
+        warehouse.read(_ENERGY),
+        warehouse.read_table(core.REGISTER),
+    )
+    return _written(etl, mart.DISAGGREGATION_SCORE, frame)
+
+
+@dg.multi_asset(
+    name="coverage",
+    pool=POOL,
+    specs=[_spec(mart.COVERAGE, (mart.DAILY_ENERGY, core.READING))],
+)
+@plainly
+def coverage(etl: Etl) -> dg.MaterializeResult:
+    """How complete each register's last seven days are."""
+    warehouse = etl.warehouse()
+    last_read = warehouse.read(
+        "SELECT register_id, max(read_at) AS last_read_at FROM core.reading GROUP BY register_id"
+    )
+    frame = compute_coverage(
+        warehouse.read_table(mart.DAILY_ENERGY),
+        warehouse.read_table(core.REGISTER),
+        last_read,
+        now=etl.now(),
+    )
+    return _written(etl, mart.COVERAGE, frame)
+
+
+@dg.multi_asset(
+    name="finding",
+    pool=POOL,
+    specs=[_spec(mart.FINDING, (mart.COVERAGE, core.EDIT, core.ALIAS))],
+)
+@plainly
+def finding(etl: Etl) -> dg.MaterializeResult:
+    """What somebody should look at, with the next step."""
+    warehouse = etl.warehouse()
+    frame = compute_findings(
+        warehouse.read_table(core.REGISTER),
+        warehouse.read_table(core.EDIT),
+        warehouse.read_table(mart.COVERAGE),
+        unmapped=_unmapped(warehouse),
+        quarantine=warehouse.read_table(raw.QUARANTINE),
+    )
+    return _written(etl, mart.FINDING, frame)
+
+
+def _unmapped(warehouse: Warehouse) -> pl.DataFrame:
+    """Ids that a vendor lists and the portfolio does not."""
+    alias = warehouse.read_table(core.ALIAS)
+    found = [pl.DataFrame(schema=UNMAPPED_SCHEMA)]
+    for vendor in discover_vendors().values():
+        if vendor.unmapped is not None:
+            # What is read in bulk lists nothing; only the small tables are looked at.
+            listed = [table for table in vendor.tables if table.time_column is None]
+            frames = {table.full_name: warehouse.read_table(table) for table in listed}
+            found.append(vendor.unmapped(frames, alias))
+    return pl.concat(found)

@@ -1,0 +1,145 @@
+"""Asset checks: from each table its unique key, and for `core.interval` that energy is conserved.
+
+A blocking check is for faults of a whole table and stops what is downstream in the same run;
+the quality of single rows is a matter of the rows (`is_pushable`).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import dagster as dg
+import polars as pl
+
+from energy_etl.defs.metadata import asset_key
+from energy_etl.defs.resources import Etl
+from energy_etl.tables import Table, core
+from energy_etl.units import KWH_PER_UNIT, M3_PER_UNIT
+from energy_etl.warehouse import Warehouse
+
+BLOCKING_SCHEMA: Final = "core"
+UNIQUE_KEY: Final = "unique_key"
+# Readings are rounded to their resolution, sums of floats to the last digits.
+TOLERANCE: Final = 1e-6
+
+# Bounds of each register's growth between the first and the last edge of its intervals, from the
+# readings that cleaning kept: an independent way to the same energy. Registers with an event
+# that changes the counter (reset, rollover, exchange, level) have no such bounds.
+_CONSERVATION: Final = """
+WITH edges AS (
+    SELECT register_id, min(start_at) AS first_at, max(end_at) AS last_at,
+        sum(energy_kwh) AS energy_kwh, sum(volume_m3) AS volume_m3
+    FROM core.interval GROUP BY register_id),
+kept AS (
+    SELECT register_id, read_at, arg_max(reading_native, version) AS native
+    FROM core.reading AS r
+    WHERE NOT EXISTS (SELECT 1 FROM core.edit AS e WHERE e.register_id = r.register_id
+        AND r.read_at BETWEEN e.from_at AND e.to_at)
+    GROUP BY register_id, read_at)
+SELECT register_id, unit, energy_kwh, volume_m3,
+    max(native) FILTER (read_at <= last_at) - min(native) FILTER (read_at >= first_at) AS low,
+    min(native) FILTER (read_at >= last_at) - max(native) FILTER (read_at <= first_at) AS high
+FROM edges JOIN core.register USING (register_id) JOIN kept USING (register_id)
+WHERE kind = 'cumulative' AND register_id NOT IN (
+    SELECT register_id FROM core.edit WHERE rule IN ('reset', 'rollover', 'exchange', 'level'))
+GROUP BY register_id, unit, energy_kwh, volume_m3
+"""
+
+
+def build_checks(tables: Iterable[Table]) -> list[dg.AssetChecksDefinition]:
+    """Return one definition per schema with a unique-key check of each of its tables."""
+    by_schema: dict[str, list[Table]] = {}
+    for table in tables:
+        if table.is_published:
+            by_schema.setdefault(table.schema, []).append(table)
+    return [_schema_checks(schema, group) for schema, group in sorted(by_schema.items())]
+
+
+def _schema_checks(schema: str, tables: list[Table]) -> dg.AssetChecksDefinition:
+    is_blocking = schema == BLOCKING_SCHEMA
+    by_key = {asset_key(table): table for table in tables}
+    specs = [
+        dg.AssetCheckSpec(
+            UNIQUE_KEY,
+            asset=key,
+            blocking=is_blocking,
+            description=f"No two rows of {table.full_name} share {', '.join(table.key)}.",
+        )
+        for key, table in by_key.items()
+    ]
+    extra = _EXTRA_CHECKS if schema == BLOCKING_SCHEMA else {}
+    specs += [
+        dg.AssetCheckSpec(name, asset=asset_key(table), blocking=True, description=why)
+        for name, (table, why, _) in extra.items()
+    ]
+
+    @dg.multi_asset_check(name=f"check_{schema}", specs=specs, can_subset=True)
+    def check(context: dg.AssetCheckExecutionContext, etl: Etl) -> Iterator[dg.AssetCheckResult]:
+        warehouse = etl.warehouse()
+        for key in sorted(context.selected_asset_check_keys, key=str):
+            if key.name == UNIQUE_KEY:
+                result = _unique_key(warehouse, by_key[key.asset_key])
+            else:
+                result = extra[key.name][2](warehouse)
+            severity = dg.AssetCheckSeverity.ERROR if is_blocking else dg.AssetCheckSeverity.WARN
+            yield result._replace(asset_key=key.asset_key, check_name=key.name, severity=severity)
+
+    return check
+
+
+def _unique_key(warehouse: Warehouse, table: Table) -> dg.AssetCheckResult:
+    n = warehouse.read(table.duplicates_query())["n"].item()
+    return dg.AssetCheckResult(
+        passed=n == 0,
+        metadata={"n_duplicate_keys": n},
+        description=None
+        if n == 0
+        else f"{n} keys of {table.full_name} stand in several rows: "
+        "run `energy-etl rebuild`, then look at what wrote them.",
+    )
+
+
+def _has_rows(warehouse: Warehouse) -> dg.AssetCheckResult:
+    counts = warehouse.read(
+        "SELECT (SELECT count(*) FROM core.reading) AS n_readings, "
+        "(SELECT count(*) FROM core.interval) AS n_intervals"
+    ).row(0, named=True)
+    passed = counts["n_intervals"] > 0 or counts["n_readings"] == 0
+    return dg.AssetCheckResult(
+        passed=passed,
+        metadata=counts,
+        description=None
+        if passed
+        else "There are readings but no intervals: check registers.csv against core.reading.",
+    )
+
+
+def _energy_conserved(warehouse: Warehouse) -> dg.AssetCheckResult:
+    frame = warehouse.read(_CONSERVATION).with_columns(
+        total=pl.coalesce(
+            pl.col("energy_kwh") / pl.col("unit").replace_strict(KWH_PER_UNIT, default=None),
+            pl.col("volume_m3") / pl.col("unit").replace_strict(M3_PER_UNIT, default=None),
+        )
+    )
+    slack = TOLERANCE + TOLERANCE * pl.col("total").abs()
+    wrong = frame.filter(
+        (pl.col("total") < pl.col("low") - slack) | (pl.col("total") > pl.col("high") + slack)
+    )
+    names = ", ".join(wrong["register_id"].sort().head(5))
+    return dg.AssetCheckResult(
+        passed=wrong.is_empty(),
+        metadata={"n_registers": frame.height, "n_wrong": wrong.height},
+        description=None
+        if wrong.is_empty()
+        else f"The intervals of {wrong.height} registers do not add up to their growth ({names}): "
+        "nothing is sent; run `energy-etl rebuild` and report it if it stays.",
+    )
+
+
+_EXTRA_CHECKS: Final[dict[str, tuple[Table, str, Callable[[Warehouse], dg.AssetCheckResult]]]] = {
+    "has_rows": (core.INTERVAL, "Where there are readings there are intervals.", _has_rows),
+    "energy_conserved": (
+        core.INTERVAL,
+        "Intervals add up to the growth of their register's kept readings.",
+        _energy_conserved,
+    ),
+}

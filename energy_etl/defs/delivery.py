@@ -1,0 +1,78 @@
+"""Delivery as Dagster sees it: the plans of the streams, and what a hole may still be filled by."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import dagster as dg
+import polars as pl
+
+from energy_etl.defs.activity import loads_under_way
+from energy_etl.defs.jobs import COMPUTED_GROUPS
+from energy_etl.defs.resources import Etl
+from energy_etl.delivery.frontier import BusyWindow, StreamPlan, release
+from energy_etl.delivery.outbox import Outbox
+from energy_etl.portfolio import Portfolio
+from energy_etl.state import Marks, open_state
+from energy_etl.tables import core, push
+from energy_etl.vendors import discover_vendors
+
+# Stages whose marks are readings that have come but are not in the outbox yet.
+STAGES_BEFORE_OUTBOX: Final = ("reading", "interval", "packet")
+
+
+def stream_plans(portfolio: Portfolio) -> list[StreamPlan]:
+    """Return what was agreed for each stream of the portfolio."""
+    gaps: dict[str, list] = {}
+    for row in portfolio.frames[core.GAP].iter_rows(named=True):
+        gaps.setdefault(row["register_id"], []).append((row["from_at"], row["to_at"]))
+    return [
+        StreamPlan(
+            stream_id=row["stream_id"],
+            interval=timedelta(minutes=row["interval_minutes"]),
+            push_from_at=row["push_from_at"],
+            credential=row["credential"],
+            register_id=row["register_id"],
+            declared_missing=tuple(gaps.get(row["register_id"], ())),
+        )
+        for row in portfolio.frames[push.STREAM].iter_rows(named=True)
+    ]
+
+
+def release_streams(etl: Etl, instance: dg.DagsterInstance, own_run_id: str | None = None) -> int:
+    """Release every stream up to its frontier; return how many streams have something due."""
+    # The wall clock: packets wait in real time, also when figures are for a pinned day.
+    settings, now = etl.settings(), datetime.now(UTC)
+    plans = stream_plans(etl.portfolio())
+    with open_state(settings.state_path) as connection:
+        outbox = Outbox(connection)
+        busy = [*_loads(instance, own_run_id), *_marked(Marks(connection))]
+        release(outbox, plans, busy, now, settings.hold_for)
+        return len(outbox.due(now).stream_ids)
+
+
+def _loads(instance: dg.DagsterInstance, own_run_id: str | None) -> list[BusyWindow]:
+    groups = COMPUTED_GROUPS | frozenset(discover_vendors())
+    return [
+        BusyWindow(load.from_at, load.to_at, None, f"the {load.reason}")
+        for load in loads_under_way(instance, groups, own_run_id)
+    ]
+
+
+def _marked(marks: Marks) -> list[BusyWindow]:
+    return [
+        BusyWindow(
+            mark.from_at,
+            mark.to_at,
+            # Marks of vendor rows name the vendor: whose registers they are is told by the step.
+            None if stage == "reading" else frozenset({mark.register_id}),
+            f"the computation of changed data ({stage})",
+        )
+        for stage in STAGES_BEFORE_OUTBOX
+        for mark in marks.windows(stage)
+    ]
+
+
+def streams_of(portfolio: Portfolio, register_ids: set[str]) -> pl.DataFrame:
+    """Return the streams that one of these registers feeds."""
+    streams = portfolio.frames[push.STREAM]
+    return streams.filter(pl.col("register_id").is_in(sorted(register_ids)))

@@ -1,0 +1,154 @@
+"""From a vendor's answers to committed rows and marks: the same for every vendor, live or rebuilt.
+
+One transaction writes the request log, the quarantine and the vendor's tables, and marks what
+changed before it commits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from energy_etl.defs.marks import mark_for
+from energy_etl.defs.resources import Etl
+from energy_etl.rest import FetchReport, RequestLog
+from energy_etl.state import Window
+from energy_etl.tables import Table, core
+from energy_etl.tables.raw import BODY, QUARANTINE, REQUEST
+from energy_etl.vendors import Vendor, VendorBatch, Write
+from energy_etl.vendors import Window as FetchedWindow
+from energy_etl.warehouse import Change, Writer
+
+
+class OnlyConfig(dg.Config):
+    """Run configuration of an extraction: empty lists take everything that is mapped."""
+
+    only_meters: list[str] = Field(default_factory=list)
+    only_sites: list[str] = Field(default_factory=list)
+
+    def chosen(self, registers: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows (with meter_id and site_id) that were asked for."""
+        frame = registers
+        if self.only_meters:
+            frame = frame.filter(pl.col("meter_id").is_in(self.only_meters))
+        if self.only_sites:
+            frame = frame.filter(pl.col("site_id").is_in(self.only_sites))
+        return frame
+
+
+@dataclass
+class Written:
+    """What a batch changed."""
+
+    changes: dict[Table, Change] = field(default_factory=dict)
+    from_at: datetime | None = None
+    to_at: datetime | None = None
+
+    def rows_changed(self, table: Table) -> int:
+        """Rows added to and removed from a table."""
+        change = self.changes.get(table)
+        return change.n_added + change.n_removed if change else 0
+
+
+def write_batch(
+    etl: Etl, vendor: Vendor, batch: VendorBatch, log: RequestLog | None = None
+) -> Written:
+    """Write a batch and, of a live fetch, its request log; mark what changed.
+
+    Raises:
+        WarehouseLockedError: another process holds the warehouse; nothing was written.
+    """
+    written = Written()
+    with etl.warehouse().write() as writer:
+        if log is not None:
+            _write_log(writer, log)
+        writer.merge(QUARANTINE, batch.quarantine)
+        for write in batch.writes:
+            written.changes[write.table] = _apply(writer, write)
+        _mark(etl, vendor, written)
+    return written
+
+
+def _write_log(writer: Writer, log: RequestLog) -> None:
+    requests, bodies = log.take()
+    known = writer.read(
+        "SELECT body_sha256 FROM raw.body WHERE list_contains(?, body_sha256)",
+        [bodies["body_sha256"].to_list()],
+    )
+    writer.append(BODY, bodies.join(known, on="body_sha256", how="anti"))
+    writer.append(REQUEST, requests)
+
+
+def _apply(writer: Writer, write: Write) -> Change:
+    if isinstance(write.how, FetchedWindow):
+        return writer.replace_window(
+            write.table,
+            write.frame,
+            ids=write.how.ids,
+            from_at=write.how.from_at,
+            to_at=write.how.to_at,
+        )
+    if write.how == "append_versions":
+        return writer.append_versions(write.table, write.frame)
+    return writer.merge(write.table, write.frame)
+
+
+def _mark(etl: Etl, vendor: Vendor, written: Written) -> None:
+    """Mark what changed: rows with instants for `reading`, the others for `figure`."""
+    spans: list[tuple[datetime, datetime]] = []
+    is_figure = False
+    for table, change in written.changes.items():
+        if table.time_column and not change.windows.is_empty():
+            spans += change.windows.select("from_at", "to_at").iter_rows()
+        is_figure |= change.is_change and core.VENDOR_FIGURE in vendor.feeds
+    if spans:
+        written.from_at = min(span[0] for span in spans)
+        written.to_at = max(span[1] for span in spans) + timedelta(microseconds=1)
+        if core.READING in vendor.feeds:
+            window = Window(vendor.name, written.from_at, written.to_at, vendor.name)
+            mark_for(etl.settings().state_path, "reading", [window])
+    if is_figure:
+        now = etl.now()
+        window = Window(vendor.name, now - timedelta(days=1), now, vendor.name)
+        mark_for(etl.settings().state_path, "figure", [window])
+
+
+def tell(
+    context: dg.AssetExecutionContext, vendor: Vendor, report: FetchReport, batch: VendorBatch
+) -> dict[str, object]:
+    """Log what failed and return the numbers of a fetch; raise when nothing of it worked.
+
+    Raises:
+        EnergyEtlError: the vendor refused the credential or nothing answered.
+    """
+    lines = [*report.sentences(), *(f"{p.subject}: {p.error}" for p in batch.problems)]
+    if batch.quarantine.height:
+        lines.append(
+            f"{batch.quarantine.height} rows failed validation and are in raw.quarantine with "
+            "their reasons; the others were kept."
+        )
+    for line in lines:
+        context.log.warning(line)
+    if report.stopped_by is not None:
+        raise report.stopped_by
+    if report.failures and not report.done:
+        raise next(iter(report.failures.values()))
+    numbers: dict[str, object] = {"fetched": len(report.done), "failed": len(report.failures)}
+    if lines:
+        numbers["warnings"] = dg.MetadataValue.md("\n".join(f"- {line}" for line in lines[:50]))
+    return numbers
+
+
+def progress_log(
+    context: dg.AssetExecutionContext, what: str, step: int = 25
+) -> Callable[[int, int], None]:
+    """Return a callback that logs every `step` finished calls and the last one."""
+
+    def log(n_done: int, n_all: int) -> None:
+        if n_done % step == 0 or n_done == n_all:
+            context.log.info(f"{n_done} of {n_all} {what}.")
+
+    return log

@@ -1,0 +1,99 @@
+"""What the Dagster UI shows of a table: its spec, and the numbers of a materialization.
+
+Descriptions and column schemas come from `tables/`, so that UI, database and dictionary agree.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from energy_etl.defs.partitions import is_by_hand
+from energy_etl.tables import Table
+
+OWNER = "team:energy"
+
+
+def asset_key(table: Table) -> dg.AssetKey:
+    """Return schema + table: what the SQL user types."""
+    return dg.AssetKey([table.schema, table.name])
+
+
+def table_spec(
+    table: Table,
+    *,
+    deps: Iterable[Table] = (),
+    partitions: dg.PartitionsDefinition | None = None,
+    kinds: Iterable[str] = ("duckdb",),
+    note: str = "",
+) -> dg.AssetSpec:
+    """Return the asset of a table.
+
+    Args:
+        table: description and column schema come from it.
+        deps: the tables it is made of.
+        partitions: None for what has no partitions.
+        kinds: the tools that make it, for the UI's badges.
+        note: endpoint, cadence, how late data may come, how to fill again.
+    """
+    schema = dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=column.duckdb_type,
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=column.is_nullable),
+            )
+            for column in table.columns
+        ]
+    )
+    return dg.AssetSpec(
+        key=asset_key(table),
+        deps=[asset_key(dep) for dep in deps],
+        group_name=table.schema,
+        description=f"{table.description}\n\n{note}".strip(),
+        kinds=set(kinds),
+        owners=[OWNER],
+        partitions_def=partitions,
+        metadata={"dagster/column_schema": schema, "dagster/table_name": table.full_name},
+    )
+
+
+def materialized(table: Table, **numbers: Any) -> dg.MaterializeResult:
+    """Return the result of a table with its numbers; None is left out."""
+    shown = {name: number for name, number in numbers.items() if number is not None}
+    return dg.MaterializeResult(asset_key=asset_key(table), metadata=shown)
+
+
+def numbers_per_day(
+    context: dg.AssetExecutionContext,
+    table: Table,
+    frame: pl.DataFrame,
+    sums: Sequence[str] = (),
+) -> None:
+    """Attach rows and sums to each partition of the run, empty ones included.
+
+    A run for what changed reports every day of the frame, whichever partition it carries.
+
+    Args:
+        context: of the running asset.
+        table: a table with a time column.
+        frame: rows with that column and those of `sums`.
+        sums: columns that are added up per UTC day.
+    """
+    day = pl.col(str(table.time_column)).dt.date().alias("day")
+    rows = frame.group_by(day).agg(pl.len().alias("rows"), *(pl.col(name).sum() for name in sums))
+    by_day: dict[str, dict[str, float]] = {
+        row.pop("day").isoformat(): row for row in rows.to_dicts()
+    }
+    empty = dict.fromkeys(("rows", *sums), 0)
+    for key in context.partition_keys:
+        context.add_asset_metadata(
+            by_day.pop(key, empty), asset_key=asset_key(table), partition_key=key
+        )
+    if not is_by_hand(context):
+        for key, numbers in sorted(by_day.items()):
+            context.log_event(
+                dg.AssetMaterialization(asset_key(table), partition=key, metadata=dict(numbers))
+            )

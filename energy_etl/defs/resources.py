@@ -1,0 +1,59 @@
+"""`Etl`: where an asset finds settings, warehouse, state, portfolio and the time.
+
+It holds no secret: settings are read in the process that uses them, at the moment it uses them,
+so that a mended password works without a reload and none ever reaches Dagster's storage.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from energy_etl.errors import ConfigurationError
+from energy_etl.portfolio import Portfolio
+from energy_etl.settings import Settings
+from energy_etl.vendors import all_tables, project_settings
+from energy_etl.warehouse import Warehouse
+
+
+class Etl(dg.ConfigurableResource):
+    """What every asset needs; all fields empty: the project in the working directory, now."""
+
+    root: str = ""
+    now_at: str = ""
+    sandbox_url: str = ""
+
+    def settings(self) -> Settings:
+        """Read the settings anew.
+
+        Raises:
+            ConfigurationError: an unknown key or a value that does not fit.
+        """
+        overrides = {"sandbox_url": self.sandbox_url} if self.sandbox_url else {}
+        return project_settings(Path(self.root) if self.root else None, **overrides)
+
+    def warehouse(self) -> Warehouse:
+        """Name the writer's file; it is opened by the calls on it."""
+        settings = self.settings()
+        return Warehouse(settings.warehouse_path, all_tables(), lock_wait_s=settings.lock_wait_s)
+
+    def portfolio(self) -> Portfolio:
+        """Read the portfolio.
+
+        Raises:
+            ConfigurationError: every fault of its files, or that there is none yet.
+        """
+        settings = self.settings()
+        folder = settings.portfolio_dir
+        if not folder.is_dir() and settings.target == "sandbox":
+            folder = settings.data_dir / "portfolio.example"
+        if not folder.is_dir():
+            raise ConfigurationError(
+                f"There is no portfolio in {settings.portfolio_dir}: "
+                "run `energy-etl init --discover`, then complete its empty cells."
+            )
+        return Portfolio.load(folder)
+
+    def now(self) -> datetime:
+        """The instant that figures are computed for: the clock's, or the demo's pinned one."""
+        return datetime.fromisoformat(self.now_at) if self.now_at else datetime.now(UTC)

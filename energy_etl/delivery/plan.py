@@ -1,0 +1,34 @@
+"""What was agreed with a vendor for one stream."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from energy_etl.state import instant_to_us
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """What was agreed for one stream.
+
+    Attributes:
+        stream_id: the id agreed with the vendor.
+        interval: spacing of its packets; stamps are the ends of the intervals.
+        push_from_at: nothing that began before is delivered; None: from its first packet on.
+        credential: name of the credential set that may push it.
+        register_id: the register that feeds it.
+        declared_missing: stretches (from, to) of which nothing will ever come.
+    """
+
+    stream_id: str
+    interval: timedelta
+    push_from_at: datetime | None
+    credential: str
+    register_id: str = ""
+    declared_missing: tuple[tuple[datetime, datetime], ...] = ()
+
+    def first_stamp_ms(self) -> int | None:
+        """End of the first interval of the stream's grid (UTC) that begins at push_from_at."""
+        if self.push_from_at is None:
+            return None
+        step_ms = self.interval // timedelta(milliseconds=1)
+        return -(-instant_to_us(self.push_from_at) // (step_ms * 1000)) * step_ms + step_ms

@@ -1,0 +1,10 @@
+"""Who is who across the vendors, from `data/portfolio/*.csv`: never a guess.
+
+`layout.py` says which columns each file has, `reading.py` reads and checks them, `edits.py` adds
+proposals and fills empty cells. What a vendor lists comes from that vendor's folder.
+"""
+
+from energy_etl.portfolio.edits import set_push_from, write_proposal
+from energy_etl.portfolio.reading import Portfolio
+
+__all__ = ["Portfolio", "set_push_from", "write_proposal"]

@@ -1,0 +1,348 @@
+"""`RestClient`: the only maker of httpx clients, and all that is the same for every vendor.
+
+Ids become part of a URL only through `build_path`, and every URL is checked against the vendor's
+host and path prefix before anything is signed or sent. Redirects are never followed: headers that
+carry a credential would go with them. Each attempt takes its place in the vendor's quotas, becomes
+a row of the request log, and ends in an `Answer` or in one error (`failures.py`).
+
+Not here: how a vendor signs (`auth.py`), what its answers mean (`vendors/<vendor>/rows.py`).
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, urlencode
+
+import httpx
+
+from energy_etl.errors import (
+    ConfigurationError,
+    MalformedError,
+    RateLimitedError,
+    UnavailableError,
+    VendorError,
+)
+from energy_etl.quota import Quota
+from energy_etl.rest.failures import Failures, is_loopback
+from energy_etl.rest.redaction import Redactor
+from energy_etl.rest.request_log import TOKEN_ENDPOINT, RequestLog
+from energy_etl.rest.transport import BoundedTransport, Limits
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer with a status of 200 to 299.
+
+    Attributes:
+        headers: names in lower case.
+        body: unpacked, and as it is stored: without secrets and known personal fields.
+        request_id: its row in `raw.request`.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    request_id: str
+    requested_at: datetime
+    url: str
+
+
+def build_path(template: str, **ids: str) -> str:
+    """Fill a path template such as `/v1/devices/{device_id}` with percent-encoded ids.
+
+    `.` and `..` become `%2E` and `%2E%2E`: anything between us and the vendor may resolve dots.
+
+    Raises:
+        ConfigurationError: an id is empty or cannot be encoded.
+    """
+    encoded: dict[str, str] = {}
+    for name, value in ids.items():
+        try:
+            text = quote(value, safe="")
+        except UnicodeEncodeError:
+            text = ""
+        if not text:
+            raise ConfigurationError(
+                f"The {name} {value!r} cannot stand in a URL: correct it in the portfolio."
+            )
+        encoded[name] = text.replace(".", "%2E") if set(text) == {"."} else text
+    return template.format(**encoded)
+
+
+class RestClient:
+    """Calls one vendor; safe to share between threads."""
+
+    def __init__(
+        self,
+        *,
+        vendor: str,
+        base_url: str,
+        log: RequestLog,
+        auth: httpx.Auth | None = None,
+        limits: Limits | None = None,
+        quotas: Sequence[Quota] = (),
+        secrets: Sequence[str] = (),
+        credential_hint: str = "check the credential in the settings",
+        max_parallel: int = 8,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Prepare; nothing is sent.
+
+        Args:
+            vendor: name of the vendor and of its section in the settings.
+            base_url: scheme, host and path prefix that every URL must keep.
+            log: where each call is recorded.
+            auth: how requests are signed.
+            limits: what one call may cost.
+            quotas: limits that every call counts against.
+            secrets: values that are removed from whatever is stored or shown.
+            credential_hint: what to do when the vendor refuses the credential.
+            max_parallel: connections at most.
+            sleep: how to wait (tests).
+
+        Raises:
+            ConfigurationError: base_url is no http(s) URL.
+        """
+        self.vendor = vendor
+        self.log = log
+        self._base = _checked_base(vendor, base_url)
+        self._limits = limits or Limits()
+        self._quotas = tuple(quotas)
+        self._redactor = Redactor(secrets)
+        self._failures = Failures(vendor, self._base, self._redactor, credential_hint)
+        self._sleep = sleep
+        self._paused_until_s = 0.0
+        self._pause_lock = threading.Lock()
+        transport = BoundedTransport(self._limits, max_connections=max_parallel)
+        self._client = httpx.Client(
+            auth=_RecordedAuth(auth, self._record_token_call) if auth else None,
+            transport=transport,
+            follow_redirects=False,
+            # A proxy or a .netrc of the machine must not decide where credentials go.
+            trust_env=False,
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+                "User-Agent": "energy-etl/0.1",
+            },
+        )
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Close connections and quotas."""
+        self._client.close()
+        for quota in self._quotas:
+            quota.close()
+
+    def get(
+        self,
+        endpoint: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        params: Mapping[str, Any] | None = None,
+        quotas: Sequence[Quota] = (),
+    ) -> Answer:
+        """GET a path below the base URL, with bounded retries.
+
+        Args:
+            endpoint: the endpoint's name in errors and in the request log.
+            path: from `build_path`.
+            query: sent in this order.
+            params: what the call is made for, kept in the request log.
+            quotas: further limits that this call counts against.
+
+        Raises:
+            VendorError: the kind says what happened; `is_retryable` ones have been retried.
+        """
+        raw_path = self._base.raw_path.rstrip(b"/") + path.encode("ascii")
+        if query:
+            raw_path += b"?" + urlencode(query, quote_via=quote).encode("ascii")
+        return self._call(endpoint, self._base.copy_with(raw_path=raw_path), params or {}, quotas)
+
+    def follow(
+        self,
+        endpoint: str,
+        link: str,
+        previous: Answer,
+        *,
+        params: Mapping[str, Any] | None = None,
+        quotas: Sequence[Quota] = (),
+    ) -> Answer:
+        """GET a link, absolute or relative, that an answer gave."""
+        try:
+            url = httpx.URL(previous.url).join(link)
+        except (httpx.InvalidURL, ValueError):
+            raise MalformedError(
+                f"{self._failures.who(endpoint, params or {})} gave a link that is no URL: "
+                f"report it to the vendor; what came before it was kept."
+            ) from None
+        return self._call(endpoint, url, params or {}, quotas)
+
+    def _call(
+        self, endpoint: str, url: httpx.URL, params: Mapping[str, Any], quotas: Sequence[Quota]
+    ) -> Answer:
+        self._refuse_foreign(endpoint, url, params)
+        started_s = time.monotonic()
+        waited_for_quota_s = 0.0
+        for attempt in range(1, self._limits.n_attempts + 1):
+            waited_for_quota_s += self._wait_for_place(quotas)
+            try:
+                return self._attempt(endpoint, url, params, attempt)
+            except (RateLimitedError, UnavailableError) as error:
+                wait_s = self._wait_before_next(error, attempt, quotas)
+                spent_s = time.monotonic() - started_s - waited_for_quota_s
+                out_of_time = spent_s + (wait_s or 0.0) > self._limits.total_s
+                if wait_s is None or out_of_time:
+                    raise
+            self._sleep(wait_s)
+        raise AssertionError("the last attempt returns or raises")  # pragma: no cover
+
+    def _attempt(
+        self, endpoint: str, url: httpx.URL, params: Mapping[str, Any], attempt: int
+    ) -> Answer:
+        requested_at = datetime.now(UTC)
+        started_s = time.monotonic()
+        # 0: no answer came; never seen outside, since an error is raised then.
+        status, headers, body = 0, {}, b""
+        try:
+            answer = self._client.get(url)
+            status, headers = answer.status_code, dict(answer.headers)
+            body = self._redactor.body(answer.content)
+            error = self._failures.of_status(endpoint, url, params, answer, attempt)
+        except VendorError as cause:
+            error = self._failures.of_cause(endpoint, url, params, cause, attempt)
+        request_id = self.log.record(
+            endpoint=endpoint,
+            url=self._redactor.text(str(url)),
+            params=params,
+            status=status or None,
+            error=self._redactor.text(str(error)) if error else None,
+            requested_at=requested_at,
+            elapsed_ms=(time.monotonic() - started_s) * 1000,
+            body=body,
+        )
+        if error is not None:
+            raise error
+        return Answer(status, headers, body, request_id, requested_at, str(url))
+
+    def _wait_for_place(self, quotas: Sequence[Quota]) -> float:
+        waited_s = 0.0
+        with self._pause_lock:
+            pause_s = self._paused_until_s - time.monotonic()
+        if pause_s > self._limits.max_quota_wait_s:
+            raise RateLimitedError(
+                f"{self.vendor} asked for a pause that lasts another {pause_s:.0f} s: "
+                "run again then.",
+                pause_s,
+            )
+        if pause_s > 0:
+            self._sleep(pause_s)
+            waited_s += pause_s
+        for quota in (*self._quotas, *quotas):
+            waited_s += quota.acquire(self._limits.max_quota_wait_s)
+        return waited_s
+
+    def _wait_before_next(
+        self, error: RateLimitedError | UnavailableError, attempt: int, quotas: Sequence[Quota]
+    ) -> float | None:
+        """Return the seconds until the next attempt, None when there is to be none."""
+        # Full jitter: clients that failed together must not come back together.
+        wait_s = random.uniform(0.5, 1.5) * self._limits.backoff_s * 2 ** (attempt - 1)
+        if isinstance(error, RateLimitedError) and error.retry_after_s is not None:
+            wait_s = error.retry_after_s
+            for quota in (*self._quotas, *quotas):
+                quota.pause(wait_s)
+            with self._pause_lock:
+                self._paused_until_s = max(self._paused_until_s, time.monotonic() + wait_s)
+            if wait_s > self._limits.max_retry_after_s:
+                return None
+        return wait_s if attempt < self._limits.n_attempts else None
+
+    def _refuse_foreign(self, endpoint: str, url: httpx.URL, params: Mapping[str, Any]) -> None:
+        base = self._base
+        prefix = base.raw_path.rstrip(b"/") + b"/"
+        segments = url.raw_path.partition(b"?")[0].split(b"/")
+        if (
+            (url.scheme, url.host, url.port) != (base.scheme, base.host, base.port)
+            or url.userinfo
+            or not url.raw_path.startswith(prefix)
+            or b".." in segments
+        ):
+            raise self._failures.leads_away(endpoint, url, params)
+
+    def _record_token_call(
+        self, request: httpx.Request, response: httpx.Response, requested_at: datetime
+    ) -> None:
+        # Its answer holds the token: never kept, whatever its status.
+        self.log.record(
+            endpoint=TOKEN_ENDPOINT,
+            url=self._redactor.text(str(request.url)),
+            params={},
+            status=response.status_code,
+            error=None if response.is_success else "refused",
+            requested_at=requested_at,
+            elapsed_ms=(datetime.now(UTC) - requested_at).total_seconds() * 1000,
+        )
+
+
+class _RecordedAuth(httpx.Auth):
+    """Runs a vendor's auth and reports each further request it makes (token calls)."""
+
+    def __init__(
+        self,
+        inner: httpx.Auth,
+        report: Callable[[httpx.Request, httpx.Response, datetime], None],
+    ) -> None:
+        self._inner = inner
+        self._report = report
+
+    def auth_flow(self, request: httpx.Request) -> Any:
+        flow = self._inner.sync_auth_flow(request)
+        try:
+            current = next(flow)
+            while True:
+                requested_at = datetime.now(UTC)
+                response = yield current
+                if current is not request:
+                    self._report(current, response, requested_at)
+                current = flow.send(response)
+        except StopIteration:
+            return
+        finally:
+            flow.close()
+
+
+def _checked_base(vendor: str, base_url: str) -> httpx.URL:
+    try:
+        url = httpx.URL(base_url)
+    except (httpx.InvalidURL, TypeError):
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query:
+        raise ConfigurationError(
+            f"{vendor}.base_url is no http(s) address without user and query: "
+            "correct it in the settings."
+        )
+    if url.scheme == "http" and not is_loopback(url.host):
+        raise ConfigurationError(
+            f"{vendor}.base_url is plain http to {url.host}, which would show the credential to "
+            "everybody on the way: use https."
+        )
+    return url

@@ -1,0 +1,263 @@
+"""The one ASGI application: routes each call to its vendor, logs it, and fails on demand.
+
+The path is read as it was sent (`raw_path`): Digiwatt's ids may hold an encoded slash, and
+Wattsense signs the path as sent. `/_sandbox/...` is the control side, of no vendor.
+"""
+
+import asyncio
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from energy_etl.sandbox import digiwatt, wattics, wattsense
+from energy_etl.sandbox.access import Credentials
+from energy_etl.sandbox.control import Control
+from energy_etl.sandbox.faults import Fault, Faults, spoil
+from energy_etl.sandbox.model import Truth
+from energy_etl.sandbox.wattics import Answer, Headers
+
+MAX_BODY_BYTES = 1_000_000
+MAX_LOGGED = 50_000
+_DROPPED = 0  # the logged status of a call that got no answer
+
+
+class LoggedRequest(NamedTuple):
+    """One call, without headers and bodies: nothing secret is kept."""
+
+    id: int
+    at_s: float
+    vendor: str
+    method: str
+    path: str
+    query: str
+    status: int
+
+
+class SandboxApp:
+    """The three vendors and the control side on one port."""
+
+    def __init__(
+        self,
+        truth: Truth,
+        *,
+        state_dir: Path | None = None,
+        credentials: Credentials | None = None,
+        digiwatt_options: dict[str, Any] | None = None,
+        wattsense_options: dict[str, Any] | None = None,
+        wattics_options: dict[str, Any] | None = None,
+    ) -> None:
+        """See `build_app`."""
+        truth.now_ms()  # a clock that the truth refuses is an error now, not on the first call
+        self.truth = truth
+        self.credentials = credentials or Credentials()
+        self.faults = Faults()
+        self.log: deque[LoggedRequest] = deque(maxlen=MAX_LOGGED)
+        self.digiwatt = digiwatt.Digiwatt(truth, self.credentials, **digiwatt_options or {})
+        self.wattsense = wattsense.Wattsense(truth, self.credentials, **wattsense_options or {})
+        self.wattics = wattics.Wattics(
+            truth, self.credentials, state_dir=state_dir, **wattics_options or {}
+        )
+        self._control = Control(self)
+        self._n_logged = 0
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        if scope["type"] != "http":
+            return
+        raw_path = scope["raw_path"].decode("latin-1")
+        body = await _read_body(receive)
+        if body is None:
+            await _send(send, 413, [], b"")
+            return
+        if raw_path.startswith("/_sandbox/"):
+            answer = self._control.handle(Request(scope), raw_path, body)
+            await _send(send, *_plain(answer))
+            return
+        vendor = _vendor_of(raw_path)
+        if vendor is None:
+            await _send(send, 404, [], b"the sandbox serves /digiwatt, /wattsense, /measurements\n")
+            return
+        query = scope["query_string"].decode("latin-1")
+        fault = None
+        if self.faults.active:
+            fault = self.faults.take(vendor, f"{raw_path}?{query}" if query else raw_path)
+        if fault is None:
+            answer = self._handle(vendor, scope, raw_path, body)
+            self._note(scope, vendor, raw_path, query, answer[0])
+            await _send(send, *answer)
+        else:
+            await self._fail(fault, scope, send, raw_path, body)
+
+    def _handle(self, vendor: str, scope: Any, raw_path: str, body: bytes) -> Answer:
+        if vendor == "wattics":
+            query, headers = scope["query_string"], scope["headers"]
+            return self.wattics.handle(scope["method"], raw_path, query, headers, body)
+        request = Request(scope)
+        if vendor == "digiwatt":
+            return _plain(self.digiwatt.handle(request, raw_path, body))
+        return _plain(self.wattsense.handle(request, raw_path, body))
+
+    def _note(self, scope: Any, vendor: str, path: str, query: str, status: int) -> None:
+        self._n_logged += 1
+        entry = (self._n_logged, time.time(), vendor, scope["method"], path, query, status)
+        self.log.append(LoggedRequest(*entry))
+
+    async def _fail(self, fault: Fault, scope: Any, send: Any, raw_path: str, body: bytes) -> None:
+        """Treat a call as the fault says; it is logged before the client can notice."""
+        kind, vendor = fault.kind, fault.vendor
+        query = scope["query_string"].decode("latin-1")
+        answer: Answer | None = None
+        if kind == "late_commit":
+            task = asyncio.create_task(self._commit_late(fault, scope, raw_path, body))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+        elif kind == "status":
+            answer = self._error(vendor, fault.status, fault.retry_after_s)
+        elif kind not in ("drop_before", "down"):
+            if kind == "slow":
+                await asyncio.sleep(fault.delay_s)
+            answer = self._handle(vendor, scope, raw_path, body)
+        if answer is None or kind == "drop_after":
+            self._note(scope, vendor, raw_path, query, _DROPPED)
+            await _drop(send)
+            return
+        status, headers, content = answer
+        self._note(scope, vendor, raw_path, query, status)
+        if kind in ("duplicate_page", "repeated_link"):
+            headers = _link_again(headers, scope, raw_path, kind)
+        elif kind in ("truncated_json", "gap", "nan_value") and status == 200:
+            content = spoil(kind, content)
+        if kind == "drip":
+            await _send_slowly(send, status, headers, content, fault.delay_s)
+        else:
+            await _send(send, status, headers, content)
+
+    async def _commit_late(self, fault: Fault, scope: Any, raw_path: str, body: bytes) -> None:
+        await asyncio.sleep(fault.delay_s)
+        self._handle(fault.vendor, scope, raw_path, body)
+
+    def _error(self, vendor: str, status: int, retry_after_s: int | None) -> Answer:
+        wait = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+        if vendor == "wattics":
+            pairs = [(name.lower().encode(), value.encode()) for name, value in wait.items()]
+            return self.wattics.error(status, *pairs)
+        if vendor == "digiwatt":
+            return _plain(self.digiwatt.error(status, **wait))
+        return _plain(self.wattsense.error(status, **wait))
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                self.wattics.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def build_app(
+    truth: Truth,
+    *,
+    state_dir: Path | None = None,
+    credentials: Credentials | None = None,
+    digiwatt_options: dict[str, Any] | None = None,
+    wattsense_options: dict[str, Any] | None = None,
+    wattics_options: dict[str, Any] | None = None,
+) -> SandboxApp:
+    """Return the sandbox as an ASGI application.
+
+    Args:
+        truth: a `World` or a `Replay`.
+        state_dir: where the Wattics collector keeps its packets; None keeps them in memory.
+        credentials: what the vendors accept; by default the sandbox's own.
+        digiwatt_options: keyword arguments of `Digiwatt` (trend_variant, includes_today, ...).
+        wattsense_options: keyword arguments of `Wattsense` (limit_calls, ...).
+        wattics_options: keyword arguments of `Wattics` (accepts_any_stream, last_packet).
+    """
+    return SandboxApp(
+        truth,
+        state_dir=state_dir,
+        credentials=credentials,
+        digiwatt_options=digiwatt_options,
+        wattsense_options=wattsense_options,
+        wattics_options=wattics_options,
+    )
+
+
+def _vendor_of(raw_path: str) -> str | None:
+    if raw_path.startswith(wattics.PREFIX):
+        return "wattics"
+    if raw_path.startswith(digiwatt.PREFIX + "/"):
+        return "digiwatt"
+    if raw_path.startswith(wattsense.PREFIX + "/"):
+        return "wattsense"
+    return None
+
+
+def _plain(response: Response) -> Answer:
+    return response.status_code, list(response.raw_headers), bytes(response.body)
+
+
+async def _read_body(receive: Any) -> bytes | None:
+    message = await receive()
+    body = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            return None
+    return body
+
+
+def _with_length(headers: Headers, content: bytes) -> Headers:
+    kept = [pair for pair in headers if pair[0] != b"content-length"]
+    return [*kept, (b"content-length", str(len(content)).encode())]
+
+
+async def _send(send: Any, status: int, headers: Headers, content: bytes) -> None:
+    if status != 204:
+        headers = _with_length(headers, content)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def _send_slowly(
+    send: Any, status: int, headers: Headers, content: bytes, delay_s: float
+) -> None:
+    headers = _with_length(headers, content)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    for at in range(len(content)):
+        await send({"type": "http.response.body", "body": content[at : at + 1], "more_body": True})
+        await asyncio.sleep(delay_s)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _drop(send: Any) -> None:
+    """Close the connection without an answer.
+
+    ASGI has no word for it, so the connection is taken from uvicorn's own `send`; the pause lets
+    uvicorn notice, or it would answer 500 on its own.
+    """
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is None:
+        raise RuntimeError("only a sandbox that runs in uvicorn can drop a connection")
+    transport.abort()
+    await asyncio.sleep(0.01)
+
+
+def _link_again(headers: Headers, scope: Any, raw_path: str, kind: str) -> Headers:
+    """Return the headers with a next link that leads to this same page."""
+    query = scope["query_string"].decode("latin-1")
+    if kind == "duplicate_page":
+        # Under another address, so that only the items repeat and not the link.
+        query += "&repeat=1" if query else "repeat=1"
+    link = f'<{raw_path}?{query}>; rel="next"'.encode("latin-1")
+    return [*(pair for pair in headers if pair[0] != b"link"), (b"link", link)]

@@ -1,0 +1,367 @@
+"""Wattsense as its API page says: devices, latest properties, history with `Link` paging, configs.
+
+Base path `/wattsense`; resources under `/v1`. Names are those since release 2020-12-16.03. The page
+leaves open, and this sandbox decides: `since` inclusive and `until` exclusive; items in order of
+time; error bodies `{"message", "status"}`; without `since` the history starts at the beginning.
+Read only: a PUT is refused.
+"""
+
+import base64
+import hashlib
+import hmac
+import time
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+import msgspec
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from energy_etl.sandbox.access import Credentials, RateLimit, basic_credentials
+from energy_etl.sandbox.model import Register, Truth, device_id_wattsense, property_id_wattsense
+
+PREFIX = "/wattsense"
+CLOCK_TOLERANCE_S = 300
+DEFAULT_SIZE, MAX_SIZE = 500, 2500
+TENANT_ID = "org-7c01"
+ORGANIZATION_IDS = {"north": "org-7c02", "south": "org-7c03"}
+_UNIT_TEXT = {"kWh": "kWh", "Wh": "Wh", "m3": "m³", "degC": "°C"}
+_HISTORY_KEYS = {"property", "since", "until", "size", "repeat"}
+
+
+def answer(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return a JSON response."""
+    raw = msgspec.json.encode(body)
+    return Response(raw, status, headers=headers, media_type="application/json")
+
+
+def error(status: int, message: str, **headers: str) -> Response:
+    """Return an error in the shape this sandbox gives Wattsense's errors."""
+    return answer({"message": message, "status": status}, status, headers)
+
+
+def sign(secret: str, method: str, raw_path: str, query: str, body: bytes, stamp: str) -> str:
+    """Return the signature over the parts that are present, joined by one line feed."""
+    parts = [method.upper().encode(), raw_path.encode(), query.encode(), body, stamp.encode()]
+    message = b"\n".join(part for part in parts if part)
+    return base64.b64encode(hmac.new(secret.encode(), message, hashlib.sha512).digest()).decode()
+
+
+class Wattsense:
+    """The vendor: one organization per account of the fleet, one box per site."""
+
+    def __init__(
+        self,
+        truth: Truth,
+        credentials: Credentials,
+        *,
+        limit_calls: int = 2500,
+        limit_config_calls: int = 100,
+        limit_window_s: float = 300.0,
+    ) -> None:
+        """Serve `truth` to the holders of `credentials`."""
+        self.truth, self._known = truth, credentials
+        self._limit = RateLimit(limit_calls, limit_window_s)
+        self._config_limit = RateLimit(limit_config_calls, limit_window_s)
+        self._sites = {device_id_wattsense(site_id): site_id for site_id in truth.sites}
+        self._registers = {property_id_wattsense(each): each for each in truth.registers}
+        self._n_pages = 0
+
+    def handle(self, request: Request, raw_path: str, body: bytes) -> Response:
+        """Answer one call; `raw_path` is the path as it was sent."""
+        if (wait_s := self._limit.wait_s()) > 0:
+            return _too_many(wait_s, "2500 requests in 5 minutes")
+        if (refusal := self._authenticate(request, raw_path, body)) is not None:
+            return refusal
+        parts = [unquote(part) for part in raw_path.removeprefix(PREFIX + "/").split("/")]
+        if parts[0] != "v1":
+            return error(404, "No such resource.")
+        if request.method != "GET":
+            return error(403, "This key may only read.")
+        return self._route(request, parts[1:])
+
+    def error(self, status: int, **headers: str) -> Response:
+        """Return a fault's answer."""
+        return error(status, "The sandbox was told to fail.", **headers)
+
+    def _route(self, request: Request, parts: list[str]) -> Response:
+        match parts:
+            case ["user"]:
+                return answer({"userId": "u-1", "email": "sandbox@example.org", "roles": []})
+            case ["organizations"]:
+                return answer(self._organizations())
+            case ["devices"]:
+                return self._devices(request)
+            case ["devices", device_id, *rest] if device_id in self._sites:
+                site_id = self._sites[device_id]
+                if not rest:
+                    return answer(self._device(site_id))
+                if rest[0] == "configs":
+                    return self._configs(site_id, rest[1:])
+                if rest[0] == "properties":
+                    return self._properties(request, site_id, rest[1:])
+        return error(404, f"No such resource: {'/'.join(parts)}.")
+
+    # -- who calls ---------------------------------------------------------------------------
+
+    def _authenticate(self, request: Request, raw_path: str, body: bytes) -> Response | None:
+        header = request.headers.get("x-api-auth")
+        if header is None:
+            return self._authenticate_basic(request)
+        key, _, signature = header.partition(":")
+        stamp = request.headers.get("x-api-timestamp", "")
+        if key not in self._known.wattsense_keys:
+            return error(401, "Unknown API key.")
+        if not stamp.isdigit():
+            return error(401, "X-API-Timestamp is missing or not epoch milliseconds.")
+        if abs(time.time() - int(stamp) / 1000.0) > CLOCK_TOLERANCE_S:
+            return error(401, "X-API-Timestamp is more than 300 seconds away from our clock.")
+        query = request.scope.get("query_string", b"").decode("latin-1")
+        expected = sign(
+            self._known.wattsense_keys[key], request.method, raw_path, query, body, stamp
+        )
+        if not hmac.compare_digest(expected.encode(), signature.encode()):
+            return error(401, "The signature does not match.")
+        return None
+
+    def _authenticate_basic(self, request: Request) -> Response | None:
+        user, password = basic_credentials(request.headers.get("authorization", ""))
+        if user in self._known.wattsense_service_accounts:
+            expected, is_basic_on = self._known.wattsense_service_accounts[user]
+            if password != expected:
+                return error(401, "Wrong user or password.")
+            if not is_basic_on:
+                return error(401, "Basic authentication is off for this service account.")
+            return None
+        if user in self._known.wattsense_users and self._known.wattsense_users[user] == password:
+            return None
+        message = "Wrong user or password." if user else "Authentication is required."
+        return error(401, message)
+
+    # -- resources ---------------------------------------------------------------------------
+
+    def _organizations(self) -> list[dict]:
+        used = {site.organization for site in self.truth.sites.values()}
+        rows: list[dict] = [{"organizationId": TENANT_ID, "tenantId": None, "name": "Fleet"}]
+        for name, organization_id in ORGANIZATION_IDS.items():
+            if name in used:
+                row = {"organizationId": organization_id, "tenantId": TENANT_ID}
+                rows.append({**row, "name": name.capitalize()})
+        return rows
+
+    def _devices(self, request: Request) -> Response:
+        query = dict(request.query_params)
+        if unknown := set(query) - {"organizationId", "deviceGroupId"}:
+            return error(400, f"Unknown query parameter: {sorted(unknown)[0]}.")
+        devices = [self._device(site_id) for site_id in self.truth.sites]
+        for name, value in query.items():
+            devices = [device for device in devices if device[name] == value]
+        return answer(devices) if devices else Response(status_code=204)
+
+    def _device(self, site_id: str) -> dict:
+        site = self.truth.sites[site_id]
+        device_id = device_id_wattsense(site_id)
+        return {
+            "deviceId": device_id,
+            "hardwareId": device_id[1:7],
+            "name": site.name,
+            "description": f"Box at {site.name}",
+            "externalId": None,
+            "tenantId": TENANT_ID,
+            "organizationId": ORGANIZATION_IDS[site.organization],
+            "siteId": "site-" + device_id[1:5].lower(),
+            "deviceGroupId": "grp-" + site.organization,
+            "status": "ONLINE",
+            "deviceVersionInfo": {"bsp": "5.1.0", "hardware": "2.0", "software": "6.12.3"},
+            "deviceConfigOrigin": "cloud",
+            "deviceSubscription": {
+                "ratePlan": "BASIC",
+                "addons": [],
+                "autoRenew": True,
+                "yearly": True,
+                "startDate": "2023-12-01",
+                "endDate": None,
+                "options": [],
+            },
+            "tags": {},
+        }
+
+    def _configs(self, site_id: str, rest: list[str]) -> Response:
+        if (wait_s := self._config_limit.wait_s()) > 0:
+            return _too_many(wait_s, "100 requests in 5 minutes on configurations")
+        properties = [self._property_config(register) for register in self._of_site(site_id)]
+        if rest == ["current", "properties"]:
+            return answer(properties)
+        if rest:
+            return error(404, "No such configuration.")
+        created = "2023-12-01T09:00:00Z"
+        revision = {"revisionId": "rev-2", "parentRevisionId": "rev-1", "notes": ""}
+        body = {"createdAt": created, "updatedAt": created, "status": "CURRENT", "errors": []}
+        equipments = [
+            {
+                "equipmentId": _equipment_id(meter_id),
+                "name": meter_id.rpartition(".")[2],
+                "config": {"protocol": "LORAWAN_V1_0"},
+                "tags": {},
+            }
+            for meter_id in sorted({register.meter_id for register in self._of_site(site_id)})
+        ]
+        parts = {"properties": properties, "networks": [], "equipments": equipments}
+        return answer([revision | body | parts])
+
+    def _property_config(self, register: Register) -> dict:
+        scaling = {"a": 0.001, "b": 0.0} if _shape(register) in ("count", "text") else None
+        return {
+            "propertyId": property_id_wattsense(register.register_id),
+            "equipmentId": _equipment_id(register.meter_id),
+            "name": register.name,
+            "slug": _slug(register),
+            "description": "",
+            "accessType": "REMOTE_READ_ONLY",
+            "disabled": False,
+            "kind": "number",
+            "config": {},
+            "timer": 900,
+            "unit": _UNIT_TEXT[register.unit],
+            "scaling": scaling,
+            "tags": {},
+        }
+
+    def _of_site(self, site_id: str) -> list[Register]:
+        return [each for each in self.truth.registers.values() if each.site_id == site_id]
+
+    def _find(self, site_id: str, property_or_slug: str) -> Register | None:
+        for register in self._of_site(site_id):
+            known = (property_id_wattsense(register.register_id), _slug(register))
+            if property_or_slug in known:
+                return register
+        return None
+
+    # -- values ------------------------------------------------------------------------------
+
+    def _properties(self, request: Request, site_id: str, rest: list[str]) -> Response:
+        if rest:
+            register = self._find(site_id, "/".join(rest))
+            if register is None:
+                return error(404, f"No property {'/'.join(rest)}.")
+            value = self._latest(site_id, register)
+            if value is None:
+                return Response(status_code=204)
+            if request.query_params.get("includeHistory", "false") == "true":
+                history = self._items(register, 0, self.truth.now_ms() + 1, 100, newest=True)
+                value["history"] = {"readValues": history, "writeValues": []}
+            return answer(value)
+        query = parse_qsl(request.url.query, keep_blank_values=True)
+        if not query:
+            latest = (self._latest(site_id, register) for register in self._of_site(site_id))
+            values = [value for value in latest if value is not None]
+            return answer(values) if values else Response(status_code=204)
+        return self._history(request, site_id, query)
+
+    def _history(self, request: Request, site_id: str, query: list[tuple[str, str]]) -> Response:
+        asked = dict(query)
+        if unknown := set(asked) - _HISTORY_KEYS:
+            return error(400, f"Unknown query parameter: {sorted(unknown)[0]}.")
+        if len(asked) != len(query):
+            return error(400, "A query parameter is given twice.")
+        register = self._find(site_id, asked.get("property", ""))
+        if register is None:
+            return error(404, f"No property {asked.get('property', '')!r} on this device.")
+        now_ms = self.truth.now_ms()
+        numbers: dict[str, int] = {}
+        defaults = (("since", 0), ("until", now_ms + 1), ("size", DEFAULT_SIZE))
+        for name, default in defaults:
+            text = asked.get(name, str(default))
+            if not text.isdigit():
+                return error(400, f"{name} must be a whole number, not {text!r}.")
+            numbers[name] = int(text)
+        size = numbers["size"]
+        if not 1 <= size <= MAX_SIZE:
+            return error(400, f"size must lie between 1 and {MAX_SIZE}.")
+        items = self._items(register, numbers["since"], numbers["until"], size + 1)
+        if not items:
+            return Response(status_code=204)
+        headers: dict[str, str] = {}
+        if len(items) > size:
+            following = asked | {"since": str(items[size]["timestamp"]), "size": str(size)}
+            following.pop("repeat", None)
+            headers["Link"] = f'<{self._link(request, following)}>; rel="next"'
+        return answer(items[:size], headers=headers)
+
+    def _link(self, request: Request, query: dict[str, str]) -> str:
+        """Return the next page's address: absolute and relative in turn, as clients have seen."""
+        path = quote(request.scope["path"]) + "?" + urlencode(query)
+        self._n_pages += 1
+        return path if self._n_pages % 2 else f"{request.url.scheme}://{request.url.netloc}{path}"
+
+    def _items(
+        self, register: Register, since_ms: int, until_ms: int, limit: int, newest: bool = False
+    ) -> list[dict]:
+        samples, now_ms = self.truth.samples(register.register_id), self.truth.now_ms()
+        first, last = np.searchsorted(samples.at_ms, [since_ms, until_ms])
+        window = slice(int(first), int(max(first, last)))
+        at = np.flatnonzero(samples.visible_ms[window] <= now_ms) + window.start
+        at = at[-limit:] if newest else at[:limit]
+        property_id, shape = property_id_wattsense(register.register_id), _shape(register)
+        return [
+            {"property": property_id, "timestamp": stamp} | _payload(shape, value)
+            for stamp, value in zip(
+                samples.at_ms[at].tolist(), samples.value_native[at].tolist(), strict=True
+            )
+        ]
+
+    def _latest(self, site_id: str, register: Register) -> dict | None:
+        now_ms = self.truth.now_ms()
+        items = self._items(register, now_ms - 2 * 86_400_000, now_ms + 1, 1, newest=True)
+        items = items or self._items(register, 0, now_ms + 1, 1, newest=True)
+        if not items:
+            return None
+        return {
+            "deviceId": device_id_wattsense(site_id),
+            **items[0],
+            "slug": _slug(register),
+            "name": register.name,
+            "writeTimestamp": None,
+            "writePayload": None,
+            "writeScaledPayload": None,
+            "writeOutOfService": None,
+            "unit": _UNIT_TEXT[register.unit],
+            "equipmentId": _equipment_id(register.meter_id),
+            "gatewayInterfaceId": None,
+            "tags": {},
+            "externalId": None,
+            "isOutOfService": items[0]["timestamp"] < now_ms - 12 * 3_600_000,
+        }
+
+
+def _too_many(wait_s: float, rule: str) -> Response:
+    return error(429, f"Too many requests: {rule}.", **{"Retry-After": str(int(wait_s) + 1)})
+
+
+def _slug(register: Register) -> str:
+    return register.purpose.replace("_", "-")
+
+
+def _equipment_id(meter_id: str) -> str:
+    return "e" + property_id_wattsense(meter_id)[1:8]
+
+
+def _shape(register: Register) -> str:
+    """Say how a property spells its values: clients have seen all four.
+
+    plain: both numbers; unscaled: no scaledPayload; count: payload counts thousandths; text: the
+    same as a string. A replay keeps the file's number as it is.
+    """
+    if register.site_id == "opsd" or register.unit != "kWh":
+        return "unscaled"
+    spread = int(property_id_wattsense(register.register_id)[1:], 16) % 5
+    return ("plain", "plain", "unscaled", "count", "text")[spread]
+
+
+def _payload(shape: str, value: float) -> dict:
+    if shape == "unscaled":
+        return {"payload": value, "scaledPayload": None}
+    if shape == "plain":
+        return {"payload": value, "scaledPayload": value}
+    count = round(value * 1000.0)
+    return {"payload": count if shape == "count" else str(count), "scaledPayload": value}

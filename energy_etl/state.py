@@ -1,0 +1,264 @@
+"""`state.sqlite`: what processes must agree on. Changed windows, facts; the outbox stands here too.
+
+Marks are level-triggered: an extraction marks the windows it is about to change BEFORE it commits
+its rows, a sensor asks whether any are left, and the run that has used them clears those that it
+read. One mark too many costs a repeated computation, one too few would lose data.
+
+Not here: energy data (`warehouse.py`), packets (`delivery/outbox.py` makes its own tables through
+`connect`). Instants are stored as whole microseconds since 1970 UTC: exact, sortable, no zones.
+"""
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from energy_etl.errors import EnergyEtlError, WarehouseError, WarehouseLockedError
+
+BUSY_TIMEOUT_S: Final = 30.0
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_SCHEMA: Final = (
+    # AUTOINCREMENT: an id is never given twice, so clearing up to an id that was read can never
+    # take a mark that came later.
+    """CREATE TABLE IF NOT EXISTS mark (
+        mark_id INTEGER PRIMARY KEY AUTOINCREMENT, stage TEXT NOT NULL, register_id TEXT NOT NULL,
+        from_us INTEGER NOT NULL, to_us INTEGER NOT NULL, vendor TEXT NOT NULL,
+        marked_us INTEGER NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS mark_by_stage ON mark (stage, mark_id)",
+    "CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, fact TEXT NOT NULL)",
+)
+
+
+def instant_to_us(instant: datetime) -> int:
+    """Return whole microseconds since 1970 UTC; a naive datetime is a ValueError."""
+    if instant.tzinfo is None:
+        raise ValueError(f"{instant} has no zone: an instant is an aware datetime")
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def us_to_instant(instant_us: int) -> datetime:
+    """Return the aware UTC datetime of whole microseconds since 1970."""
+    return _EPOCH + instant_us * _MICROSECOND
+
+
+def connect(path: Path | str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
+    """Open (and create) the state file: WAL, full sync, autocommit.
+
+    A connection belongs to the thread that opened it. Writes of several statements go through
+    `transaction`. The caller closes it.
+
+    Raises:
+        WarehouseLockedError: somebody held the file for longer than busy_timeout_s.
+        WarehouseError: the file cannot be opened or is no SQLite file.
+    """
+    with _in_our_words(path):
+        connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
+        try:
+            _switch_to_wal(connection, busy_timeout_s)
+            connection.execute("PRAGMA synchronous=FULL")
+            for statement in _SCHEMA:
+                connection.execute(statement)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextlib.contextmanager
+def open_state(path: Path | str) -> Iterator[sqlite3.Connection]:
+    """`connect`, and close at the end."""
+    connection = connect(path)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Everything within, or nothing; holds the write lock from its start.
+
+    Raises:
+        WarehouseLockedError: another process held the write lock for too long; nothing was written.
+        WarehouseError: the disk is full or the file is damaged; nothing was written.
+    """
+    with _in_our_words(path_of(connection)):
+        # IMMEDIATE: a transaction that reads first and writes later cannot be refused half-way.
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            # A full disk ends the transaction by itself; a second ROLLBACK would hide the cause.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def path_of(connection: sqlite3.Connection) -> str:
+    """Return the file behind a connection."""
+    return connection.execute("PRAGMA database_list").fetchone()[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch [from_at, to_at) of one register whose readings changed, and through whom."""
+
+    register_id: str
+    from_at: datetime
+    to_at: datetime
+    vendor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark(Window):
+    """A window that was marked for a stage; `mark_id` grows with time."""
+
+    mark_id: int
+    stage: str
+    marked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MarkSummary:
+    """All open marks of a stage in one line: what a sensor needs."""
+
+    n_marks: int
+    n_registers: int
+    from_at: datetime
+    to_at: datetime
+    last_mark_id: int
+
+
+class Marks:
+    """The changed windows per stage (`core`, ...): written before the data, cleared after use."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Work on a connection of `connect`."""
+        self._connection = connection
+
+    def mark(self, stage: str, windows: Iterable[Window], marked_at: datetime | None = None) -> int:
+        """Mark windows, durable on return, and return how many; to be called BEFORE the commit."""
+        marked_us = instant_to_us(marked_at or datetime.now(UTC))
+        rows = [
+            (stage, w.register_id, instant_to_us(w.from_at), instant_to_us(w.to_at), w.vendor)
+            for w in windows
+        ]
+        if rows:
+            with transaction(self._connection) as connection:
+                connection.executemany(
+                    "INSERT INTO mark (stage, register_id, from_us, to_us, vendor, marked_us) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    [(*row, marked_us) for row in rows],
+                )
+        return len(rows)
+
+    def windows(self, stage: str) -> list[Mark]:
+        """Return the open marks of a stage, oldest first."""
+        rows = self._connection.execute(
+            "SELECT register_id, from_us, to_us, vendor, mark_id, stage, marked_us FROM mark "
+            "WHERE stage = ? ORDER BY mark_id",
+            (stage,),
+        )
+        return [
+            Mark(
+                register_id=row[0],
+                from_at=us_to_instant(row[1]),
+                to_at=us_to_instant(row[2]),
+                vendor=row[3],
+                mark_id=row[4],
+                stage=row[5],
+                marked_at=us_to_instant(row[6]),
+            )
+            for row in rows
+        ]
+
+    def summary(self, stage: str) -> MarkSummary | None:
+        """Return the open marks of a stage as one line, None when there are none."""
+        n_marks, n_registers, from_us, to_us, last = self._connection.execute(
+            "SELECT count(*), count(DISTINCT register_id), min(from_us), max(to_us), max(mark_id) "
+            "FROM mark WHERE stage = ?",
+            (stage,),
+        ).fetchone()
+        if not n_marks:
+            return None
+        return MarkSummary(n_marks, n_registers, us_to_instant(from_us), us_to_instant(to_us), last)
+
+    def clear(
+        self, stage: str, up_to_mark_id: int, register_ids: Collection[str] | None = None
+    ) -> int:
+        """Delete the marks of a stage up to an id that was read, and return how many.
+
+        Marks written since then stay. With `register_ids` only those registers are cleared (one
+        that failed keeps its marks).
+        """
+        with transaction(self._connection) as connection:
+            if register_ids is None:
+                cursor = connection.execute(
+                    "DELETE FROM mark WHERE stage = ? AND mark_id <= ?", (stage, up_to_mark_id)
+                )
+                return cursor.rowcount
+            cursor = connection.executemany(
+                "DELETE FROM mark WHERE stage = ? AND mark_id <= ? AND register_id = ?",
+                [(stage, up_to_mark_id, register_id) for register_id in set(register_ids)],
+            )
+            return max(cursor.rowcount, 0)
+
+
+def get_fact(connection: sqlite3.Connection, name: str) -> str | None:
+    """Return a fact that was set, None when it never was."""
+    row = connection.execute("SELECT fact FROM fact WHERE name = ?", (name,)).fetchone()
+    return row[0] if row else None
+
+
+def set_fact(connection: sqlite3.Connection, name: str, fact: str) -> None:
+    """Set a fact (`now_pinned`, ...), durable on return."""
+    with transaction(connection):
+        connection.execute(
+            "INSERT INTO fact (name, fact) VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET fact = excluded.fact",
+            (name, fact),
+        )
+
+
+@contextlib.contextmanager
+def _in_our_words(path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translated(error, path) from error
+
+
+def _translated(error: sqlite3.Error, path: Path | str) -> EnergyEtlError:
+    reason = str(error)
+    if "locked" in reason or "busy" in reason:
+        return WarehouseLockedError(
+            f"{path} is being written by another process ({reason}): "
+            "nothing was written, run again when that process has ended."
+        )
+    if "full" in reason:
+        return WarehouseError(
+            f"The disk of {path} is full ({reason}): nothing was written, make room and run again."
+        )
+    return WarehouseError(
+        f"{path} cannot be used as the state file ({reason}): "
+        "check the path and its rights, or restore the file from a copy."
+    )
+
+
+def _switch_to_wal(connection: sqlite3.Connection, busy_timeout_s: float) -> None:
+    # SQLite does not wait for its busy time-out when two processes make the same new file WAL.
+    deadline = time.monotonic() + busy_timeout_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

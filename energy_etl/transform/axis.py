@@ -1,0 +1,70 @@
+"""One sorted axis of integers for many series of instants: what makes a look-up one pass.
+
+Each lane (a zone, a meter's appliance) gets its own stretch of the axis. Finding the stretch of
+time that an interval starts in is then one `search_sorted` over all lanes at once, which streams;
+`convert_time_zone`, `over` and a join per lane cost two to four times as much on 10 M rows.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+import polars as pl
+
+from energy_etl.errors import TransformError
+
+# 2**43 milliseconds are 278 years: what a lane can hold. 2**63 / 2**43 lanes fit.
+_LANE_WIDTH: Final = 2**43
+_MAX_LANES: Final = 2**20 - 1
+_MICROSECONDS_PER_MILLISECOND: Final = 1000
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Sorted edges of all lanes, which lie on whole milliseconds.
+
+    Attributes:
+        origin: milliseconds of the earliest edge since 1970.
+        edges: sorted keys; of equal ones the last is found.
+    """
+
+    origin: int
+    edges: pl.Series
+
+    @classmethod
+    def from_edges(cls, edges: pl.DataFrame) -> Self:
+        """Build it from `lane` (integer from 0) and `edge_at` (instant), at least one row.
+
+        Raises:
+            TransformError: more lanes than the axis holds.
+        """
+        lanes = edges["lane"].n_unique()
+        if lanes > _MAX_LANES:
+            raise TransformError(
+                f"{lanes} zones or appliances are too many for one computation (at most "
+                f"{_MAX_LANES}): compute fewer sites at a time."
+            )
+        origin = edges.select(_milliseconds(pl.col("edge_at")).min()).item()
+        key = _key(pl.col("lane"), pl.col("edge_at"), origin)
+        return cls(origin, edges.select(key.alias("edge")).to_series().sort())
+
+    def key(self, lane: pl.Expr, at: pl.Expr) -> pl.Expr:
+        """Return the place of an instant on its lane; one outside the lane is put at its end."""
+        return _key(lane, at, self.origin)
+
+    def stretch(self, lane: pl.Expr, at: pl.Expr) -> pl.Expr:
+        """Return the number of the last edge at or before the instant; -1 before all edges.
+
+        An instant before its lane's first edge lands on the last edge of the lane before: give
+        each lane a closing edge that no stretch of interest begins at.
+        """
+        found = pl.lit(self.edges).search_sorted(self.key(lane, at), side="right")
+        return found.cast(pl.Int64) - 1
+
+
+def _key(lane: pl.Expr, at: pl.Expr, origin: int) -> pl.Expr:
+    within = (_milliseconds(at) - origin).clip(-1, _LANE_WIDTH - 2)
+    return lane.cast(pl.Int64) * _LANE_WIDTH + within
+
+
+def _milliseconds(at: pl.Expr) -> pl.Expr:
+    return at.dt.epoch("us") // _MICROSECONDS_PER_MILLISECOND

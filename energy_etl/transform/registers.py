@@ -1,0 +1,322 @@
+"""Readings of registers -> `core.interval`, `core.edit` and `core.sample`.
+
+Here: which register is computed how, units, and the columns of the three tables. Judging readings
+is in `cleaning.py`, arithmetic on the grid in `registers_grid.py`, registers that do not count up
+in `registers_totals.py`, what changed since the last time in `registers_changes.py`. Days and
+periods are `calendar.py`'s and `trends.py`'s.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from energy_etl.errors import TransformError
+from energy_etl.tables.core import EDIT, INTERVAL, SAMPLE
+from energy_etl.tables.model import UTC_INSTANT
+from energy_etl.transform.registers_cumulative import Counter, Exchange, compute_totals
+from energy_etl.transform.registers_flags import (
+    Quality,
+    flag_lists,
+    hold_reasons,
+    quality_names,
+)
+from energy_etl.transform.registers_grid import (
+    GAP_STEPS,
+    US_PER_MINUTE,
+    Grid,
+    GridTotals,
+    register_grid,
+)
+from energy_etl.transform.registers_readings import order_readings
+from energy_etl.transform.registers_totals import (
+    Meter,
+    compute_interval_totals,
+    compute_samples,
+)
+from energy_etl.units import KWH_PER_UNIT, M3_PER_UNIT, SECONDS_PER_HOUR
+
+_EPOCH_US: Final = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalResult:
+    """What the readings of some registers amount to.
+
+    Attributes:
+        intervals: rows of `core.interval`.
+        edits: rows of `core.edit`.
+        samples: rows of `core.sample`.
+    """
+
+    intervals: pl.DataFrame
+    edits: pl.DataFrame
+    samples: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What registers have in common that are computed in one go."""
+
+    kind: str
+    grid: Grid
+    gap_us: float
+    is_end_stamped: bool
+    is_watched: bool
+    kwh_per_unit: float | None
+    m3_per_unit: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """One register's rows within the frame of its chunk."""
+
+    frame: pl.DataFrame
+    start: int
+    stop: int
+
+
+@dataclass(slots=True)
+class _Parts:
+    """Rows found so far: a piece per register, by its place, so that no big frame is sorted."""
+
+    interval: dict[int, _Piece] = field(default_factory=dict)
+    sample: dict[int, _Piece] = field(default_factory=dict)
+    edit: list[pl.DataFrame] = field(default_factory=list)
+
+
+def compute_intervals(
+    readings: pl.DataFrame,
+    registers: pl.DataFrame,
+    exchanges: pl.DataFrame,
+    *,
+    now: datetime,
+    hold_for: timedelta,
+) -> IntervalResult:
+    """Compute the intervals of registers from all their readings.
+
+    Cumulative registers: see `clean_readings` for what counts and `lay_on_grid` for the split.
+    Rows run from the first edge at or after a register's first kept reading to the last edge at
+    or before its last. An interval within a step of more than 1.5 grid steps is `estimated`,
+    one touched by an unexplained change of level `implausible` and null. A counter that stands
+    still was measured: 0 is its energy (mains without production beside them get the flag `stuck`
+    after three hours); only totals of `kind` interval can be `zero_filled`. `register_end_native`
+    is the counter as the meter shows it: between unflagged intervals its difference is the energy.
+
+    An interval is provisional until two kept readings exist at or after its end, or `hold_for`
+    has passed since. It is pushable with a value, measured or estimated, and not provisional.
+
+    Args:
+        readings: `core.reading` (register_id, read_at, reading_native, version) in any order; the
+            WHOLE history of each register in it. Null, NaN, negative or impossible values become
+            edits. Readings of registers that are not in `registers` are left out.
+        registers: `core.register`; one without readings gives no row.
+        exchanges: `core.exchange`; those after `now` do not count yet.
+        now: the instant of the computation.
+        hold_for: after this long an interval is no longer provisional.
+
+    Returns:
+        The three frames, each in its table's columns and sorted by its key. The result is a
+        function of the set of readings; each register's rows do not depend on the others.
+
+    Raises:
+        TransformError: a column is missing, an id is repeated, an instant is naive.
+    """
+    if now.tzinfo is None:
+        raise TransformError(f"now is {now} without a time zone; hand over an aware instant.")
+    ids = registers["register_id"].unique().sort().to_list()
+    if len(ids) != registers.height:
+        raise TransformError(
+            "A register_id occurs twice in the registers; mend registers.csv in the portfolio."
+        )
+    rows = {str(row["register_id"]): row for row in registers.iter_rows(named=True)}
+    now_us = _microseconds(now)
+    hold_us = hold_for // _EPOCH_US
+    declared = _declared(exchanges, now_us)
+    ordered = order_readings(readings, ids)
+    has_production = {row["site_id"] for row in rows.values() if row["role"] == "production"}
+    ways: defaultdict[_Way, list[int]] = defaultdict(list)
+    for code, register_id in enumerate(ids):
+        row = rows[register_id]
+        ways[_way(row, row["site_id"] in has_production)].append(code)
+    parts = _Parts()
+    for way, codes in ways.items():
+        for group, chunk in ordered.chunks(codes):
+            members = [rows[ids[code]] for code in group]
+            _compute_chunk(way, group, members, chunk, declared, parts, now_us, hold_us)
+    return IntervalResult(
+        _in_order(parts.interval, INTERVAL.empty_frame()),
+        pl.concat([EDIT.empty_frame(), *parts.edit]).sort(EDIT.key),
+        _in_order(parts.sample, SAMPLE.empty_frame()),
+    )
+
+
+def _compute_chunk(
+    way: _Way,
+    group: list[int],
+    members: list[dict[str, Any]],
+    chunk: pl.DataFrame,
+    declared: dict[str, tuple[Exchange, ...]],
+    parts: _Parts,
+    now_us: int,
+    hold_us: int,
+) -> None:
+    ids = pl.Series([row["register_id"] for row in members], dtype=pl.String)
+    if way.kind == "cumulative":
+        counters = [_counter(row, declared.get(row["register_id"], ())) for row in members]
+        totals, edits = compute_totals(
+            chunk, counters, way.grid, gap_us=way.gap_us, watch_stuck=way.is_watched
+        )
+    elif way.kind == "interval":
+        totals, edits = compute_interval_totals(
+            chunk,
+            [_meter(row) for row in members],
+            way.grid,
+            is_end_stamped=way.is_end_stamped,
+            is_watched=way.is_watched,
+        )
+    else:
+        samples, edits = compute_samples(
+            chunk,
+            [_meter(row) for row in members],
+            way.grid,
+            is_end_stamped=way.is_end_stamped,
+            now_us=now_us,
+            hold_us=hold_us,
+        )
+        parts.edit.append(edits)
+        numbers = samples["register"].to_numpy()
+        _keep_pieces(parts.sample, group, numbers, _sample_frame(samples, ids))
+        return
+    parts.edit.append(edits)
+    frame = _interval_frame(totals, way, ids, now_us, hold_us)
+    _keep_pieces(parts.interval, group, totals.register, frame)
+
+
+def _interval_frame(
+    totals: GridTotals, way: _Way, ids: pl.Series, now_us: int, hold_us: int
+) -> pl.DataFrame:
+    """Give totals the columns of `core.interval`."""
+    is_provisional = totals.is_open & (now_us - totals.end_us < hold_us)
+    native = pl.Series(totals.energy_native, nan_to_null=True)
+    empty = pl.Series([None], dtype=pl.Float64).new_from_index(0, len(native))
+    has_value = way.kwh_per_unit is not None or way.m3_per_unit is not None
+    reasons = hold_reasons(totals.quality, is_provisional, has_value)
+    return pl.DataFrame(
+        {
+            "register_id": ids.gather(totals.register),
+            "start_at": _instants(totals.end_us - way.grid.step_us),
+            "end_at": _instants(totals.end_us),
+            "energy_kwh": empty if way.kwh_per_unit is None else native * way.kwh_per_unit,
+            "volume_m3": empty if way.m3_per_unit is None else native * way.m3_per_unit,
+            "register_end_native": pl.Series(totals.end_native, nan_to_null=True),
+            "quality": quality_names(totals.quality),
+            "flags": flag_lists(totals.flags),
+            "is_provisional": is_provisional,
+            "is_pushable": ~is_provisional & (totals.quality < Quality.MISSING) & has_value,
+            "hold_reason": reasons,
+        },
+        schema=INTERVAL.polars_schema,
+    )
+
+
+def _sample_frame(samples: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:
+    return samples.select(
+        pl.lit(ids).gather(pl.col("register")).alias("register_id"),
+        pl.col("start_us").cast(UTC_INSTANT).alias("start_at"),
+        pl.col("end_us").cast(UTC_INSTANT).alias("end_at"),
+        "sample_native",
+        "n_readings",
+        "is_provisional",
+    )
+
+
+def _keep_pieces(
+    kept: dict[int, _Piece], group: list[int], numbers: np.ndarray, frame: pl.DataFrame
+) -> None:
+    """Remember where each register's rows are, under its place among all registers."""
+    start = np.searchsorted(numbers, np.arange(len(group) + 1)).tolist()
+    for k, code in enumerate(group):
+        if start[k + 1] > start[k]:
+            kept[code] = _Piece(frame, start[k], start[k + 1])
+
+
+def _in_order(kept: dict[int, _Piece], empty: pl.DataFrame) -> pl.DataFrame:
+    """Put the pieces in the order of the registers; neighbours in one frame stay together."""
+    joined: list[_Piece] = []
+    for code in sorted(kept):
+        piece = kept[code]
+        if joined and joined[-1].frame is piece.frame and joined[-1].stop == piece.start:
+            joined[-1] = _Piece(piece.frame, joined[-1].start, piece.stop)
+        else:
+            joined.append(piece)
+    slices = [piece.frame.slice(piece.start, piece.stop - piece.start) for piece in joined]
+    # No rechunk: copying 10 M rows once more takes as long as computing them.
+    return pl.concat([empty, *slices], rechunk=False)
+
+
+def _way(row: dict[str, Any], has_production: bool) -> _Way:
+    kind = str(row["kind"])
+    if kind not in ("cumulative", "interval", "instant"):
+        raise TransformError(
+            f"Register {row['register_id']} has the kind {kind!r}; "
+            "make it cumulative, interval or instant in registers.csv."
+        )
+    grid_minutes = int(row["grid_minutes"])
+    return _Way(
+        kind=kind,
+        grid=register_grid(str(row["zone"]), grid_minutes),
+        gap_us=GAP_STEPS * grid_minutes * US_PER_MINUTE,
+        is_end_stamped=row["stamp"] == "end" or (kind == "interval" and row["stamp"] != "start"),
+        # Production behind the meter brings mains to zero in earnest; gas and water stand still
+        # for whole nights.
+        is_watched=row["role"] == "mains"
+        and row["commodity"] == "electricity"
+        and not has_production,
+        kwh_per_unit=KWH_PER_UNIT.get(str(row["unit"])),
+        m3_per_unit=M3_PER_UNIT.get(str(row["unit"])),
+    )
+
+
+def _rate_per_s(row: dict[str, Any]) -> float:
+    rating = row["rating_native_per_hour"]
+    return np.inf if rating is None else float(rating) / SECONDS_PER_HOUR
+
+
+def _counter(row: dict[str, Any], exchanges: tuple[Exchange, ...]) -> Counter:
+    return Counter(
+        register_id=str(row["register_id"]),
+        rate_per_s=_rate_per_s(row),
+        resolution=float(row["resolution_native"]),
+        modulus=np.nan if row["digits"] is None else 10.0 ** int(row["digits"]),
+        exchanges=exchanges,
+    )
+
+
+def _meter(row: dict[str, Any]) -> Meter:
+    return Meter(str(row["register_id"]), _rate_per_s(row), float(row["resolution_native"]))
+
+
+def _declared(exchanges: pl.DataFrame, now_us: int) -> dict[str, tuple[Exchange, ...]]:
+    """Group the exchanges that have happened by register, sorted by instant."""
+    found: defaultdict[str, list[Exchange]] = defaultdict(list)
+    columns = ("register_id", "exchanged_at", "final_native", "initial_native")
+    rows: Iterable[tuple[str, datetime, float, float]] = exchanges.select(columns).iter_rows()
+    for register_id, exchanged_at, final_native, initial_native in rows:
+        at_us = _microseconds(exchanged_at)
+        if at_us <= now_us:
+            found[register_id].append(Exchange(at_us, final_native, initial_native))
+    return {key: tuple(sorted(some, key=lambda e: e.at_us)) for key, some in found.items()}
+
+
+def _microseconds(instant: datetime) -> int:
+    """Return the whole microseconds since 1970; a float would round."""
+    return (instant - datetime.fromtimestamp(0, tz=instant.tzinfo)) // _EPOCH_US
+
+
+def _instants(at_us: np.ndarray) -> pl.Series:
+    return pl.Series(at_us, dtype=pl.Int64).cast(UTC_INSTANT)

@@ -1,0 +1,134 @@
+"""Readings in any order and any number of versions -> one sorted value per register and instant.
+
+Nothing is judged here: nulls and impossible values pass, `cleaning.py` names them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from energy_etl.errors import TransformError
+from energy_etl.transform.cleaning_story import Ints
+
+NEEDED_COLUMNS: Final = ("register_id", "read_at", "reading_native", "version")
+# Readings worked on at once: what bounds the memory beside input and output.
+CHUNK_READINGS: Final = 1 << 19
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedReadings:
+    """The newest version of each reading, sorted.
+
+    Attributes:
+        frame: `at_us` (Int64), `reading` (Float64), `is_corrected` (Boolean).
+        start: first row of each register, in the order of the ids given.
+        n_rows: rows of each register.
+    """
+
+    frame: pl.DataFrame
+    start: Ints
+    n_rows: Ints
+
+    def chunks(self, codes: Sequence[int]) -> Iterator[tuple[list[int], pl.DataFrame]]:
+        """Yield the registers of `codes` that have readings, in groups of bounded size.
+
+        Yields:
+            The codes of the group, and their readings with `register` (Int64, counted from 0
+            within the group).
+        """
+        group: list[int] = []
+        size = 0
+        for code in codes:
+            if not self.n_rows[code]:
+                continue
+            group.append(code)
+            size += int(self.n_rows[code])
+            if size >= CHUNK_READINGS:
+                yield group, self._rows_of(group)
+                group, size = [], 0
+        if group:
+            yield group, self._rows_of(group)
+
+    def _rows_of(self, codes: list[int]) -> pl.DataFrame:
+        slices: list[tuple[int, int]] = []
+        for code in codes:
+            start, n = int(self.start[code]), int(self.n_rows[code])
+            if slices and sum(slices[-1]) == start:
+                slices[-1] = (slices[-1][0], slices[-1][1] + n)
+            else:
+                slices.append((start, n))
+        rows = pl.concat([self.frame.slice(start, n) for start, n in slices])
+        register = pl.Series("register", np.repeat(np.arange(len(codes)), self.n_rows[codes]))
+        return rows.with_columns(register)
+
+
+def order_readings(readings: pl.DataFrame, register_ids: Sequence[str]) -> OrderedReadings:
+    """Sort readings by register and instant; of several versions the highest counts.
+
+    Args:
+        readings: `NEEDED_COLUMNS` of `core.reading`, in any order, repeated or not.
+        register_ids: the registers wanted, unique; readings of others are left out.
+
+    Returns:
+        One value per register and instant; a function of the set of readings.
+
+    Raises:
+        TransformError: a column is missing, or `read_at` is no UTC instant.
+    """
+    missing = [name for name in NEEDED_COLUMNS if name not in readings.columns]
+    if missing:
+        raise TransformError(
+            f"The readings lack the columns {', '.join(missing)}; hand over rows of core.reading."
+        )
+    zone = getattr(readings.schema["read_at"], "time_zone", None)
+    if zone != "UTC":
+        raise TransformError(
+            f"read_at of the readings has the type {readings.schema['read_at']}; "
+            "make it an instant in UTC before the registers are computed."
+        )
+    frame = readings.select(
+        _codes(readings["register_id"], register_ids).alias("code"),
+        pl.col("read_at").dt.cast_time_unit("us").to_physical().alias("at_us"),
+        pl.col("reading_native").cast(pl.Float64).alias("reading"),
+        "version",
+    )
+    if frame["code"].null_count():
+        frame = frame.drop_nulls("code")
+    frame = _sorted_unique(frame)
+    counts = np.bincount(frame["code"].to_numpy(), minlength=len(register_ids)).astype(np.int64)
+    return OrderedReadings(
+        frame.select("at_us", "reading", (pl.col("version") > 1).alias("is_corrected")),
+        np.cumsum(counts) - counts,
+        counts,
+    )
+
+
+def _codes(ids: pl.Series, register_ids: Sequence[str]) -> pl.Series:
+    """Return each id's place in `register_ids`, null for others."""
+    known = pl.DataFrame(
+        {"id": register_ids, "code": np.arange(len(register_ids), dtype=np.int32)},
+        schema_overrides={"id": pl.String},
+    )
+    starts = ids.ne_missing(ids.shift()).arg_true().to_numpy()
+    if len(starts) <= len(register_ids) * 8 + 8:
+        # Mostly sorted, as the warehouse hands them out: look up once per run, not per reading.
+        runs = pl.DataFrame({"id": ids.gather(starts)}).join(
+            known, on="id", how="left", maintain_order="left"
+        )
+        lengths = np.diff(np.append(starts, len(ids)))
+        return runs["code"].gather(np.repeat(np.arange(len(starts)), lengths))
+    rows = pl.DataFrame({"id": ids})
+    return rows.join(known, on="id", how="left", maintain_order="left")["code"]
+
+
+def _sorted_unique(frame: pl.DataFrame) -> pl.DataFrame:
+    code, at = pl.col("code"), pl.col("at_us")
+    is_after = (code > code.shift()) | ((code == code.shift()) & (at > at.shift()))
+    if frame.select(is_after.all()).item():
+        return frame
+    frame = frame.sort("code", "at_us", "version", "reading")
+    is_newest = ((code != code.shift(-1)) | (at != at.shift(-1))).fill_null(True)
+    return frame.filter(is_newest)

@@ -1,0 +1,269 @@
+"""Registers that do not count up: totals per interval, and instantaneous values.
+
+`kind` interval: a reading is the total of one interval, stamped at its start or its end.
+`kind` instant: a reading is a temperature, a power, a voltage: averaged, never summed.
+Cumulative registers are `registers_cumulative.py`'s.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from energy_etl.transform.cleaning import IMPLAUSIBLE_NATIVE, SUSPECT_FACTOR, SUSPECT_QUANTILE
+from energy_etl.transform.cleaning_edits import DROPPED_SCHEMA, EVENT_SCHEMA, edit_rows
+from energy_etl.transform.cleaning_story import GRACE_S, Ints
+from energy_etl.transform.registers_flags import Flag, Quality
+from energy_etl.transform.registers_grid import (
+    STUCK_INTERVALS,
+    STUCK_US,
+    Grid,
+    GridTotals,
+    ranges,
+)
+
+# A mains total of exactly 0 for this long is an outage filled with zeros (CalTRACK 2.2.1.4).
+ZERO_FILLED_US: Final = STUCK_US
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What a register of totals or samples is.
+
+    Attributes:
+        register_id: our id.
+        rate_per_s: declared rating per second (inf: none).
+        resolution: smallest step.
+    """
+
+    register_id: str
+    rate_per_s: float
+    resolution: float
+
+
+def compute_interval_totals(
+    readings: pl.DataFrame,
+    meters: Sequence[Meter],
+    grid: Grid,
+    *,
+    is_end_stamped: bool,
+    is_watched: bool,
+) -> tuple[GridTotals, pl.DataFrame]:
+    """Put totals on the grid, from each register's first reading to its last.
+
+    An interval without a reading is `missing` (null, flag `gap`); so is one whose reading is
+    null. A negative, impossible or too high total is `implausible` (null). Readings that fall
+    into one interval are added. On mains, zeros for three hours or more are `missing` (flag
+    `zero_filled`), and one non-zero value for three intervals or more is flagged `stuck`.
+
+    Args:
+        readings: `register` (place in `meters`), `at_us`, `reading`, `is_corrected`; sorted.
+        meters: the registers.
+        grid: the grid of all of them.
+        is_end_stamped: True when a stamp marks the end of its interval.
+        is_watched: True for mains that nothing else at the site can bring to zero.
+
+    Returns:
+        Totals sorted by register and end (`end_native` unknown), and rows of `core.edit`.
+    """
+    named = _named(readings, meters, grid).with_columns(
+        _edge(grid, is_end_stamped).alias("edge"),
+    )
+    cells = named.group_by("register", "edge", maintain_order=True).agg(
+        pl.col("reading").sum(),
+        pl.col("rule").drop_nulls().sort().last(),
+        pl.col("is_corrected").any(),
+    )
+    place, start = _places(cells)
+    n = int(start[-1])
+    energy = np.full(n, np.nan)
+    quality = np.full(n, Quality.MISSING, dtype=np.uint8)
+    flags = np.full(n, Flag.GAP, dtype=np.int32)
+    rule = cells["rule"]
+    energy[place] = np.where(rule.is_null().to_numpy(), cells["reading"].to_numpy(), np.nan)
+    quality[place] = np.select(
+        [rule.is_null().to_numpy(), (rule == "missing").fill_null(False).to_numpy()],
+        [Quality.MEASURED, Quality.MISSING],
+        Quality.IMPLAUSIBLE,
+    )
+    flags[place] = np.where((rule == "false_high").fill_null(False).to_numpy(), Flag.FALSE_HIGH, 0)
+    flags[place] |= np.where(cells["is_corrected"].to_numpy(), Flag.CORRECTED, 0)
+    first_edge = cells["edge"].to_numpy()[np.searchsorted(place, start[:-1])]
+    lengths = np.diff(start)
+    number = np.repeat(cells["register"].unique(maintain_order=True).to_numpy(), lengths)
+    edge = np.repeat(first_edge - start[:-1], lengths) + np.arange(n)
+    totals = GridTotals(
+        number.astype(np.int64),
+        grid.instant_of(edge + 1),
+        np.full(n, np.nan),
+        energy,
+        quality,
+        flags,
+        _last_of_each(start, n),
+    )
+    _flag_suspects(totals, meters, start)
+    dropped = named.filter(pl.col("rule").is_not_null())
+    if is_watched:
+        zeros = _fill_zeros(totals, grid)
+        _flag_stuck(totals)
+        in_run = pl.DataFrame({"register": totals.register[zeros], "edge": edge[zeros]})
+        filled = named.filter(pl.col("rule").is_null()).join(
+            in_run, on=["register", "edge"], how="semi", maintain_order="left"
+        )
+        dropped = pl.concat([dropped, filled.with_columns(rule=pl.lit("zero_filled"))])
+    return totals, _edits(dropped, meters)
+
+
+def compute_samples(
+    readings: pl.DataFrame,
+    meters: Sequence[Meter],
+    grid: Grid,
+    *,
+    is_end_stamped: bool,
+    now_us: int,
+    hold_us: int,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Average instantaneous readings per grid interval.
+
+    Args:
+        readings: `register` (place in `meters`), `at_us`, `reading`; sorted.
+        meters: the registers.
+        grid: the grid of all of them.
+        is_end_stamped: True when a reading at an edge belongs to the interval that ends there.
+        now_us: the instant of the computation.
+        hold_us: after this long nothing is expected to join an interval any more.
+
+    Returns:
+        `register`, `start_us`, `end_us`, `sample_native`, `n_readings`, `is_provisional`, sorted;
+        no row for an interval without a value. And rows of `core.edit`.
+    """
+    named = _named(readings, [], grid)
+    last = named.group_by("register").agg(pl.col("at_us").max().alias("last_us"))
+    samples = (
+        named.filter(pl.col("rule").is_null())
+        .with_columns(_edge(grid, is_end_stamped).alias("edge"))
+        .group_by("register", "edge", maintain_order=True)
+        .agg(
+            pl.col("reading").mean().alias("sample_native"),
+            pl.len().cast(pl.Int64).alias("n_readings"),
+        )
+        .with_columns(start_us=pl.col("edge") * grid.step_us + grid.phase_us)
+        .with_columns(end_us=pl.col("start_us") + grid.step_us)
+        .join(last, on="register", how="left", maintain_order="left")
+        .select(
+            "register",
+            "start_us",
+            "end_us",
+            "sample_native",
+            "n_readings",
+            is_provisional=(pl.col("last_us") < pl.col("end_us"))
+            & (now_us - pl.col("end_us") < hold_us),
+        )
+    )
+    return samples, _edits(named.filter(pl.col("rule").is_not_null()), meters)
+
+
+def _edge(grid: Grid, is_end_stamped: bool) -> pl.Expr:
+    """Number of the edge at which the interval of each reading starts."""
+    at_us = pl.col("at_us") - (1 if is_end_stamped else 0)
+    return (at_us - grid.phase_us) // grid.step_us
+
+
+def _named(readings: pl.DataFrame, meters: Sequence[Meter], grid: Grid) -> pl.DataFrame:
+    """Add `row` and `rule`: why a reading is no value; null: it is one.
+
+    With `meters`, readings are totals: not negative, not above the rating.
+    """
+    reading = pl.col("reading")
+    rule = pl.when(reading.is_null() | reading.is_nan()).then(pl.lit("missing"))
+    rule = rule.when(reading.abs() >= IMPLAUSIBLE_NATIVE).then(pl.lit("implausible"))
+    if meters:
+        hours = grid.step_us / 1e6 + GRACE_S
+        allow = np.asarray([m.rate_per_s * hours + m.resolution for m in meters])
+        most = pl.lit(pl.Series(allow[readings["register"].to_numpy()]))
+        rule = rule.when(reading < 0).then(pl.lit("negative"))
+        rule = rule.when(reading > most).then(pl.lit("false_high"))
+    return readings.with_row_index("row").with_columns(
+        rule.otherwise(pl.lit(None, pl.String)).alias("rule")
+    )
+
+
+def _edits(dropped: pl.DataFrame, meters: Sequence[Meter]) -> pl.DataFrame:
+    rows = dropped.select(
+        pl.col("row").cast(pl.Int64),
+        pl.col("register").alias("segment"),
+        "at_us",
+        "reading",
+        "rule",
+        pl.lit(None, pl.Float64).alias("before"),
+        pl.lit(None, pl.Float64).alias("after"),
+        pl.lit(None, pl.Int64).alias("next_row"),
+    ).match_to_schema(DROPPED_SCHEMA)
+    ids = [meter.register_id for meter in meters]
+    return edit_rows(rows.sort("row"), EVENT_SCHEMA.to_frame(), ids)
+
+
+def _places(cells: pl.DataFrame) -> tuple[Ints, Ints]:
+    """Return the place of each cell when each register's intervals follow without holes.
+
+    And the first place of each register present, with the total number at the end.
+    """
+    register, edge = cells["register"].to_numpy(), cells["edge"].to_numpy()
+    first = np.flatnonzero(np.diff(register, prepend=register[0] - 1))
+    last = np.append(first[1:], len(register)) - 1
+    lengths = edge[last] - edge[first] + 1
+    start = np.concatenate(([0], np.cumsum(lengths)))
+    k = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(register))))
+    return start[k] + edge - edge[first][k], start
+
+
+def _last_of_each(start: Ints, n: int) -> np.ndarray:
+    is_last = np.zeros(n, dtype=bool)
+    is_last[start[1:] - 1] = True
+    return is_last
+
+
+def _flag_suspects(totals: GridTotals, meters: Sequence[Meter], start: Ints) -> None:
+    """Flag totals far beyond a register's own usual ones where no rating forbids them."""
+    for lo, hi in zip(start[:-1].tolist(), start[1:].tolist(), strict=True):
+        if np.isfinite(meters[int(totals.register[lo])].rate_per_s):
+            continue
+        here = totals.energy_native[lo:hi]
+        positive = here[here > 0]
+        if positive.size:
+            usual = float(np.quantile(positive, SUSPECT_QUANTILE, method="lower"))
+            totals.flags[lo:hi][here > SUSPECT_FACTOR * usual] |= Flag.SUSPECT
+
+
+def _runs(totals: GridTotals, at: Ints, same_value: bool) -> tuple[Ints, Ints]:
+    """Cut positions into runs of neighbours within a register: first and last of each."""
+    breaks = (np.diff(at) > 1) | (np.diff(totals.register[at]) != 0)
+    if same_value:
+        breaks |= np.diff(totals.energy_native[at]) != 0
+    return at[np.concatenate(([True], breaks))], at[np.concatenate((breaks, [True]))]
+
+
+def _fill_zeros(totals: GridTotals, grid: Grid) -> Ints:
+    """Make long runs of zeros missing and return their places; a run at the end stays open."""
+    at = np.flatnonzero(totals.energy_native == 0)
+    if not at.size:
+        return at
+    first, last = _runs(totals, at, same_value=False)
+    is_at_end = totals.is_open[last]
+    totals.is_open[ranges(first[is_at_end], last[is_at_end] + 1)] = True
+    is_long = (last - first + 1) * grid.step_us >= ZERO_FILLED_US
+    places = ranges(first[is_long], last[is_long] + 1)
+    totals.energy_native[places] = np.nan
+    totals.quality[places] = Quality.MISSING
+    totals.flags[places] |= Flag.ZERO_FILLED
+    return places
+
+
+def _flag_stuck(totals: GridTotals) -> None:
+    at = np.flatnonzero(totals.energy_native > 0)
+    if at.size:
+        first, last = _runs(totals, at, same_value=True)
+        is_long = last - first + 1 >= STUCK_INTERVALS
+        totals.flags[ranges(first[is_long], last[is_long] + 1)] |= Flag.STUCK

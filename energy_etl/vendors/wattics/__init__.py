@@ -1,0 +1,35 @@
+"""Wattics: the only vendor that data is sent to.
+
+Document: Wattics' API page ("Wattics Energy Management Software API"); what it leaves open is taken
+from the vendor's public clients (Ruby, Java, Swarm).
+
+| | |
+|---|---|
+| production | https://web-collector.wattics.com/measurements/v2/unifiedjson/ |
+| development | another host, which has changed before: set `collector_url` |
+| auth | HTTP Basic over https; credentials per meter, end-user, site or partner: several at once |
+| push | POST, one packet per request, one line of JSON, strictly by time per stream |
+| session | cookies and connections are kept; one session per credential |
+| last packet | GET with `?stream=ID` |
+| interval | agreed per stream; a packet that does not come raises a notification there |
+
+Open in the document, and what is done: the statuses beside 200 and 401 (see `delivery/sender.py`);
+the shape of the last packet (read as the packet that was pushed; 404, an empty answer, 1970 and
+`Invalid Date` are "none yet"); what happens to packets out of order (never sent); how historical
+data is pushed (agreed with the vendor, nothing behind the last packet is sent).
+
+Nothing is extracted from here yet, so there are no tables and no rows.
+"""
+
+from typing import Final
+
+from energy_etl.vendors import Vendor
+from energy_etl.vendors.wattics.settings import WatticsSettings
+
+VENDOR: Final = Vendor(
+    name="wattics",
+    title="Wattics",
+    document="Wattics Energy Management Software API",
+    tables=(),
+    settings=WatticsSettings,
+)

@@ -1,0 +1,72 @@
+"""Wattics' section `wattics` of the settings."""
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+LIVE_URL: Final = "https://web-collector.wattics.com/measurements/v2/unifiedjson/"
+SANDBOX_PATH: Final = "/measurements/v2/unifiedjson/"
+_LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
+
+
+class WatticsCredential(BaseModel):
+    """One user at the collector; the stream map names it."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    username: str = Field(min_length=1)
+    password: SecretStr
+
+    @field_validator("username")
+    @classmethod
+    def _has_no_colon(cls, username: str) -> str:
+        if ":" in username:
+            raise ValueError("a user name of Basic authentication cannot contain a colon")
+        return username
+
+
+class WatticsSettings(BaseModel):
+    """How to reach the collector, and as whom.
+
+    Attributes:
+        collector_url: production's; the sandbox's on the target sandbox.
+        credentials: by the name that streams.csv gives in `credential`.
+        request_timeout_s: after this the packet is asked for, not sent again.
+        max_parallel_streams: streams under way at once; each has one packet in flight.
+    """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    collector_url: str = LIVE_URL
+    credentials: dict[str, WatticsCredential] = Field(default_factory=dict)
+    request_timeout_s: float = Field(default=10.0, gt=0, le=300)
+    max_parallel_streams: int = Field(default=32, ge=1, le=512)
+
+    @field_validator("collector_url")
+    @classmethod
+    def _is_safe(cls, url: str) -> str:
+        return checked_url(url)
+
+
+def sandbox_section(sandbox_url: str) -> dict[str, Any]:
+    """Return what this section is on the sandbox, where nothing else is set."""
+    return {
+        "collector_url": sandbox_url.rstrip("/") + SANDBOX_PATH,
+        "credentials": {
+            "main": {"username": "sandbox-wattics", "password": "sandbox-wattics-secret"},
+            "second": {"username": "sandbox-wattics-2", "password": "sandbox-wattics-2-secret"},
+        },
+    }
+
+
+def checked_url(url: str) -> str:
+    """Return a collector's URL as it is, or raise a ValueError that says what is wrong."""
+    parts = urlsplit(url)
+    if not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ValueError(f"{url!r} is no collector URL: give https://host/path/ and nothing more")
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        raise ValueError(f"{url!r} is not https: the collector rejects anything else")
+    if not parts.path.endswith("/"):
+        raise ValueError(f"{url!r} does not end in a slash: the collector's path does")
+    return url

@@ -1,0 +1,196 @@
+"""Opening the DuckDB file: lock wait with jitter, UTC, errors as one sentence.
+
+DuckDB lets one process write or many read, never both, so every connection is short and closed in
+`finally`. Within this process the same file is opened by one thread at a time, because DuckDB
+refuses a second connection with another access mode.
+"""
+
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from energy_etl.errors import WarehouseError, WarehouseLockedError
+from energy_etl.warehouse.sql import fill, literal, run
+
+_HOLDER: Final = re.compile(r"Conflicting lock is held in (?P<program>.*?) ?\(PID (?P<pid>\d+)\)")
+_FIRST_PAUSE_S: Final = 0.02
+_LONGEST_PAUSE_S: Final = 0.5
+_SHOWN_COMMAND: Final = 80
+
+# Extensions are never fetched: nothing here may reach out to the network by itself.
+_CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "autoinstall_known_extensions": False
+}
+
+
+class _Turn:
+    """Whose turn it is, in this process, to have one file open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+
+    @contextmanager
+    def taken(self, path: Path, wait_s: float) -> Iterator[None]:
+        if self._owner == threading.get_ident():
+            raise WarehouseError(
+                f"{path} is already open in this thread, so it cannot be opened again: inside"
+                " `with warehouse.write() as writer` read through the writer, or read before it."
+            )
+        if not self._lock.acquire(timeout=wait_s):
+            raise WarehouseLockedError(
+                f"{path} was held by another thread of this process for more than {wait_s:g} s:"
+                " wait for its write to end, then run again."
+            )
+        self._owner = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._owner = None
+            self._lock.release()
+
+
+_turns: dict[Path, _Turn] = {}
+_turns_lock = threading.Lock()
+
+
+def _turn(path: Path) -> _Turn:
+    with _turns_lock:
+        return _turns.setdefault(path, _Turn())
+
+
+@contextmanager
+def opened(
+    path: Path, *, is_read_only: bool, lock_wait_s: float
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the file, in UTC, and close it whatever happens.
+
+    Raises:
+        WarehouseLockedError: another process (named) or thread held it longer than `lock_wait_s`.
+        WarehouseError: missing, damaged, made by a newer DuckDB, disk full, bad SQL.
+    """
+    path = path.resolve()
+    deadline = time.monotonic() + lock_wait_s
+    with _turn(path).taken(path, lock_wait_s), errors_named(path):
+        connection = _connect(path, is_read_only, deadline, lock_wait_s)
+        try:
+            run(connection, "SET TimeZone = 'UTC'")
+            yield connection
+        finally:
+            connection.close()
+
+
+@contextmanager
+def opened_as_source(path: Path, *, lock_wait_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Attach the file read-only as `source` to a connection of its own.
+
+    A connection that was opened read-only cannot attach a second file for writing; this one can.
+    """
+    path = path.resolve()
+    deadline = time.monotonic() + lock_wait_s
+    with _turn(path).taken(path, lock_wait_s), errors_named(path):
+        connection = duckdb.connect(":memory:", config=_CONFIG)
+        try:
+            run(connection, "SET TimeZone = 'UTC'")
+            _attach(connection, path, deadline, lock_wait_s)
+            yield connection
+        finally:
+            connection.close()
+
+
+@contextmanager
+def errors_named(path: Path) -> Iterator[None]:
+    """Turn DuckDB's errors into sentences about this file."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise WarehouseError(_sentence(path, error)) from error
+
+
+def _connect(
+    path: Path, is_read_only: bool, deadline: float, lock_wait_s: float
+) -> duckdb.DuckDBPyConnection:
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=is_read_only, config=_CONFIG)
+        except duckdb.IOException as error:
+            pause_s = _wait_or_raise(path, error, pause_s, deadline, lock_wait_s)
+
+
+def _attach(
+    connection: duckdb.DuckDBPyConnection, path: Path, deadline: float, lock_wait_s: float
+) -> None:
+    statement = fill("ATTACH $path AS source (READ_ONLY)", path=literal(str(path)))
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            run(connection, statement)
+            return
+        except duckdb.IOException as error:
+            pause_s = _wait_or_raise(path, error, pause_s, deadline, lock_wait_s)
+
+
+def _wait_or_raise(
+    path: Path, error: duckdb.IOException, pause_s: float, deadline: float, lock_wait_s: float
+) -> float:
+    """Sleep when the lock is held and there is time left; return the next pause."""
+    if "Could not set lock" not in str(error):
+        raise error
+    if time.monotonic() >= deadline:
+        raise WarehouseLockedError(
+            f"{path} is locked by {_holder(str(error))} and was not released within"
+            f" {lock_wait_s:g} s: wait for that process or end it, then run again"
+            " (to look at data, open energy.duckdb instead: it is never locked)."
+        ) from error
+    # Jitter, so that several waiting processes do not ask in step.
+    time.sleep(min(pause_s * random.uniform(0.5, 1.5), max(deadline - time.monotonic(), 0.001)))
+    return min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def _holder(message: str) -> str:
+    found = _HOLDER.search(message)
+    if found is None:
+        return "another process"
+    command = _command(int(found["pid"])) or found["program"]
+    return f"process {found['pid']} ({command})" if command else f"process {found['pid']}"
+
+
+def _command(pid: int) -> str:
+    """Return the start of a process's command line, up to the first option that may be secret."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return ""
+    shown: list[str] = []
+    for word in words:
+        if word.startswith("--"):
+            break
+        shown.append(" ".join(word.split()))
+    return " ".join(shown).strip()[:_SHOWN_COMMAND]
+
+
+def _sentence(path: Path, error: duckdb.Error) -> str:
+    text = " ".join(str(error).split())[:500]
+    if "No space left on device" in text:
+        return (
+            f"The disk of {path} is full: free some space and run again;"
+            " what was committed before is still there."
+        )
+    if "does not exist" in text and not path.exists():
+        return f"There is no warehouse at {path}: run `energy-etl init` or load something first."
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return f"{path}: the memory was not enough ({text}): take a shorter range and run again."
+    if "not a valid DuckDB" in text or isinstance(error, duckdb.SerializationException):
+        return (
+            f"{path} is no DuckDB file that this version can read ({text}): move it away and run"
+            " `energy-etl rebuild`, or update duckdb when a newer version wrote it."
+        )
+    return f"{path}: DuckDB refused the statement: {text}"

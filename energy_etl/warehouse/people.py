@@ -1,0 +1,151 @@
+"""`energy.duckdb`, the file that people open: small tables inside, views over Parquet, comments.
+
+It is built beside the one in use and takes its place when it is complete. Which files a view
+names is decided in `publishing.py`; the views for people are `energy_etl/sql/*.sql`, each one
+`CREATE VIEW mart.<file name>` with its comments.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from energy_etl.errors import WarehouseError
+from energy_etl.tables.model import Table
+from energy_etl.warehouse.connection import errors_named
+from energy_etl.warehouse.sql import (
+    Parameters,
+    fill,
+    full_name,
+    listed,
+    literal,
+    query,
+    quoted,
+    roll_back,
+    run,
+)
+
+
+def build(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    tables: Sequence[Table],
+    files: Mapping[str, Sequence[Path]],
+    views: Mapping[str, str],
+    generation: str,
+) -> None:
+    """Write a complete file at `path`; the connection has the warehouse attached as `source`.
+
+    Args:
+        connection: reads the warehouse; the new file is attached to it while this runs.
+        path: a file that is not there yet.
+        tables: what to show.
+        files: for each table that lies in Parquet (`schema.name`) its files, maybe none.
+        views: people's views, file name without suffix -> SQL.
+        generation: shown in `main.publication`.
+    """
+    run(connection, fill("ATTACH $path AS people", path=literal(str(path))))
+    run(connection, "USE people")
+    # One transaction: hundreds of comments cost a flush to the disk each otherwise.
+    run(connection, "BEGIN TRANSACTION")
+    try:
+        for table in tables:
+            run(connection, fill("CREATE SCHEMA IF NOT EXISTS $name", name=quoted(table.schema)))
+            if files.get(table.full_name):
+                _create_view(connection, table, files[table.full_name])
+            else:
+                _create_table(connection, table, is_filled=table.full_name not in files)
+        for name, statements in views.items():
+            _create_view_for_people(connection, name, statements)
+        run(
+            connection,
+            "CREATE TABLE main.publication AS"
+            " SELECT CAST(? AS VARCHAR) AS generation, now() AS published_at",
+            [generation],
+        )
+        run(
+            connection,
+            "COMMENT ON TABLE main.publication IS 'One row: which publication this file is.'",
+        )
+        run(connection, "COMMIT")
+    except BaseException:
+        roll_back(connection)
+        raise
+    run(connection, "USE memory")
+    run(connection, "DETACH people")
+
+
+def read_published(path: Path, sql: str, params: Parameters = ()) -> pl.DataFrame:
+    """Return what a query on the published file gives; never waits for a run.
+
+    Raises:
+        WarehouseError: nothing was published yet, or the query is wrong.
+    """
+    with errors_named(path):
+        if not path.exists():
+            raise WarehouseError(f"There is no {path} yet: load something, then publish.")
+        connection = duckdb.connect(str(path), read_only=True)
+        try:
+            run(connection, "SET TimeZone = 'UTC'")
+            return query(connection, sql, params)
+        finally:
+            connection.close()
+
+
+def _create_table(connection: duckdb.DuckDBPyConnection, table: Table, *, is_filled: bool) -> None:
+    run(connection, table.create_statement())
+    for statement in table.comment_statements():
+        run(connection, statement)
+    if is_filled:
+        run(
+            connection,
+            fill(
+                "INSERT INTO $table ($columns) SELECT $columns FROM source.$table ORDER BY $key",
+                table=full_name(table),
+                columns=listed(column.name for column in table.columns),
+                key=listed(table.key),
+            ),
+        )
+
+
+def _create_view(
+    connection: duckdb.DuckDBPyConnection, table: Table, files: Sequence[Path]
+) -> None:
+    run(
+        connection,
+        fill(
+            "CREATE VIEW $table AS SELECT $columns FROM read_parquet([$files],"
+            " union_by_name = true, hive_partitioning = false)",
+            table=full_name(table),
+            columns=listed(column.name for column in table.columns),
+            files=", ".join(literal(str(file)) for file in files),
+        ),
+    )
+    for statement in table.comment_statements():
+        run(connection, statement.replace("COMMENT ON TABLE", "COMMENT ON VIEW", 1))
+
+
+def _create_view_for_people(
+    connection: duckdb.DuckDBPyConnection, name: str, statements: str
+) -> None:
+    where = f"energy_etl/sql/{name}.sql"
+    try:
+        run(connection, "CREATE SCHEMA IF NOT EXISTS mart")
+        run(connection, statements)
+    except duckdb.Error as error:
+        text = " ".join(str(error).split())
+        raise WarehouseError(
+            f"{where}: DuckDB refused the view: {text}: mend the file, then publish again."
+        ) from error
+    found = run(
+        connection,
+        "SELECT comment FROM duckdb_views() WHERE database_name = 'people'"
+        " AND schema_name = 'mart' AND view_name = ?",
+        [name],
+    )
+    if not found or not found[0][0]:
+        raise WarehouseError(
+            f"{where} makes no commented view mart.{name}: let it say CREATE VIEW mart.{name}"
+            " and COMMENT ON VIEW."
+        )

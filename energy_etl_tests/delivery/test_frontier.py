@@ -1,0 +1,177 @@
+"""Which held packets may go, and what the others wait for."""
+
+from datetime import timedelta
+
+import pytest
+
+from energy_etl.delivery import BusyWindow, Outbox, release
+from energy_etl.delivery.acks import Sent, apply
+from energy_etl_tests.delivery.conftest import (
+    NOW,
+    START_AT,
+    body,
+    packets,
+    plan,
+    reasons,
+    stamp,
+    stamp_ms,
+    states,
+)
+
+HOLD_FOR = timedelta(hours=48)
+EVERYTHING = timedelta(days=30)
+
+
+def _pending(outbox: Outbox) -> list[int]:
+    return [n for n, state in states(outbox, "s").items() if state == "pending"]
+
+
+def test_contiguous_packets_are_released_up_to_the_first_hole(outbox: Outbox) -> None:
+    outbox.fill(packets("s", [1, 2, 3, 6, 7]), [plan("s")], now=NOW)
+
+    result = release(outbox, [plan("s")], [], NOW, HOLD_FOR)
+
+    assert result.n_released == 3
+    assert _pending(outbox) == [1, 2, 3]
+    assert reasons(outbox, "s")[6] == (
+        "hole from 2025-01-06T00:45Z to 2025-01-06T01:15Z: waits until it is filled, "
+        "declared missing in gaps.csv, or 2025-02-03T12:00Z"
+    )
+    assert [(wait.stream_id, wait.n_packets) for wait in result.waits] == [("s", 2)]
+
+
+def test_a_hole_at_the_very_start_holds_everything(outbox: Outbox) -> None:
+    outbox.fill(packets("s", [2, 3]), [plan("s")], now=NOW)
+    assert release(outbox, [plan("s")], [], NOW, HOLD_FOR).n_released == 0
+
+
+def test_without_a_start_the_first_packet_is_the_start(outbox: Outbox) -> None:
+    plans = [plan("s", push_from_at=None)]
+    outbox.fill(packets("s", [40, 41]), plans, now=NOW)
+    assert release(outbox, plans, [], NOW, HOLD_FOR).n_released == 2
+
+
+def test_a_hole_that_is_filled_lets_the_rest_go(outbox: Outbox) -> None:
+    outbox.fill(packets("s", [1, 4]), [plan("s")], now=NOW)
+    release(outbox, [plan("s")], [], NOW, HOLD_FOR)
+    outbox.fill(packets("s", [3, 2]), [plan("s")], now=NOW)
+
+    result = release(outbox, [plan("s")], [], NOW, HOLD_FOR)
+
+    assert (result.n_released, result.waits) == (3, ())
+    assert _pending(outbox) == [1, 2, 3, 4]
+    assert set(reasons(outbox, "s").values()) == {None}
+
+
+def test_a_hole_declared_missing_is_passed_at_once_even_during_a_backfill(outbox: Outbox) -> None:
+    declared = plan("s", declared_missing=((stamp(1), stamp(3)),))
+    busy = [BusyWindow(START_AT, stamp(100), None, "the backfill b1")]
+    outbox.fill(packets("s", [1, 4, 5]), [declared], now=NOW)
+    release(outbox, [declared], busy, NOW, HOLD_FOR)
+    assert _pending(outbox) == [1, 4, 5]
+
+
+def test_a_hole_declared_only_in_part_still_holds(outbox: Outbox) -> None:
+    declared = plan("s", declared_missing=((stamp(1), stamp(2)),))
+    outbox.fill(packets("s", [1, 4]), [declared], now=NOW)
+    release(outbox, [declared], [], NOW, HOLD_FOR)
+    assert _pending(outbox) == [1]
+
+
+@pytest.mark.parametrize(
+    ("waited", "expected"), [(HOLD_FOR - timedelta(seconds=1), [1]), (HOLD_FOR, [1, 3])]
+)
+def test_a_hole_is_passed_when_the_packet_behind_it_has_waited(
+    outbox: Outbox, waited: timedelta, expected: list[int]
+) -> None:
+    outbox.fill(packets("s", [1]), [plan("s")], now=NOW - timedelta(days=9))
+    outbox.fill(packets("s", [3]), [plan("s")], now=NOW)
+    release(outbox, [plan("s")], [], NOW + waited, HOLD_FOR)
+    assert _pending(outbox) == expected
+
+
+def test_filling_the_same_packet_again_does_not_restart_its_wait(outbox: Outbox) -> None:
+    outbox.fill(packets("s", [1, 3]), [plan("s")], now=NOW)
+    outbox.fill(packets("s", [1, 3], value=2.0), [plan("s")], now=NOW + HOLD_FOR)
+    release(outbox, [plan("s")], [], NOW + HOLD_FOR, HOLD_FOR)
+    assert _pending(outbox) == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("registers", "from_number", "to_number", "is_held"),
+    [
+        (None, 1, 2, True),
+        (frozenset({"register-of-s"}), 0, 100, True),
+        (frozenset({"register-of-another"}), 0, 100, False),
+        (None, 2, 100, False),  # only what is behind the hole
+        (None, 0, 1, False),  # only what is before it
+    ],
+)
+def test_a_load_that_covers_the_hole_holds_however_long_it_takes(
+    outbox: Outbox,
+    registers: frozenset[str] | None,
+    from_number: int,
+    to_number: int,
+    is_held: bool,
+) -> None:
+    busy = [BusyWindow(stamp(from_number), stamp(to_number), registers, "the backfill b1")]
+    outbox.fill(packets("s", [1, 3, 4]), [plan("s")], now=NOW)
+
+    result = release(outbox, [plan("s")], busy, NOW + EVERYTHING, HOLD_FOR)
+
+    assert _pending(outbox) == ([1] if is_held else [1, 3, 4])
+    if is_held:
+        sentence = "hole from 2025-01-06T00:15Z to 2025-01-06T00:30Z: waits for the backfill b1"
+        assert reasons(outbox, "s")[4] == sentence
+        assert result.waits[0].until_at is None
+        assert outbox.due(NOW).next_release_at is None
+
+
+def test_a_backfill_of_later_days_first_sends_nothing_too_early(outbox: Outbox) -> None:
+    busy = [BusyWindow(START_AT, stamp(20), None, "the backfill b1")]
+    for numbers in (range(11, 21), range(6, 11)):
+        outbox.fill(packets("s", list(numbers)), [plan("s")], now=NOW)
+        assert release(outbox, [plan("s")], busy, NOW + EVERYTHING, HOLD_FOR).n_released == 0
+    outbox.fill(packets("s", list(range(1, 6))), [plan("s")], now=NOW)
+    assert release(outbox, [plan("s")], busy, NOW, HOLD_FOR).n_released == 20
+
+
+def test_the_walk_goes_on_from_the_newest_sent_packet(outbox: Outbox) -> None:
+    outbox.fill(packets("s", [1, 2]), [plan("s")], now=NOW)
+    release(outbox, [plan("s")], [], NOW, HOLD_FOR)
+    apply(outbox, [Sent("s", stamp_ms(n), body("s", n), 200, 1) for n in (1, 2)], NOW)
+    outbox.fill(packets("s", [4, 3]), [plan("s")], now=NOW)
+    assert release(outbox, [plan("s")], [], NOW, HOLD_FOR).n_released == 2
+
+
+def test_a_start_that_was_moved_forward_is_no_hole(outbox: Outbox) -> None:
+    outbox.fill(packets("s", [1]), [plan("s")], now=NOW)
+    release(outbox, [plan("s")], [], NOW, HOLD_FOR)
+    moved = plan("s", push_from_at=stamp(9))
+    outbox.fill(packets("s", [10, 11]), [moved], now=NOW)
+    assert release(outbox, [moved], [], NOW, HOLD_FOR).n_released == 2
+
+
+def test_an_older_packet_that_still_fits_before_what_is_pending_goes_too(outbox: Outbox) -> None:
+    outbox.fill(packets("s", [1, 3]), [plan("s")], now=NOW)
+    release(outbox, [plan("s")], [], NOW + HOLD_FOR, HOLD_FOR)
+    outbox.fill(packets("s", [2]), [plan("s")], now=NOW + HOLD_FOR)
+    release(outbox, [plan("s")], [], NOW + HOLD_FOR, HOLD_FOR)
+    assert [ms for ms, _ in outbox.pending("s")] == [stamp_ms(n) for n in (1, 2, 3)]
+
+
+def test_one_stream_with_a_hole_does_not_hold_another(outbox: Outbox) -> None:
+    plans = [plan("s"), plan("t")]
+    outbox.fill(packets("s", [2]), plans, now=NOW)
+    outbox.fill(packets("t", [1, 2]), plans, now=NOW)
+    result = release(outbox, plans, [], NOW, HOLD_FOR)
+    assert result.n_released == 2
+    assert states(outbox, "t") == {1: "pending", 2: "pending"}
+
+
+def test_releasing_again_changes_nothing(outbox: Outbox) -> None:
+    outbox.fill(packets("s", [1, 2, 4]), [plan("s")], now=NOW)
+    release(outbox, [plan("s")], [], NOW, HOLD_FOR)
+    before = list(outbox.connection.iterdump())
+    assert release(outbox, [plan("s")], [], NOW, HOLD_FOR).n_released == 0
+    assert list(outbox.connection.iterdump()) == before

@@ -1,0 +1,361 @@
+"""What filling and noting do to packets, in any order and over kills."""
+
+import subprocess
+import sys
+import time
+from datetime import UTC, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from energy_etl.delivery import Outbox, release
+from energy_etl.delivery.acks import Confirmed, Ended, Failed, FoundDelivered, Sent, apply
+from energy_etl.delivery.outbox import BEHIND, NOT_RELEASED, WITHDRAWN
+from energy_etl.errors import DeliveryError
+from energy_etl.state import connect
+from energy_etl_tests.delivery.conftest import (
+    NOW,
+    START_AT,
+    STEP,
+    body,
+    packets,
+    plan,
+    reasons,
+    stamp,
+    stamp_ms,
+    states,
+)
+
+
+def _send(outbox: Outbox, stream_id: str, numbers: list[int]) -> None:
+    apply(
+        outbox,
+        [Sent(stream_id, stamp_ms(n), body(stream_id, n), 200, 1) for n in numbers],
+        NOW,
+    )
+
+
+def _filled(outbox: Outbox, numbers: list[int]) -> None:
+    outbox.fill(packets("s", numbers), [plan("s")], now=NOW)
+    release(outbox, [plan("s")], [], NOW)
+
+
+def test_new_packets_are_held_until_they_are_released(outbox: Outbox) -> None:
+    result = outbox.fill(packets("s", [2, 1, 3]), [plan("s")], now=NOW)
+
+    assert result.n_added == 3
+    assert states(outbox, "s") == {1: "held", 2: "held", 3: "held"}
+    assert set(reasons(outbox, "s").values()) == {NOT_RELEASED}
+
+
+def test_the_same_packets_again_change_nothing(outbox: Outbox) -> None:
+    _filled(outbox, [1, 2, 3])
+    _send(outbox, "s", [1])
+    before = outbox.connection.execute("SELECT * FROM packet").fetchall()
+
+    result = outbox.fill(packets("s", [3, 2, 1]), [plan("s")], now=NOW + timedelta(hours=1))
+
+    assert not result.has_changes
+    assert outbox.connection.execute("SELECT * FROM packet").fetchall() == before
+
+
+def test_a_changed_packet_that_was_not_sent_is_replaced(outbox: Outbox) -> None:
+    _filled(outbox, [1, 2])
+    outbox.fill(packets("s", [4]), [plan("s")], now=NOW)
+
+    result = outbox.fill(packets("s", [1, 2, 4], value=7.5), [plan("s")], now=NOW)
+
+    assert result.n_updated == 3
+    assert states(outbox, "s") == {1: "pending", 2: "pending", 4: "held"}
+    assert outbox.pending("s") == [(stamp_ms(n), body("s", n, 7.5)) for n in (1, 2)]
+    assert outbox.connection.execute("SELECT count(*) FROM correction").fetchone() == (0,)
+
+
+def test_a_changed_packet_that_was_sent_is_a_correction_and_never_sent_again(
+    outbox: Outbox,
+) -> None:
+    _filled(outbox, [1, 2])
+    _send(outbox, "s", [1, 2])
+    apply(outbox, [Confirmed("s", stamp_ms(1))], NOW)
+
+    result = outbox.fill(packets("s", [1, 2], value=7.5), [plan("s")], now=NOW)
+    again = outbox.fill(packets("s", [1, 2], value=7.5), [plan("s")], now=NOW)
+    release(outbox, [plan("s")], [], NOW)
+
+    assert (result.n_corrected, again.n_corrected) == (2, 0)
+    assert states(outbox, "s") == {1: "superseded", 2: "superseded"}
+    assert outbox.pending("s") == []
+    rows = outbox.connection.execute("SELECT body_sent, body_now FROM correction").fetchall()
+    assert rows == [(body("s", n), body("s", n, 7.5)) for n in (1, 2)]
+
+
+def test_a_value_that_returns_to_what_was_sent_is_delivered_again(outbox: Outbox) -> None:
+    _filled(outbox, [1, 2])
+    _send(outbox, "s", [1, 2])
+    apply(outbox, [Confirmed("s", stamp_ms(1))], NOW)
+    outbox.fill(packets("s", [1, 2], value=7.5), [plan("s")], now=NOW)
+
+    outbox.fill(packets("s", [1, 2]), [plan("s")], now=NOW)
+
+    assert states(outbox, "s") == {1: "confirmed", 2: "sent"}
+
+
+def test_a_new_packet_behind_the_last_one_sent_is_held_with_its_reason(outbox: Outbox) -> None:
+    _filled(outbox, [1])
+    _send(outbox, "s", [1])
+    outbox.fill(packets("s", [5]), [plan("s")], now=NOW)
+    release(outbox, [plan("s")], [], NOW + timedelta(hours=49))
+    _send(outbox, "s", [5])
+
+    outbox.fill(packets("s", [3]), [plan("s")], now=NOW)
+    release(outbox, [plan("s")], [], NOW + timedelta(days=9))
+
+    assert states(outbox, "s") == {1: "sent", 3: "held", 5: "sent"}
+    assert reasons(outbox, "s")[3] == BEHIND
+
+
+def test_packets_of_before_the_start_of_a_stream_are_left_out(outbox: Outbox) -> None:
+    # The first interval that begins at or after 00:07 is 00:15 to 00:30.
+    late = plan("s", push_from_at=START_AT + timedelta(minutes=7))
+
+    result = outbox.fill(packets("s", [0, 1, 2, 3]), [late], now=NOW)
+
+    assert (result.n_added, result.n_before_start) == (2, 2)
+    assert list(states(outbox, "s")) == [2, 3]
+
+
+def test_a_rejected_packet_that_was_mended_gets_another_chance(outbox: Outbox) -> None:
+    _filled(outbox, [1, 2])
+    failed = Failed("s", stamp_ms(2), body("s", 2), 400, "bad", 1, is_rejected=True)
+    apply(outbox, [Sent("s", stamp_ms(1), body("s", 1), 200, 1), failed], NOW)
+    assert states(outbox, "s") == {1: "sent", 2: "rejected"}
+
+    outbox.fill(packets("s", [1, 2]), [plan("s")], now=NOW)
+    assert states(outbox, "s")[2] == "rejected"
+    outbox.fill(packets("s", [2], value=1.0), [plan("s")], now=NOW)
+    release(outbox, [plan("s")], [], NOW)
+
+    assert states(outbox, "s") == {1: "sent", 2: "pending"}
+
+
+def test_a_rejection_does_not_hit_a_body_that_was_put_in_meanwhile(outbox: Outbox) -> None:
+    _filled(outbox, [1])
+    outbox.fill(packets("s", [1], value=3.0), [plan("s")], now=NOW)
+
+    apply(outbox, [Failed("s", stamp_ms(1), body("s", 1), 400, "bad", 1, is_rejected=True)], NOW)
+
+    assert states(outbox, "s") == {1: "pending"}
+
+
+def test_a_packet_changed_while_it_was_under_way_keeps_what_was_sent(outbox: Outbox) -> None:
+    _filled(outbox, [1])
+    outbox.begin_sending(["s"])
+    outbox.fill(packets("s", [1], value=3.0), [plan("s")], now=NOW)
+
+    _send(outbox, "s", [1])
+
+    row = outbox.connection.execute("SELECT state, body FROM packet").fetchone()
+    assert row == ("superseded", body("s", 1))
+    row = outbox.connection.execute("SELECT body_sent, body_now FROM correction").fetchone()
+    assert row == (body("s", 1), body("s", 1, 3.0))
+
+
+def test_a_packet_changed_after_a_kill_is_taken_for_the_one_that_arrived(outbox: Outbox) -> None:
+    _filled(outbox, [1, 2])
+    outbox.begin_sending(["s"])
+    outbox.fill(packets("s", [1], value=3.0), [plan("s")], now=NOW)
+
+    outbox.begin_sending(["s"])
+    apply(outbox, [FoundDelivered("s", stamp_ms(1))], NOW)
+
+    assert states(outbox, "s") == {1: "superseded", 2: "pending"}
+    row = outbox.connection.execute("SELECT body_sent, body_now FROM correction").fetchone()
+    assert row == (body("s", 1), body("s", 1, 3.0))
+
+
+def test_a_change_before_any_sending_is_no_correction_when_the_packet_arrives(
+    outbox: Outbox,
+) -> None:
+    _filled(outbox, [1])
+    outbox.begin_sending(["s"])
+    outbox.fill(packets("s", [1], value=3.0), [plan("s")], now=NOW)
+    apply(outbox, [Ended("s", None, is_open=False)], NOW)
+
+    outbox.begin_sending(["s"])
+    apply(outbox, [FoundDelivered("s", stamp_ms(1))], NOW)
+
+    assert states(outbox, "s") == {1: "sent"}
+
+
+def test_an_older_packet_is_not_released_while_newer_ones_are_under_way(outbox: Outbox) -> None:
+    _filled(outbox, [1])
+    outbox.fill(packets("s", [4]), [plan("s")], now=NOW)
+    later = NOW + timedelta(hours=49)
+    release(outbox, [plan("s")], [], later)
+    outbox.begin_sending(["s"])
+
+    outbox.fill(packets("s", [2]), [plan("s")], now=later)
+    release(outbox, [plan("s")], [], later)
+    assert states(outbox, "s") == {1: "pending", 2: "held", 4: "pending"}
+
+    apply(outbox, [Ended("s", "no answer", is_open=False)], later)
+    release(outbox, [plan("s")], [], later)
+    assert states(outbox, "s") == {1: "pending", 2: "pending", 4: "pending"}
+
+
+def test_packets_that_the_whole_data_no_longer_has_are_withdrawn(outbox: Outbox) -> None:
+    _filled(outbox, [1, 2, 3, 5])
+    _send(outbox, "s", [1])
+
+    result = outbox.fill(packets("s", [2]), [plan("s")], now=NOW, is_whole=True)
+
+    assert (result.n_withdrawn, result.n_corrected) == (2, 1)
+    assert states(outbox, "s") == {1: "superseded", 2: "pending", 3: "held", 5: "held"}
+    assert reasons(outbox, "s")[3] == WITHDRAWN
+    release(outbox, [plan("s")], [], NOW + timedelta(days=9))
+    assert states(outbox, "s")[3] == "held"
+
+    outbox.fill(packets("s", [1, 2, 3, 5]), [plan("s")], now=NOW, is_whole=True)
+    release(outbox, [plan("s")], [], NOW + timedelta(days=9))
+    assert states(outbox, "s") == {1: "sent", 2: "pending", 3: "pending", 5: "pending"}
+
+
+def test_a_part_of_the_data_withdraws_nothing(outbox: Outbox) -> None:
+    _filled(outbox, [1, 2, 3])
+    assert not outbox.fill(packets("s", [2]), [plan("s")], now=NOW).has_changes
+
+
+def test_packets_of_an_unknown_stream_are_refused_by_name(outbox: Outbox) -> None:
+    with pytest.raises(DeliveryError, match=r"\['unknown'\].*streams\.csv"):
+        outbox.fill(packets("unknown", [1]), [plan("s")])
+
+
+def test_two_packets_of_one_stamp_are_refused_and_nothing_is_filled(outbox: Outbox) -> None:
+    double = pl.concat([packets("s", [1, 2]), packets("s", [2], value=5.0)])
+    with pytest.raises(DeliveryError, match="two packets of the same millisecond"):
+        outbox.fill(double, [plan("s")])
+    assert states(outbox, "s") == {}
+
+
+def test_ids_with_quotes_are_ids_like_others(outbox: Outbox) -> None:
+    odd = "a'; DROP TABLE packet; --"
+    outbox.fill(packets(odd, [1]), [plan(odd)], now=NOW)
+    release(outbox, [plan(odd)], [], NOW)
+    assert states(outbox, odd) == {1: "pending"}
+
+
+def test_retry_unparks_and_takes_rejected_packets_up_again(outbox: Outbox) -> None:
+    _filled(outbox, [1, 2, 3])
+    rejected = [
+        Failed("s", stamp_ms(n), body("s", n), 400, "bad", 1, is_rejected=True) for n in (1, 3)
+    ]
+    apply(outbox, [rejected[0], Sent("s", stamp_ms(2), body("s", 2), 200, 1), rejected[1]], NOW)
+
+    assert outbox.retry() == 2
+    release(outbox, [plan("s")], [], NOW)
+
+    # The first is behind the second by now: never out of order.
+    assert states(outbox, "s") == {1: "held", 2: "sent", 3: "pending"}
+    assert reasons(outbox, "s")[1] == BEHIND
+
+
+def test_due_leaves_out_what_failed_until_its_time_comes(outbox: Outbox) -> None:
+    _filled(outbox, [1])
+    assert outbox.due(NOW).stream_ids == ("s",)
+
+    apply(outbox, [Ended("s", "refused", is_open=False)], NOW)
+
+    summary = outbox.due(NOW + timedelta(seconds=1))
+    assert summary.stream_ids == ()
+    assert summary.next_retry_at is not None
+    assert outbox.due(summary.next_retry_at).stream_ids == ("s",)
+
+
+def test_due_tells_when_waiting_packets_may_go_without_news(outbox: Outbox) -> None:
+    outbox.fill(packets("s", [1, 3]), [plan("s")], now=NOW)
+    release(outbox, [plan("s")], [], NOW)
+    assert outbox.due(NOW).next_release_at == NOW + timedelta(hours=48)
+
+
+def test_offsets_of_released_packets_are_frozen_and_others_are_replaced(outbox: Outbox) -> None:
+    def offsets(rows: list[tuple[int, float, bool, int | None]]) -> pl.DataFrame:
+        return pl.DataFrame(
+            [("s", stamp(a), b, c, None if d is None else stamp(d)) for a, b, c, d in rows],
+            schema=outbox.offsets().schema,
+            orient="row",
+        )
+
+    first = offsets([(1, 0.0, False, None), (3, 5.0, False, None), (6, 9.0, False, None)])
+    outbox.fill(packets("s", [2, 3, 4]), [plan("s")], offsets=first, now=NOW)
+    release(outbox, [plan("s", push_from_at=stamp(1))], [], NOW)
+
+    frozen = offsets([(1, 0.0, True, 4), (3, 5.0, True, 4)])
+    assert outbox.offsets().filter("is_frozen").equals(frozen)
+
+    with pytest.raises(DeliveryError, match="compute the packets again"):
+        outbox.fill(packets("s", [9]), [plan("s")], offsets=first, now=NOW)
+    assert 9 not in states(outbox, "s")
+
+    new = pl.concat([frozen, offsets([(8, 1.0, False, None)])])
+    outbox.fill(packets("s", [9]), [plan("s")], offsets=new, now=NOW)
+    assert outbox.offsets().equals(new)
+
+
+def test_a_kill_during_a_fill_leaves_all_or_nothing(outbox: Outbox) -> None:
+    outbox.fill(packets("s", [1, 2]), [plan("s")], now=NOW)
+    code = (
+        "import sys, os, threading; from energy_etl.delivery import Outbox;"
+        "from energy_etl.state import connect;"
+        "from energy_etl_tests.delivery.conftest import packets, plan, NOW;"
+        "box = Outbox(connect(sys.argv[1])); frame = packets('s', range(1, 20001));"
+        "print('ready', flush=True); box.fill(frame, [plan('s')], now=NOW);"
+        "os.kill(os.getpid(), 9)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, outbox.path], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    assert outbox.count("held") in (2, 20_000)
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.lists(st.integers(min_value=1, max_value=12), min_size=1, max_size=8, unique=True),
+        min_size=1,
+        max_size=5,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_any_order_and_repetition_of_fills_ends_in_the_same_outbox(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[list[int]], random: object
+) -> None:
+    folder = tmp_path_factory.mktemp("outbox")
+    found = []
+    for name, order in (("a", parts), ("b", [*reversed(parts), *parts])):
+        connection = connect(folder / name)
+        box = Outbox(connection)
+        for numbers in order:
+            box.fill(packets("s", numbers), [plan("s")], now=NOW)
+        release(box, [plan("s")], [], NOW)
+        found.append((states(box, "s"), reasons(box, "s")))
+        connection.close()
+    assert found[0] == found[1]
+    expected = set().union(*parts)
+    contiguous = {n for n in expected if set(range(1, n + 1)) <= expected}
+    assert {n for n, state in found[0][0].items() if state == "pending"} == contiguous
+
+
+def test_first_stamp_is_the_end_of_the_first_whole_interval() -> None:
+    assert plan("s").first_stamp_ms() == stamp_ms(1)
+    later = plan("s", push_from_at=START_AT + timedelta(microseconds=1))
+    assert later.first_stamp_ms() == stamp_ms(2)
+    assert plan("s", push_from_at=None).first_stamp_ms() is None
+    assert stamp(1) - START_AT == STEP
+    assert START_AT.tzinfo is UTC

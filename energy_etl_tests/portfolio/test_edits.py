@@ -1,0 +1,133 @@
+"""What the program adds to the portfolio, and what it leaves alone."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from energy_etl.errors import ConfigurationError
+from energy_etl.portfolio import Portfolio, set_push_from, write_proposal
+from energy_etl.tables import core, push
+from energy_etl_tests.portfolio.files import FILES, write_files
+
+PROPOSAL = {
+    "sites": [{"site_id": "B1", "name": "Device B1", "zone": ""}],
+    "meters": [
+        {"meter_id": "B1.p1", "site_id": "B1", "name": "p1", "commodity": "electricity"},
+        {"meter_id": "B1.p9", "site_id": "B1", "name": "p9", "commodity": "water"},
+    ],
+    "registers": [
+        {
+            "register_id": "B1.p9",
+            "meter_id": "B1.p9",
+            "unit": "m3",
+            "register_id_wattsense": "B1/p9",
+        }
+    ],
+}
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_proposal_into_an_empty_folder_makes_files_a_person_completes(tmp_path: Path) -> None:
+    folder = tmp_path / "portfolio"
+    added = write_proposal(folder, PROPOSAL)
+    assert added == {
+        "sites.csv": ["B1"],
+        "meters.csv": ["B1.p1", "B1.p9"],
+        "registers.csv": ["B1.p9"],
+    }
+    assert (folder / "sites.csv").read_text() == (
+        "site_id,name,zone,currency,area_m2\nB1,Device B1,,,\n"
+    )
+    with pytest.raises(
+        ConfigurationError, match=r"sites\.csv line 2, column zone: the cell is empty"
+    ):
+        Portfolio.load(folder)
+
+
+def test_same_proposal_twice_adds_nothing_and_touches_no_file(tmp_path: Path) -> None:
+    write_proposal(tmp_path, PROPOSAL)
+    before = contents(tmp_path)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert not any(write_proposal(tmp_path, PROPOSAL).values())
+    assert contents(tmp_path) == before
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == times
+
+
+def test_mapped_vendor_id_is_left_out_and_its_children_follow_our_id(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    added = write_proposal(
+        tmp_path,
+        {
+            "meters": [{"meter_id": "87c3897", "name": "renamed", "meter_id_digiwatt": "87c3897"}],
+            "registers": [
+                {"register_id": "new", "meter_id": "87c3897", "register_id_wattsense": "B1/p7"},
+                {"register_id": "old", "meter_id": "87c3897", "register_id_wattsense": "B1/p1"},
+            ],
+        },
+    )
+    assert added == {"sites.csv": [], "meters.csv": [], "registers.csv": ["new"]}
+    after = contents(tmp_path)
+    assert after["meters.csv"] == FILES["meters.csv"]
+    assert after["registers.csv"] == FILES["registers.csv"] + "new,rome.mains,,,,,,,,,,,B1/p7\n"
+
+
+def test_id_that_is_taken_by_something_else_gets_a_number(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    meter = {"meter_id": "rome.mains", "name": "Other", "meter_id_digiwatt": "zz"}
+    register = {"register_id": "r", "meter_id": "rome.mains", "register_id_wattsense": "B9/p1"}
+    added = write_proposal(tmp_path, {"meters": [meter], "registers": [register]})
+    assert added["meters.csv"] == ["rome.mains-2"]
+    assert contents(tmp_path)["registers.csv"].splitlines()[-1].startswith("r,rome.mains-2,")
+
+
+def test_new_vendor_gets_a_column_and_existing_cells_stay(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    write_proposal(
+        tmp_path, {"sites": [{"site_id": "oslo", "name": "Oslo", "site_id_wiser": "w-1"}]}
+    )
+    assert contents(tmp_path)["sites.csv"] == (
+        "site_id,name,zone,currency,area_m2,site_id_wiser\n"
+        'rome,"Villa, Appia",Europe/Rome,EUR,180.5,\n'
+        "berlin,Haus,Europe/Berlin,EUR,,\n"
+        "oslo,Oslo,,,,w-1\n"
+    )
+
+
+def test_completed_proposal_loads(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    site = {"site_id": "oslo", "name": "Oslo", "zone": "Europe/Oslo", "currency": "NOK"}
+    write_proposal(tmp_path, {"sites": [site]})
+    assert "oslo" in Portfolio.load(tmp_path).frames[core.SITE]["site_id"]
+
+
+def test_file_that_cannot_be_read_is_not_added_to(tmp_path: Path) -> None:
+    write_files(tmp_path, {"meters.csv": ("rome.gas,", "rome.gas,too,many,")})
+    before = contents(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"meters\.csv cannot be added to: .*line 3"):
+        write_proposal(tmp_path, PROPOSAL)
+    assert contents(tmp_path) == before
+
+
+def test_unknown_column_of_a_proposal_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"unknown columns colour"):
+        write_proposal(tmp_path, {"sites": [{"site_id": "a", "colour": "red"}]})
+
+
+def test_push_from_fills_only_empty_cells(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    assert set_push_from(tmp_path, datetime(2024, 5, 1, tzinfo=UTC)) == 2
+    stream = Portfolio.load(tmp_path).frames[push.STREAM]
+    assert dict(stream.select("stream_id", "push_from_at").iter_rows()) == {
+        "dp-1": datetime(2024, 5, 1, tzinfo=UTC),
+        "dp-2": datetime(2024, 3, 1, tzinfo=UTC),
+        "dp-3": datetime(2024, 5, 1, tzinfo=UTC),
+    }
+    assert set_push_from(tmp_path, datetime(2025, 1, 1, tzinfo=UTC)) == 0
+
+
+def test_push_from_without_a_stream_file_fills_nothing(tmp_path: Path) -> None:
+    assert set_push_from(tmp_path, datetime(2024, 5, 1, tzinfo=UTC)) == 0

@@ -1,0 +1,62 @@
+"""What must not be stored is taken out, and nothing else is touched."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from energy_etl.rest import Redactor
+
+NAMES = ["access_token", "refreshToken", "client-secret", "PASSWORD", "email", "phoneNumber"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "address", "firstName", "last_name", "apiKey"])
+def test_member_with_a_secret_or_personal_name_loses_its_value(name: str) -> None:
+    body = json.dumps([{"deviceId": "B1", "inner": {name: {"street": "x", "no": 1}}}]).encode()
+    assert json.loads(Redactor().body(body)) == [{"deviceId": "B1", "inner": {name: "[redacted]"}}]
+
+
+def test_escaped_name_is_found() -> None:
+    assert b"a@b.c" not in Redactor().body(b'{"\\u0065mail": "a@b.c"}')
+
+
+def test_text_that_is_no_json_is_redacted_too() -> None:
+    body = b'<p>"password": "hunter22" Authorization: Bearer abc.def</p>'
+    redacted = Redactor().body(body)
+    assert b"hunter22" not in redacted
+    assert b"abc.def" not in redacted
+
+
+def test_nan_beside_a_secret_stays_nan() -> None:
+    assert Redactor().body(b'[{"email":"a","value":NaN}]') == (
+        b'[{"email":"[redacted]","value":NaN}]'
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"property": st.text(max_size=8), "timestamp": st.integers(0, 10**13)},
+            optional={"payload": st.floats(allow_nan=False) | st.text(max_size=8)},
+        )
+    )
+)
+def test_readings_stay_byte_for_byte(rows: list[dict[str, object]]) -> None:
+    body = json.dumps(rows).encode()
+    assert Redactor(["canary-secret"]).body(body) == body
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_end_in_bytes(body: bytes) -> None:
+    assert isinstance(Redactor(["canary-secret"]).body(body + b'"email"'), bytes)
+
+
+@given(before=st.text(max_size=20), after=st.text(max_size=20))
+def test_known_secret_is_removed_wherever_it_stands(before: str, after: str) -> None:
+    redactor = Redactor(["canary-secret"])
+    text = f"{before}canary-secret{after}"
+    assert "canary-secret" not in redactor.text(text)
+    assert b"canary-secret" not in redactor.body(text.encode("utf-8", "replace"))

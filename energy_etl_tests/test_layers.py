@@ -1,0 +1,135 @@
+"""The walls of the house: who may import whom, how long a module may be, which names are taken.
+
+Read from the source's syntax tree, so that it takes a fraction of a second and nothing is imported.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "energy_etl"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# From the ground up: a module imports from its own floor or a lower one.
+FLOORS = (
+    {"errors", "units", "periods"},
+    {"settings", "portfolio", "tables", "tokens", "state"},
+    {"rest", "auth", "quota", "warehouse"},
+    {"vendors", "transform", "delivery", "report"},
+    {"defs"},
+    {"definitions", "cli", "__main__"},
+)
+# Library -> modules that may import it (prefixes of the dotted name below energy_etl).
+WALLS = {
+    "dagster": ("defs", "definitions", "cli"),
+    "duckdb": ("warehouse",),
+    "httpx": ("rest", "auth"),
+    "aiohttp": ("vendors.wattics.collector",),
+    "starlette": ("sandbox",),
+    "uvicorn": ("sandbox",),
+    "typer": ("cli",),
+    "sqlite3": ("state", "delivery", "quota"),
+}
+LONGEST_MODULE = 500
+DRAWERS = {"utils.py", "helpers.py", "common.py", "misc.py", "http.py"}
+
+
+def dotted(path: Path) -> str:
+    """Return a module's name below energy_etl, `tables.core`."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the full name of every module that a file imports, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute here"
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def floor_of(module: str) -> int | None:
+    """Return the floor of a module below energy_etl, None for the sandbox and the package itself."""
+    top = module.split(".")[0]
+    return next((n for n, names in enumerate(FLOORS) if top in names), None)
+
+
+def our_imports(path: Path) -> set[str]:
+    """Return what a file imports of energy_etl, as names below it."""
+    return {
+        name.removeprefix("energy_etl.") for name in imports(path) if name.startswith("energy_etl.")
+    }
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_module_imports_only_from_its_floor_or_below(path: Path) -> None:
+    module = dotted(path)
+    own = floor_of(module)
+    if own is None:
+        assert module == "" or module.startswith("sandbox"), f"{module} has no floor: give it one"
+        return
+    for name in our_imports(path):
+        other = floor_of(name)
+        is_sandbox_door = name.startswith("sandbox") and module.startswith("cli")
+        assert is_sandbox_door or (other is not None and other <= own), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_vendors_and_transform_do_not_see_each_other(path: Path) -> None:
+    top = dotted(path).split(".")[0]
+    forbidden = {"vendors": ("transform", "delivery"), "transform": ("vendors", "delivery")}
+    names = our_imports(path)
+    if dotted(path).startswith("vendors."):
+        # A vendor knows itself and the shared package, never another vendor.
+        own = ".".join(dotted(path).split(".")[:2])
+        others = {n for n in names if n.startswith("vendors.") and n.count(".") > 1}
+        assert all(n == own or n.startswith(f"{own}.") for n in others)
+    if top == "delivery":
+        assert not any(n.startswith(("vendors", "transform")) for n in names)
+    for floor in forbidden.get(top, ()):
+        assert not any(n == floor or n.startswith(f"{floor}.") for n in names), names
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if dotted(p).startswith("sandbox")], ids=dotted
+)
+def test_sandbox_sees_only_units_of_the_package(path: Path) -> None:
+    assert all(n.startswith(("sandbox", "units")) for n in our_imports(path))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_library_is_imported_only_behind_its_wall(path: Path) -> None:
+    module = dotted(path)
+    for name in imports(path):
+        allowed = WALLS.get(name.split(".")[0])
+        assert allowed is None or module.startswith(allowed), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_module_has_a_docstring_and_fits_on_a_few_screens(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(text)), f"{path} says nothing about itself"
+    assert text.count("\n") <= LONGEST_MODULE, f"{path} is longer than {LONGEST_MODULE} lines"
+    assert path.name not in DRAWERS
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if dotted(p).startswith("defs")], ids=dotted
+)
+def test_defs_keep_their_annotations(path: Path) -> None:
+    # Dagster reads the annotation of `context`; postponed ones are text to it.
+    assert "from __future__ import annotations" not in path.read_text(encoding="utf-8")
+
+
+def test_no_module_in_the_root_shadows_a_package() -> None:
+    assert not list(ROOT.glob("*.py"))
+
+
+def test_no_package_is_called_dagster() -> None:
+    assert not [path for path in PACKAGE.rglob("dagster") if path.is_dir()]

@@ -1,0 +1,186 @@
+"""Totals per interval (kind interval) and instantaneous values (kind instant)."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from energy_etl_tests.transform.register_frames import (
+    HOLD_FOR,
+    compute,
+    minutes,
+    readings,
+    real_data,
+    register,
+    series,
+)
+
+TOTALS = register(kind="interval", stamp="start")
+MAINS = register(kind="interval", stamp="start", role="mains")
+SENSOR = register(kind="instant", unit="degC", commodity="temperature", role="sensor")
+
+
+def test_start_stamped_totals_begin_at_their_stamp() -> None:
+    intervals = compute(readings(series([1.0, 2.0, 3.0])), TOTALS).intervals
+    assert intervals["start_at"].to_list() == [minutes(0), minutes(15), minutes(30)]
+    assert intervals["energy_kwh"].to_list() == [1.0, 2.0, 3.0]
+    assert intervals["register_end_native"].null_count() == 3
+
+
+def test_end_stamped_totals_end_at_their_stamp() -> None:
+    row = register(kind="interval", stamp="end")
+    intervals = compute(readings(series([1.0, 2.0, 3.0])), row).intervals
+    assert intervals["end_at"].to_list() == [minutes(0), minutes(15), minutes(30)]
+
+
+def test_interval_without_a_total_is_missing_and_never_zero() -> None:
+    intervals = compute(readings([(0, 1.0), (45, 2.0), (60, 1.0)]), TOTALS).intervals
+    assert intervals["energy_kwh"].to_list() == [1.0, None, None, 2.0, 1.0]
+    assert intervals["quality"].to_list()[1:3] == ["missing"] * 2
+    assert intervals["flags"].to_list()[1:3] == [["gap"]] * 2
+    assert intervals["hold_reason"].to_list()[1] == "missing: no reading covers it"
+
+
+def test_impossible_totals_are_null_and_named() -> None:
+    values = [1.0, None, -2.0, 1e12, 900.0, 1.0, 1.5]
+    row = TOTALS | {"rating_native_per_hour": 10.0}
+    result = compute(readings(series(values)), row)
+    assert result.intervals["energy_kwh"].to_list() == [1.0, None, None, None, None, 1.0, 1.5]
+    assert result.intervals["quality"].to_list() == [
+        "measured",
+        "missing",
+        *["implausible"] * 3,
+        "measured",
+        "measured",
+    ]
+    assert result.edits["rule"].to_list() == ["false_high", "implausible", "missing", "negative"]
+
+
+def test_total_without_a_rating_is_only_suspect() -> None:
+    values = [1.0 + 0.01 * (n % 7) for n in range(200)]
+    values[150] = 500.0
+    intervals = compute(readings(series(values)), TOTALS).intervals
+    suspect = intervals.filter(pl.col("flags").list.contains("suspect"))
+    assert suspect["energy_kwh"].to_list() == [500.0]
+
+
+def test_three_hours_of_zeros_on_mains_are_missing() -> None:
+    values = [1.0, 1.1, *[0.0] * 12, 1.2, 1.3]
+    result = compute(readings(series(values)), MAINS)
+    filled = result.intervals.filter(pl.col("quality") == "missing")
+    assert filled.height == 12
+    assert filled["energy_kwh"].null_count() == 12
+    assert filled["flags"].to_list() == [["zero_filled"]] * 12
+    assert result.edits.select("rule", "from_at", "to_at", "n_readings").rows() == [
+        ("zero_filled", minutes(30), minutes(13 * 15), 12)
+    ]
+
+
+def test_zeros_for_less_than_three_hours_are_zeros() -> None:
+    values = [1.0, 1.1, *[0.0] * 11, 1.2, 1.3]
+    intervals = compute(readings(series(values)), MAINS).intervals
+    assert intervals["energy_kwh"].to_list() == values
+    assert set(intervals["quality"]) == {"measured"}
+
+
+@pytest.mark.parametrize("row", [TOTALS, MAINS | {"commodity": "gas", "unit": "m3"}])
+def test_zeros_of_a_submeter_or_of_gas_are_zeros(row: dict[str, object]) -> None:
+    intervals = compute(readings(series([1.0, *[0.0] * 30, 1.0])), row).intervals
+    assert set(intervals["quality"]) == {"measured"}
+
+
+def test_zeros_of_mains_beside_production_are_zeros() -> None:
+    production = register("pv", role="production", kind="interval", stamp="start")
+    frame = readings(series([1.0, *[0.0] * 30, 1.0]))
+    assert set(compute(frame, MAINS, production).intervals["quality"]) == {"measured"}
+
+
+def test_zeros_of_mains_at_the_end_stay_provisional() -> None:
+    intervals = compute(
+        readings(series([1.0, 1.1, 0.0, 0.0, 0.0])), MAINS, now=minutes(76)
+    ).intervals
+    assert intervals["is_provisional"].to_list() == [False, False, True, True, True]
+
+
+def test_same_value_three_times_on_mains_is_stuck() -> None:
+    values = [1.0, 1.1, 1.2, 1.2, 1.2, 1.3]
+    flags = compute(readings(series(values)), MAINS).intervals["flags"].to_list()
+    assert flags == [[], [], ["stuck"], ["stuck"], ["stuck"], []]
+
+
+def test_totals_finer_than_the_grid_are_added() -> None:
+    row = register(kind="interval", stamp="start", grid_minutes=60)
+    intervals = compute(readings(series([1.0, 2.0, 3.0, 4.0, 5.0])), row).intervals
+    assert intervals["energy_kwh"].to_list() == [10.0, 5.0]
+
+
+def test_volume_totals_become_cubic_metres() -> None:
+    row = TOTALS | {"unit": "l", "commodity": "water"}
+    intervals = compute(readings(series([100.0, 250.0])), row).intervals
+    assert intervals["volume_m3"].to_list() == pytest.approx([0.1, 0.25])
+    assert intervals["energy_kwh"].null_count() == 2
+
+
+def test_samples_are_means_per_interval() -> None:
+    rows = [(0, 20.0), (5, 21.0), (10, 22.0), (15, -5.0), (31, 0.0), (50, 1.0)]
+    result = compute(readings(rows), SENSOR)
+    assert result.intervals.height == 0
+    assert result.samples.select("start_at", "sample_native", "n_readings").rows() == [
+        (minutes(0), 21.0, 3),
+        (minutes(15), -5.0, 1),
+        (minutes(30), 0.0, 1),
+        (minutes(45), 1.0, 1),
+    ]
+
+
+def test_last_sample_is_provisional_until_a_reading_at_its_end_or_hold_for() -> None:
+    rows = [(0, 20.0), (20, 21.0)]
+    now = minutes(31)
+    samples = compute(readings(rows), SENSOR, now=now).samples
+    assert samples["is_provisional"].to_list() == [False, True]
+    samples = compute(readings([*rows, (30, 22.0)]), SENSOR, now=now).samples
+    assert samples["is_provisional"].to_list() == [False, False, True]
+    samples = compute(readings(rows), SENSOR, now=minutes(30) + HOLD_FOR).samples
+    assert samples["is_provisional"].to_list() == [False, False]
+
+
+def test_samples_without_a_value_are_named_and_left_out() -> None:
+    values = [20.0, None, float("nan"), float("inf"), 21.0]
+    result = compute(readings(series(values)), SENSOR)
+    assert result.samples["sample_native"].to_list() == [20.0, 21.0]
+    assert result.edits.select("rule", "n_readings").rows() == [("implausible", 1), ("missing", 2)]
+
+
+@pytest.mark.real_data
+def test_steel_plant_with_end_stamps_gives_its_daily_sums() -> None:
+    path = real_data() / "uci_steel_industry_15min_2018.csv.gz"
+    source = pl.read_csv(path, encoding="utf8-lossy", infer_schema_length=None).rename(
+        {"Usage_kWh": "kwh"}
+    )
+    local = pl.col(source.columns[0]).str.to_datetime("%d/%m/%Y %H:%M", time_unit="us")
+    # The midnight row carries the date of the day it ends.
+    stamped = source.select(
+        pl.when(local.dt.time() == pl.time(0))
+        .then(local.dt.offset_by("1d"))
+        .otherwise(local)
+        .dt.replace_time_zone("Asia/Seoul")
+        .dt.convert_time_zone("UTC")
+        .alias("read_at"),
+        pl.lit("steel").alias("register_id"),
+        pl.col("kwh").cast(pl.Float64).alias("reading_native"),
+        pl.lit(1, pl.Int64).alias("version"),
+        local.dt.date().alias("local_on"),
+    )
+    row = register("steel", kind="interval", stamp="end", zone="Asia/Seoul", role="submeter")
+    intervals = compute(stamped.drop("local_on"), row).intervals
+    assert intervals["start_at"].min() == datetime(2017, 12, 31, 15, tzinfo=UTC)
+    assert intervals.height == 365 * 96
+    daily = (
+        intervals.group_by(
+            pl.col("start_at").dt.convert_time_zone("Asia/Seoul").dt.date().alias("local_on")
+        )
+        .agg(pl.col("energy_kwh").sum())
+        .join(stamped.group_by("local_on").agg(pl.col("reading_native").sum()), on="local_on")
+    )
+    assert daily.height == 365
+    assert ((daily["energy_kwh"] - daily["reading_native"]).abs() < 1e-9).all()

@@ -1,0 +1,53 @@
+"""Where packets may go, and that passwords stay secret."""
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from energy_etl.vendors import discover_vendors
+from energy_etl.vendors.wattics.settings import LIVE_URL, WatticsSettings, sandbox_section
+
+
+def test_production_is_the_default() -> None:
+    assert WatticsSettings().collector_url == LIVE_URL
+    assert LIVE_URL.startswith("https://")
+
+
+def test_sandbox_section_is_valid_and_on_loopback() -> None:
+    section = WatticsSettings.model_validate(sandbox_section("http://127.0.0.1:8080"))
+    assert section.collector_url == "http://127.0.0.1:8080/measurements/v2/unifiedjson/"
+    assert set(section.credentials) == {"main", "second"}
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://web-collector.wattics.com/measurements/v2/unifiedjson/", "not https"),
+        ("https://web-collector.wattics.com/measurements/v2/unifiedjson", "end in a slash"),
+        ("ftp://127.0.0.1/x/", "not https"),
+        ("https://user:secret@host/x/", "no collector URL"),
+        ("https:///x/", "no collector URL"),
+        ("https://host/x/?stream=1", "no collector URL"),
+    ],
+)
+def test_a_url_that_is_not_safe_is_refused_with_the_reason(url: str, reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        WatticsSettings(collector_url=url)
+
+
+def test_passwords_are_shown_nowhere() -> None:
+    section = WatticsSettings.model_validate(sandbox_section("http://127.0.0.1:1"))
+    assert "sandbox-wattics-secret" not in repr(section) + str(section.model_dump_json())
+    wrong = {"credentials": {"main": {"username": "a:b", "password": "canary"}}}
+    with pytest.raises(ValidationError, match="colon") as caught:
+        WatticsSettings.model_validate(wrong)
+    assert "canary" not in str(caught.value)
+    assert isinstance(section.credentials["main"].password, SecretStr)
+
+
+def test_unknown_keys_are_errors() -> None:
+    with pytest.raises(ValidationError, match="colector_url"):
+        WatticsSettings.model_validate({"colector_url": LIVE_URL})
+
+
+def test_the_vendor_is_found_by_its_folder() -> None:
+    assert discover_vendors()["wattics"].settings is WatticsSettings

@@ -1,0 +1,154 @@
+"""The file itself: made, brought up to date, read, refused."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from energy_etl.errors import WarehouseError
+from energy_etl.tables import SHARED_TABLES, Column
+from energy_etl.tables.core import INTERVAL, READING, SITE
+from energy_etl.warehouse import Warehouse
+from energy_etl_tests.warehouse.frames import START, at, intervals, sites
+
+
+def test_create_twice_makes_every_table_with_its_comments(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb", SHARED_TABLES)
+    warehouse.create()
+    warehouse.create()
+    comments = {
+        (schema, table, column): comment
+        for schema, table, column, comment in warehouse.read(
+            "SELECT schema_name, table_name, column_name, comment FROM duckdb_columns()"
+            " WHERE NOT internal AND schema_name <> 'bookkeeping'"
+        ).iter_rows()
+    }
+    assert comments == {
+        (table.schema, table.name, column.name): column.description
+        for table in SHARED_TABLES
+        for column in table.columns
+    }
+    tables = warehouse.read(
+        "SELECT schema_name || '.' || table_name AS name, comment FROM duckdb_tables()"
+        " WHERE NOT internal AND schema_name <> 'bookkeeping'"
+    )
+    assert dict(tables.iter_rows()) == {t.full_name: t.description for t in SHARED_TABLES}
+
+
+def test_every_table_comes_back_in_its_polars_schema(warehouse: Warehouse) -> None:
+    for table in warehouse.tables:
+        assert warehouse.read_table(table).schema == table.polars_schema, table.full_name
+
+
+def test_instants_come_back_in_utc_and_queries_count_days_in_utc(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/Sao_Paulo")
+    with warehouse.write() as writer:
+        writer.append(INTERVAL, intervals("r1", 1))
+    rows = warehouse.read(
+        "SELECT start_at, date_trunc('day', start_at) AS day_at, CAST(start_at AS DATE) AS day_on"
+        " FROM core.interval WHERE start_at = $start_at",
+        {"start_at": START},
+    )
+    assert rows.schema["start_at"] == pl.Datetime("us", "UTC")
+    assert rows.row(0) == (START, START, START.date())
+
+
+def test_condition_of_read_table_takes_parameters(warehouse: Warehouse) -> None:
+    with warehouse.write() as writer:
+        writer.append(INTERVAL, intervals('it\'s "r1"', 4))
+    found = warehouse.read_table(
+        INTERVAL, "register_id = ? AND start_at >= ?", ['it\'s "r1"', at(3)]
+    )
+    assert found["start_at"].to_list() == [at(3)]
+
+
+def test_file_of_an_earlier_version_gets_the_new_column(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    with Warehouse(path, (SITE,)).write() as writer:
+        writer.replace_all(SITE, sites("a"))
+    wider = replace(SITE, columns=(*SITE.columns, Column("owner", "text", "Who owns it.", False)))
+    newer = Warehouse(path, (wider, INTERVAL))
+    assert newer.read_table(wider).select("site_id", "owner").rows() == [("a", None)]
+    with newer.write() as writer:
+        writer.merge(wider, sites("b").with_columns(owner=pl.lit("Ada")))
+    assert newer.read("SELECT owner FROM core.site ORDER BY site_id").rows() == [(None,), ("Ada",)]
+    comment = newer.read("SELECT comment FROM duckdb_columns() WHERE column_name = 'owner'")
+    assert comment.rows() == [("Who owns it.",)]
+    # The tables of the version before are still there, and that version still reads them.
+    assert Warehouse(path, (SITE,)).read_table(SITE).height == 2
+
+
+def test_file_of_a_later_version_is_refused(warehouse: Warehouse, tmp_path: Path) -> None:
+    warehouse.create()
+    with duckdb.connect(str(warehouse.path)) as connection:
+        connection.execute("UPDATE bookkeeping.warehouse SET schema_version = 99")
+    later = warehouse.path.rename(tmp_path / "later.duckdb")
+    with pytest.raises(WarehouseError, match=r"schema version 99.*update energy-etl"):
+        Warehouse(later, (SITE,)).read_table(SITE)
+
+
+def test_column_of_another_type_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    Warehouse(path, (SITE,)).create()
+    changed = replace(SITE, columns=(*SITE.columns[:-1], Column("area_m2", "text", "Area.")))
+    with pytest.raises(WarehouseError, match=r"core\.site\.area_m2 is DOUBLE.*needs VARCHAR"):
+        Warehouse(path, (changed,)).create()
+    assert Warehouse(path, (SITE,)).read_table(SITE).is_empty()
+
+
+def test_file_that_is_no_database_is_named_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    path.write_text("not a database " * 1000)
+    with pytest.raises(WarehouseError, match=r"warehouse\.duckdb is no DuckDB file.*rebuild"):
+        Warehouse(path, (SITE,)).read_table(SITE)
+
+
+def test_wrong_sql_is_one_sentence_with_the_file(warehouse: Warehouse) -> None:
+    warehouse.create()
+    with pytest.raises(WarehouseError, match=r"warehouse\.duckdb: DuckDB refused.*no_such_table"):
+        warehouse.read("SELECT * FROM no_such_table")
+
+
+def test_reading_cannot_write(warehouse: Warehouse) -> None:
+    warehouse.create()
+    with pytest.raises(WarehouseError, match="read-only"):
+        warehouse.read("DELETE FROM core.site")
+
+
+def test_read_inside_a_write_says_how_to_do_it(warehouse: Warehouse) -> None:
+    with warehouse.write() as writer:
+        writer.append(SITE, sites("a"))
+        assert writer.read("SELECT site_id FROM core.site").rows() == [("a",)]
+        with pytest.raises(WarehouseError, match="read through the writer"):
+            warehouse.read_table(SITE)
+
+
+def test_deleted_file_is_made_anew(warehouse: Warehouse) -> None:
+    with warehouse.write() as writer:
+        writer.append(SITE, sites("a"))
+    warehouse.path.unlink()
+    assert warehouse.read_table(SITE).is_empty()
+
+
+def test_empty_table_has_a_hash_of_its_own(warehouse: Warehouse) -> None:
+    empty = warehouse.table_hash(READING)
+    with warehouse.write() as writer:
+        writer.append(
+            READING,
+            pl.DataFrame(
+                {
+                    "register_id": ["r1"],
+                    "read_at": [datetime(2024, 1, 1, tzinfo=UTC)],
+                    "reading_native": [0.0],
+                    "version": [1],
+                    "vendor": ["wattsense"],
+                    "received_at": [START],
+                }
+            ),
+        )
+    assert warehouse.table_hash(READING) != empty
