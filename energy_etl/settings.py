@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     real_data: Path | None = Field(
         None, description="Folder of real metering data, for tests and benchmarks only."
     )
+    vendor_documents: Path | None = Field(
+        None, description="Folder of the vendors' documents as text, for tests only."
+    )
 
     @property
     def data_dir(self) -> Path:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import parse_qs
 
 import httpx
 import pytest
@@ -303,3 +304,31 @@ def test_stored_token_of_another_process_is_used(
     with _client(url, tmp_path / "tokens") as client:
         client.get("x", "/x")
     assert seen.calls == Counter(token=1, resource=2)
+
+
+def test_token_is_asked_for_with_the_documented_form_and_sent_with_its_own_type(
+    tmp_path: Path,
+) -> None:
+    auth = ClientCredentialsAuth(
+        "http://127.0.0.1:1/auth/token",
+        "client&1",
+        SecretStr("s=cret"),
+        TokenStore(tmp_path / "tokens"),
+        vendor="acme",
+    )
+    flow = auth.sync_auth_flow(httpx.Request("GET", "http://127.0.0.1:1/x"))
+    asked = next(flow)
+    assert (asked.method, str(asked.url)) == ("POST", "http://127.0.0.1:1/auth/token")
+    assert asked.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert parse_qs(asked.content.decode(), strict_parsing=True) == {
+        "client_id": ["client&1"],
+        "client_secret": ["s=cret"],
+        "grant_type": ["client_credentials"],
+    }
+    assert "Authorization" not in asked.headers
+    answer = {"access_token": "abc", "expires_in": 36000, "token_type": "Token"}
+    signed = flow.send(httpx.Response(200, json=answer, request=asked))
+    assert signed.headers["Authorization"] == "Token abc"
+    stored = TokenStore(tmp_path / "tokens").read("http://127.0.0.1:1/auth/token", "client&1")
+    assert stored is not None
+    assert stored.lifetime_s == 36000.0

@@ -4,8 +4,6 @@ The vendors' answers go through the same functions as when they came, in the sam
 computation is the same Dagster job as always.
 """
 
-import json
-import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -18,8 +16,9 @@ from energy_etl.defs.jobs import COMPUTE_JOB
 from energy_etl.defs.partitions import changed_tags
 from energy_etl.defs.resources import Etl
 from energy_etl.errors import EnergyEtlError
+from energy_etl.rest import RawCall
 from energy_etl.settings import Settings
-from energy_etl.vendors import RawCall, discover_vendors, group_fetches
+from energy_etl.vendors import discover_vendors, group_fetches
 from energy_etl.warehouse import Warehouse
 
 # Only what rows are made of; failed calls and those of other endpoints bring none.
@@ -74,15 +73,4 @@ def rebuild_from_raw(settings: Settings, *, now: datetime | None = None) -> Iter
 
 def _calls(warehouse: Warehouse, vendor_name: str) -> list[RawCall]:
     rows = warehouse.read(_CALLS, [vendor_name])
-    return [
-        RawCall(
-            request_id=row["request_id"],
-            vendor=row["vendor"],
-            endpoint=row["endpoint"],
-            params=json.loads(row["params"] or "{}"),
-            status=row["status"],
-            body=zlib.decompress(row["body_zlib"]) if row["body_zlib"] else b"",
-            requested_at=row["requested_at"],
-        )
-        for row in rows.iter_rows(named=True)
-    ]
+    return [RawCall.from_row(row) for row in rows.iter_rows(named=True)]

@@ -17,7 +17,7 @@ from energy_etl.tables import core, push
 from energy_etl.vendors import discover_vendors
 
 # Stages whose marks are readings that have come but are not in the outbox yet.
-STAGES_BEFORE_OUTBOX: Final = ("reading", "interval", "packet")
+STAGES_BEFORE_OUTBOX: Final = ("interval", "packet")
 
 
 def stream_plans(portfolio: Portfolio) -> list[StreamPlan]:
@@ -63,8 +63,7 @@ def _marked(marks: Marks) -> list[BusyWindow]:
         BusyWindow(
             mark.from_at,
             mark.to_at,
-            # Marks of vendor rows name the vendor: whose registers they are is told by the step.
-            None if stage == "reading" else frozenset({mark.register_id}),
+            frozenset({mark.register_id}),
             f"the computation of changed data ({stage})",
         )
         for stage in STAGES_BEFORE_OUTBOX

@@ -6,19 +6,19 @@ changed before it commits.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 
 import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from energy_etl.defs.marks import mark_for
+from energy_etl.defs.marks import mark_for, windows_of
 from energy_etl.defs.resources import Etl
+from energy_etl.portfolio import Portfolio
 from energy_etl.rest import FetchReport, RequestLog
 from energy_etl.state import Window
 from energy_etl.tables import Table, core
 from energy_etl.tables.raw import BODY, QUARANTINE, REQUEST
-from energy_etl.vendors import Vendor, VendorBatch, Write
+from energy_etl.vendors import Vendor, VendorBatch, WhoIsWho, Write
 from energy_etl.vendors import Window as FetchedWindow
 from energy_etl.warehouse import Change, Writer
 
@@ -39,13 +39,17 @@ class OnlyConfig(dg.Config):
         return frame
 
 
+def who_is_who(portfolio: Portfolio) -> WhoIsWho:
+    """Return the part of the portfolio that turns vendors' ids into ours."""
+    frames = portfolio.frames
+    return WhoIsWho(frames[core.ALIAS], frames[core.REGISTER], frames[core.METER])
+
+
 @dataclass
 class Written:
     """What a batch changed."""
 
     changes: dict[Table, Change] = field(default_factory=dict)
-    from_at: datetime | None = None
-    to_at: datetime | None = None
 
     def rows_changed(self, table: Table) -> int:
         """Rows added to and removed from a table."""
@@ -58,16 +62,21 @@ def write_batch(
 ) -> Written:
     """Write a batch and, of a live fetch, its request log; mark what changed.
 
+    `core.reading` is written here and not by a later run: the vendor's table keeps the newest value
+    only, so a value that is corrected before that run would never become a version.
+
     Raises:
         WarehouseLockedError: another process holds the warehouse; nothing was written.
     """
     written = Written()
+    who = who_is_who(etl.portfolio())
+    readings = [write for write in vendor.core_writes(batch, who) if write.table is core.READING]
     with etl.warehouse().write() as writer:
         if log is not None:
             _write_log(writer, log)
         writer.merge(QUARANTINE, batch.quarantine)
-        for write in batch.writes:
-            written.changes[write.table] = _apply(writer, write)
+        for write in (*batch.writes, *readings):
+            written.changes[write.table] = apply_write(writer, write)
         _mark(etl, vendor, written)
     return written
 
@@ -82,7 +91,8 @@ def _write_log(writer: Writer, log: RequestLog) -> None:
     writer.append(REQUEST, requests)
 
 
-def _apply(writer: Writer, write: Write) -> Change:
+def apply_write(writer: Writer, write: Write) -> Change:
+    """Bring rows into a table in the way the write names."""
     if isinstance(write.how, FetchedWindow):
         return writer.replace_window(
             write.table,
@@ -97,23 +107,13 @@ def _apply(writer: Writer, write: Write) -> Change:
 
 
 def _mark(etl: Etl, vendor: Vendor, written: Written) -> None:
-    """Mark what changed: rows with instants for `reading`, the others for `figure`."""
-    spans: list[tuple[datetime, datetime]] = []
-    is_figure = False
-    for table, change in written.changes.items():
-        if table.time_column and not change.windows.is_empty():
-            spans += change.windows.select("from_at", "to_at").iter_rows()
-        is_figure |= change.is_change and core.VENDOR_FIGURE in vendor.feeds
-    if spans:
-        written.from_at = min(span[0] for span in spans)
-        written.to_at = max(span[1] for span in spans) + timedelta(microseconds=1)
-        if core.READING in vendor.feeds:
-            window = Window(vendor.name, written.from_at, written.to_at, vendor.name)
-            mark_for(etl.settings().state_path, "reading", [window])
-    if is_figure:
-        now = etl.now()
-        window = Window(vendor.name, now - timedelta(days=1), now, vendor.name)
-        mark_for(etl.settings().state_path, "figure", [window])
+    """Mark changed readings for `interval`, changed figures for `figure`."""
+    state_path, now = etl.settings().state_path, etl.now()
+    if core.READING in written.changes:
+        mark_for(state_path, "interval", windows_of(written.changes[core.READING], vendor.name))
+    is_changed = any(change.is_change for change in written.changes.values())
+    if is_changed and core.VENDOR_FIGURE in vendor.feeds:
+        mark_for(state_path, "figure", [Window(vendor.name, now, now, vendor.name)])
 
 
 def tell(
@@ -136,7 +136,11 @@ def tell(
         raise report.stopped_by
     if report.failures and not report.done:
         raise next(iter(report.failures.values()))
-    numbers: dict[str, object] = {"fetched": len(report.done), "failed": len(report.failures)}
+    numbers: dict[str, object] = {
+        "fetched": len(report.done),
+        "failed": len(report.failures),
+        "skipped": len(report.skipped),
+    }
     if lines:
         numbers["warnings"] = dg.MetadataValue.md("\n".join(f"- {line}" for line in lines[:50]))
     return numbers

@@ -9,7 +9,7 @@ cannot overwrite a newer one.
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -29,14 +29,6 @@ class Step:
         """The registers (or meters) that are marked."""
         return {mark.register_id for mark in self.found}
 
-    def spans_by_vendor(self) -> dict[str, tuple[datetime, datetime]]:
-        """Return the stretch that all marks of each vendor lie in."""
-        spans: dict[str, tuple[datetime, datetime]] = {}
-        for mark in self.found:
-            from_at, to_at = spans.get(mark.vendor, (mark.from_at, mark.to_at))
-            spans[mark.vendor] = min(from_at, mark.from_at), max(to_at, mark.to_at)
-        return spans
-
 
 @contextmanager
 def step_of(state_path: Path, stage: str) -> Iterator[Step]:
@@ -55,12 +47,14 @@ def mark_for(state_path: Path, stage: str, windows: Iterable[Window]) -> None:
         Marks(connection).mark(stage, windows)
 
 
-def windows_of(change: Change, id_column: str = "register_id", vendor: str = "") -> list[Window]:
-    """Turn what a write changed into windows to mark (the end made exclusive)."""
+def windows_of(change: Change, vendor: str = "") -> list[Window]:
+    """Turn what a write changed per register into windows to mark (the end made exclusive)."""
     if change.windows.is_empty():
         return []
-    merged = change.windows.group_by(id_column).agg(pl.col("from_at").min(), pl.col("to_at").max())
+    merged = change.windows.group_by("register_id").agg(
+        pl.col("from_at").min(), pl.col("to_at").max()
+    )
     return [
         Window(register_id, from_at, to_at + timedelta(microseconds=1), vendor)
-        for register_id, from_at, to_at in merged.select(id_column, "from_at", "to_at").iter_rows()
+        for register_id, from_at, to_at in merged.sort("register_id").iter_rows()
     ]

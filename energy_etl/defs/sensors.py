@@ -15,8 +15,8 @@ from energy_etl.defs.partitions import CHANGED_TAG
 from energy_etl.defs.resources import Etl
 from energy_etl.state import Marks, open_state
 
-# What each stage's marks wait for: vendor rows, readings, figures, intervals (assets/core.py).
-STAGES: Final = ("reading", "interval", "figure", "packet")
+# What marks wait for: readings to become intervals, figures to be merged, intervals packets.
+STAGES: Final = ("interval", "figure", "packet")
 
 
 def build_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:

@@ -131,13 +131,13 @@ def _sum_by_day(lazy: pl.LazyFrame, counted: pl.DataFrame, days: pl.DataFrame) -
     small = counted.join(lanes, on="zone").select("register_id", "register_no", "lane")
     value = pl.coalesce("energy_kwh", "volume_m3")
     has_value = value.is_not_null()
-    by_stretch = (
-        lazy.select(
-            "register_id", "start_at", "energy_kwh", "volume_m3", "quality", "is_provisional"
-        )
-        .join(small.lazy(), on="register_id")
-        .with_columns(stretch=axis.stretch(pl.col("lane"), pl.col("start_at")))
-        .group_by("register_no", "stretch")
+    # One integer as the key of the group costs about a fifth less than two columns.
+    n_registers = counted.height
+    cell = axis.stretch(pl.col("lane"), pl.col("start_at")) * n_registers + pl.col("register_no")
+    by_cell = (
+        lazy.join(small.lazy(), on="register_id")
+        .select("energy_kwh", "volume_m3", "quality", "is_provisional", cell=cell.cast(pl.Int64))
+        .group_by("cell")
         .agg(
             energy_kwh=exact_sum(pl.col("energy_kwh")),
             volume_m3=exact_sum(pl.col("volume_m3")),
@@ -154,8 +154,13 @@ def _sum_by_day(lazy: pl.LazyFrame, counted: pl.DataFrame, days: pl.DataFrame) -
     )
     # The closing edges are the start of no day: what fell behind `now` or before the first day
     # goes here.
-    return by_stretch.join(counted.select("register_no", "zone"), on="register_no").join(
-        starts, on=["zone", "stretch"]
+    return (
+        by_cell.with_columns(
+            register_no=(pl.col("cell") % n_registers).cast(counted.schema["register_no"]),
+            stretch=pl.col("cell") // n_registers,
+        )
+        .join(counted.select("register_no", "zone"), on="register_no")
+        .join(starts, on=["zone", "stretch"])
     )
 
 
@@ -167,7 +172,9 @@ def _expected_days(
     if is_from_first:
         first = sums.group_by("register_no").agg(since_on=pl.col("local_on").min())
         grid = grid.join(first, on="register_no").filter(pl.col("local_on") >= pl.col("since_on"))
-    return grid.join(sums.drop("zone", "stretch"), on=["register_no", "local_on"], how="left")
+    return grid.join(
+        sums.drop("zone", "stretch", "cell"), on=["register_no", "local_on"], how="left"
+    )
 
 
 def _finish(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:

@@ -138,6 +138,12 @@ class Vendor:
     sandbox: Callable[[str], dict[str, Any]] | None = None
     fetch_listing: Callable[[Settings], list[RawCall]] | None = None
 
+    def core_writes(self, batch: VendorBatch, who: WhoIsWho) -> list[Write]:
+        """Return the rows of layer core that a batch amounts to; empty ones are left out."""
+        if self.to_core is None:
+            return []
+        return [write for write in self.to_core(batch, who) if write.frame.height]
+
 
 UNMAPPED_SCHEMA: Final = pl.Schema(
     {"vendor": pl.String, "thing": pl.String, "vendor_id": pl.String}

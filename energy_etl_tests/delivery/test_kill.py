@@ -53,6 +53,18 @@ for _ in sys.stdin:
 """
 
 
+def n_collected(server: CollectorServer, ids: list[str]) -> int:
+    return sum(len(server.collected(each).stamps_ms) for each in ids)
+
+
+def wait_for_packets(server: CollectorServer, ids: list[str], n_packets: int) -> None:
+    """Return when so many more packets have arrived; 0 is a kill before the first."""
+    enough = n_collected(server, ids) + n_packets
+    deadline = time.monotonic() + 10.0
+    while n_collected(server, ids) < enough and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
 @pytest.mark.journey
 def test_kills_at_random_moments_lose_and_double_nothing(
     outbox: Outbox, server: CollectorServer
@@ -78,21 +90,23 @@ def test_kills_at_random_moments_lose_and_double_nothing(
         assert sender.stdout is not None
         for _ in range(MAX_RUNS):
             server.clear()
+            # The first calls ask for the last packets; the faults are for the packets after them.
+            server.fault("slow", times=2 * N_STREAMS + chance.randrange(20), delay_s=0.0)
             for kind in ("drop_before", "drop_after", "late_commit"):
                 server.fault(kind, times=1, delay_s=0.25)
             print("run", file=sender.stdin, flush=True)
             pid = int(sender.stdout.readline())
             if n_kills < N_KILLS:
-                time.sleep(chance.uniform(0.02, 0.3))
+                wait_for_packets(server, ids, chance.randrange(200))
                 os.kill(pid, signal.SIGKILL)
             exit_code = int(sender.stdout.readline())
-            progress.append(sum(len(server.collected(each).stamps_ms) for each in ids))
+            progress.append(n_collected(server, ids))
             n_kills += exit_code == -signal.SIGKILL
             if exit_code == 0:
                 break
 
     assert n_kills == N_KILLS
-    assert any(0 < n < N_STREAMS * N_PACKETS for n in progress)
+    assert len({n for n in progress if 0 < n < N_STREAMS * N_PACKETS}) >= 3
     for stream_id in ids:
         collected = server.collected(stream_id)
         assert collected.bodies == [body(stream_id, n) for n in range(1, N_PACKETS + 1)]

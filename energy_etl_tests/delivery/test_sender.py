@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import json
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +17,7 @@ from energy_etl.delivery.lease import hold_lease
 from energy_etl.delivery.mirror import status_frame
 from energy_etl.errors import BadRequestError, DeliveryError
 from energy_etl.state import connect
-from energy_etl.vendors.wattics.collector import WatticsCollector, open_collectors
+from energy_etl.vendors.wattics.collector import PostAnswer, WatticsCollector, open_collectors
 from energy_etl.vendors.wattics.settings import WatticsSettings, sandbox_section
 from energy_etl_tests.delivery.conftest import (
     NOW,
@@ -99,6 +102,38 @@ def test_everything_pending_arrives_in_order_and_is_confirmed(
     assert {stream.n_confirmed for stream in report.streams.values()} == {30}
     assert shown[-1] == (180, 180)
     assert outbox.due(NOW).stream_ids == ()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_no_more_streams_are_under_way_than_the_limit(
+    outbox: Outbox, server: CollectorServer, limit: int
+) -> None:
+    under_way: Counter[str] = Counter()
+    most = [0]
+
+    class Counting:
+        """Notes which streams have a packet in flight, and how many packets each has."""
+
+        def __init__(self, collector: WatticsCollector) -> None:
+            self._collector = collector
+            self.last = collector.last
+
+        async def post(self, raw: bytes) -> PostAnswer:
+            stream_id = str(json.loads(raw)["id"])
+            under_way[stream_id] += 1
+            assert under_way[stream_id] == 1
+            most[0] = max(most[0], under_way.total())
+            answer = await self._collector.post(raw)
+            under_way[stream_id] -= 1
+            return answer
+
+    ids = [new_id() for _ in range(5)]
+    for stream_id in ids:
+        fill(outbox, stream_id, 4)
+    limits = replace(LIMITS, max_parallel_streams=limit)
+    report = send(outbox, server, limits=limits, wrap=lambda _, collector: Counting(collector))
+    assert report.is_complete
+    assert most == [limit]
 
 
 def test_a_second_drain_sends_nothing_and_asks_nothing(

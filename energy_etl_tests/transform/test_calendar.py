@@ -179,6 +179,18 @@ def test_first_on_gives_every_register_rows_from_there_and_leaves_out_what_is_be
     ]
 
 
+def test_first_on_leaves_out_what_is_before_in_each_of_several_zones():
+    zones = ["America/New_York", "Asia/Kolkata", "Europe/Rome"]
+    load = [make_flat_load(zone, ROME_DAY, ROME_DAY + timedelta(days=4)) for zone in zones]
+    registers = pl.concat([make_register(zone, zone=zone) for zone in zones])
+    daily = compute_daily(
+        pl.concat(load), registers, now=ROME_DAY + timedelta(days=4), first_on=date(2026, 5, 12)
+    )
+    full = daily.filter(pl.col("local_on") == date(2026, 5, 12))
+    assert full.select("register_id", "energy_kwh").rows() == [(zone, 96.0) for zone in zones]
+    assert daily["local_on"].min() == date(2026, 5, 12)
+
+
 def test_an_hourly_register_at_lord_howe_counts_the_half_hours_it_was_split_into():
     # Midnight is at 13:30 UTC in winter and 13:00 in summer: no grid of hours fits both.
     start_at, end_at = local_day_bounds("Australia/Lord_Howe", date(2026, 10, 4))

@@ -25,12 +25,11 @@ def test_of_two_equal_stories_the_larger_predecessor_is_kept() -> None:
     assert tell([1000.0, 1001.0, 1000.9, 1002.0]) == Story([2], [])
 
 
-@pytest.mark.parametrize(("n", "is_dropped"), [(1, True), (5, True), (10, True), (11, False)])
-def test_hole_is_cheaper_than_two_changes_of_level_up_to_ten(n: int, is_dropped: bool) -> None:
-    # Rises back, so the return test is what drops longer ones: cut B short to keep it out.
-    values = rising(1000, 30) + [3000.0 - k for k in range(n)]
-    story = tell(values + rising(1015 + 0.5 * n, 30))
-    assert story.dropped == list(range(30, 30 + n)) if is_dropped else story.dropped != []
+@pytest.mark.parametrize("n", [1, 5, 10, 25, 40])
+def test_readings_that_fall_back_are_dropped_and_nothing_else(n: int) -> None:
+    values = rising(1000, 60) + [3000.0 - k for k in range(n)]
+    story = tell(values + rising(1030 + 0.5 * n, 60))
+    assert story == Story(list(range(60, 60 + n)), [])
 
 
 def test_single_trailing_fall_is_dropped_and_two_are_a_reset() -> None:

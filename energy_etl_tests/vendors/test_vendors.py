@@ -1,13 +1,21 @@
 """A vendor is a folder: the sixth one is found without an edit elsewhere."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
+from pydantic import SecretStr
 
 import energy_etl.vendors as vendors
-from energy_etl.vendors import RawCall, VendorBatch, discover_vendors, group_fetches
+from energy_etl.vendors import (
+    RawCall,
+    VendorBatch,
+    discover_vendors,
+    group_fetches,
+    project_settings,
+)
 from energy_etl.vendors.wattsense.tables import DEVICE
 
 _SIXTH = '''
@@ -39,6 +47,26 @@ def test_sixth_vendor_is_found_by_its_folder(
     assert "plain" not in found
     assert list(found) == sorted(found)
     assert {"digiwatt", "wattsense"} <= set(found)
+
+
+def test_on_the_sandbox_nobody_else_is_called_and_every_credential_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("ENERGY_ETL_")]:
+        monkeypatch.delenv(name)
+    settings = project_settings(tmp_path, sandbox_url="http://127.0.0.1:8099")
+    for name in discover_vendors():
+        section = getattr(settings, name)
+        urls = {field: url for field, url in section if field.endswith("_url")}
+        assert urls, name
+        assert all(url.startswith("http://127.0.0.1:8099/") for url in urls.values()), urls
+        secrets = [value for _, value in section if isinstance(value, SecretStr)]
+        secrets += [each.password for each in getattr(section, "credentials", {}).values()]
+        assert secrets, name
+        assert all(secret.get_secret_value().startswith("sandbox-") for secret in secrets)
+    monkeypatch.setenv("ENERGY_ETL_WATTICS__COLLECTOR_URL", "http://127.0.0.1:8098/x/")
+    chosen = getattr(project_settings(tmp_path), "wattics")  # noqa: B009
+    assert chosen.collector_url == "http://127.0.0.1:8098/x/"
 
 
 def test_every_vendor_says_what_its_tables_are() -> None:

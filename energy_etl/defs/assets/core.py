@@ -1,25 +1,26 @@
 """Group `core`: the portfolio, readings, intervals and the vendors' figures as our nouns.
 
 Each step reads what the database holds for the marks of its stage, whichever vendor failed
-meanwhile, and marks the next stage: reading -> interval -> packet.
+meanwhile, and marks the next stage: (extraction ->) interval -> packet.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
 import polars as pl
 
+from energy_etl.defs.extraction import apply_write, who_is_who
 from energy_etl.defs.failures import plainly
 from energy_etl.defs.marks import mark_for, step_of, windows_of
 from energy_etl.defs.metadata import materialized, numbers_per_day, table_spec
 from energy_etl.defs.partitions import BATCHES, DAYS, is_by_hand, keys_span
 from energy_etl.defs.resources import Etl
-from energy_etl.state import Window
+from energy_etl.state import Marks, Window, open_state
 from energy_etl.tables import Table, core, push
 from energy_etl.transform.registers import compute_intervals
-from energy_etl.vendors import Vendor, VendorBatch, WhoIsWho, Write, discover_vendors
+from energy_etl.vendors import Vendor, VendorBatch, Write, discover_vendors
 from energy_etl.warehouse import Change, Warehouse, Writer
 
 # One computation at a time: see defs/marks.py.
@@ -37,6 +38,7 @@ PORTFOLIO_TABLES: Final = (
     push.STREAM,
 )
 FIGURE_TABLES: Final = (core.VENDOR_FIGURE, core.VENDOR_APPLIANCE_FIGURE, core.APPLIANCE_INTERVAL)
+READINGS: Final = frozenset({core.READING})
 INTERVAL_TABLES: Final = (core.INTERVAL, core.EDIT, core.SAMPLE)
 _ALWAYS: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
 
@@ -77,30 +79,29 @@ def portfolio(context: dg.AssetExecutionContext, etl: Etl):
             core.READING,
             deps=(core.REGISTER, core.ALIAS),
             partitions=DAYS,
-            note="From what the vendors' tables hold. A value equal to the newest version adds "
-            "nothing; a changed one becomes a version of its own.",
+            note="Written in one transaction with the vendor's rows. A value equal to the newest "
+            "version adds nothing; a changed one becomes a version of its own.",
         )
     ],
 )
 @plainly
 def reading(context: dg.AssetExecutionContext, etl: Etl):
-    """Vendor rows of the marked windows (all of the run's days when it is run by hand)."""
+    """Shows what changed; run by hand it reads the days again from what the vendors' tables hold,
+    for registers that were mapped since.
+    """
     settings, warehouse = etl.settings(), etl.warehouse()
-    with step_of(settings.state_path, "reading") as step:
-        spans = step.spans_by_vendor()
-        if is_by_hand(context):
-            by_hand = keys_span(list(context.partition_keys))
-            spans = dict.fromkeys(discover_vendors(), by_hand)
-        writes = _core_writes(warehouse, etl, spans, {core.READING})
+    n_added = 0
+    if is_by_hand(context):
+        writes = _core_writes(warehouse, etl, keys_span(list(context.partition_keys)), READINGS)
         with warehouse.write() as writer:
-            changes = [writer.append_versions(core.READING, write.frame) for write in writes]
-            for change in changes:
+            for change in (apply_write(writer, write) for write in writes):
+                n_added += change.n_added
                 mark_for(settings.state_path, "interval", windows_of(change))
-    frames = [write.frame for write in writes] or [core.READING.empty_frame()]
-    numbers_per_day(context, core.READING, pl.concat(frames))
-    n_added = sum(change.n_added for change in changes)
-    context.log.info(f"{n_added} readings are new or changed.")
-    yield materialized(core.READING, rows_added=n_added)
+    with open_state(settings.state_path) as connection:
+        marked = Marks(connection).windows("interval")
+    spans = [(mark.from_at, mark.to_at) for mark in marked]
+    _numbers_from_warehouse(context, warehouse, core.READING, spans)
+    yield materialized(core.READING, rows_added=n_added, registers_changed=len(spans))
 
 
 @dg.multi_asset(
@@ -137,7 +138,9 @@ def interval(context: dg.AssetExecutionContext, etl: Etl):
                         mark_for(settings.state_path, "packet", windows_of(changes[table][-1]))
             context.log.info(f"{n_done} of {len(ids)} registers.")
     for table in INTERVAL_TABLES:
-        _numbers_from_warehouse(context, warehouse, table, changes[table])
+        windows = [window for change in changes[table] for window in windows_of(change)]
+        spans = [(window.from_at, window.to_at) for window in windows]
+        _numbers_from_warehouse(context, warehouse, table, spans)
         n_changed = sum(change.n_added + change.n_removed for change in changes[table])
         yield materialized(table, registers=len(ids), rows_changed=n_changed)
 
@@ -159,36 +162,28 @@ def figure(context: dg.AssetExecutionContext, etl: Etl):
     """The vendors' own figures, merged by their keys."""
     warehouse = etl.warehouse()
     with step_of(etl.settings().state_path, "figure"):
-        spans = dict.fromkeys(discover_vendors(), _ALWAYS)
-        writes = _core_writes(warehouse, etl, spans, set(FIGURE_TABLES))
+        writes = _core_writes(warehouse, etl, _ALWAYS, frozenset(FIGURE_TABLES))
         n_rows = dict.fromkeys(FIGURE_TABLES, 0)
         with warehouse.write() as writer:
             for write in writes:
-                change = writer.merge(write.table, write.frame)
+                change = apply_write(writer, write)
                 n_rows[write.table] += change.n_added
     for table in FIGURE_TABLES:
         yield materialized(table, rows_changed=n_rows[table])
 
 
-def who_is_who(frames: Mapping[Table, pl.DataFrame]) -> WhoIsWho:
-    """Return the part of the portfolio that turns vendors' ids into ours."""
-    return WhoIsWho(frames[core.ALIAS], frames[core.REGISTER], frames[core.METER])
-
-
 def _core_writes(
-    warehouse: Warehouse,
-    etl: Etl,
-    spans: Mapping[str, tuple[datetime, datetime]],
-    tables: set[Table],
+    warehouse: Warehouse, etl: Etl, span: tuple[datetime, datetime], tables: frozenset[Table]
 ) -> list[Write]:
-    """Read each vendor's rows of its span and let the vendor turn them into core rows."""
-    who = who_is_who(etl.portfolio().frames)
-    writes: list[Write] = []
-    for name, vendor in discover_vendors().items():
-        if vendor.to_core is not None and name in spans and tables.intersection(vendor.feeds):
-            batch = _vendor_rows(warehouse, vendor, spans[name])
-            writes += [w for w in vendor.to_core(batch, who) if w.table in tables]
-    return [write for write in writes if write.frame.height]
+    """Read each vendor's rows of the span and let the vendor turn them into core rows."""
+    who = who_is_who(etl.portfolio())
+    return [
+        write
+        for vendor in discover_vendors().values()
+        if tables.intersection(vendor.feeds)
+        for write in vendor.core_writes(_vendor_rows(warehouse, vendor, span), who)
+        if write.table in tables
+    ]
 
 
 def _vendor_rows(
@@ -258,25 +253,16 @@ def _replaced(writer: Writer, table: Table, frame: pl.DataFrame, ids: list[str])
 
 
 def _numbers_from_warehouse(
-    context: dg.AssetExecutionContext, warehouse: Warehouse, table: Table, changes: list[Change]
+    context: dg.AssetExecutionContext,
+    warehouse: Warehouse,
+    table: Table,
+    changed: list[tuple[datetime, datetime]],
 ) -> None:
     """Show each partition of the run, or each day that changed, what the table holds for it."""
-    if is_by_hand(context):
-        spans = [keys_span(list(context.partition_keys))]
-    else:
-        spans = [
-            span
-            for change in changes
-            if not change.windows.is_empty()
-            for span in change.windows.select("from_at", "to_at").iter_rows()
-        ]
-    if not spans:
-        return
-    span = min(s[0] for s in spans), max(s[1] for s in spans)
-    column = str(table.time_column)
-    sums = ("energy_kwh", "volume_m3") if table is core.INTERVAL else ()
-    frame = warehouse.read_table(table, f"{column} >= ? AND {column} <= ?", span)
-    numbers_per_day(context, table, frame, sums)
-
-
-__all__ = ["figure", "interval", "portfolio", "reading", "who_is_who"]
+    spans = [keys_span(list(context.partition_keys))] if is_by_hand(context) else changed
+    if spans:
+        span = min(s[0] for s in spans), max(s[1] for s in spans)
+        column = str(table.time_column)
+        sums = ("energy_kwh", "volume_m3") if table is core.INTERVAL else ()
+        frame = warehouse.read_table(table, f"{column} >= ? AND {column} < ?", span)
+        numbers_per_day(context, table, frame, sums)

@@ -67,8 +67,10 @@ def packet(context: dg.AssetExecutionContext, etl: Etl):
             )
             plans = [p for p in stream_plans(portfolio) if p.register_id in set(ids)]
             filled = outbox.fill(packets, plans, offsets=offsets, is_whole=True)
-            n_due = release_streams(etl, context.instance, context.run_id)
-            _mirror(etl, outbox)
+    # Behind the step: its own marks are no reason to wait any more.
+    n_due = release_streams(etl, context.instance, context.run_id)
+    with open_state(settings.state_path) as connection:
+        _mirror(etl, Outbox(connection))
     for table in OUTBOX_TABLES:
         yield materialized(
             table,

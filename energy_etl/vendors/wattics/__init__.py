@@ -24,7 +24,7 @@ Nothing is extracted from here yet, so there are no tables and no rows.
 from typing import Final
 
 from energy_etl.vendors import Vendor
-from energy_etl.vendors.wattics.settings import WatticsSettings
+from energy_etl.vendors.wattics.settings import WatticsSettings, sandbox_section
 
 VENDOR: Final = Vendor(
     name="wattics",
@@ -32,4 +32,5 @@ VENDOR: Final = Vendor(
     document="Wattics Energy Management Software API",
     tables=(),
     settings=WatticsSettings,
+    sandbox=sandbox_section,
 )

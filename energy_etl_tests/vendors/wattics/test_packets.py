@@ -13,6 +13,7 @@ from energy_etl.errors import TransformError
 from energy_etl.tables.core import INTERVAL, REGISTER, SAMPLE
 from energy_etl.tables.push import STREAM
 from energy_etl.vendors.wattics.packets import OFFSET_SCHEMA, PACKET_SCHEMA, compute_packets
+from energy_etl.vendors.wattics.wire import FIELDS
 
 START_AT = datetime(2025, 3, 30, tzinfo=UTC)
 STEP = timedelta(minutes=15)
@@ -366,6 +367,24 @@ def test_means_leave_out_what_may_still_change() -> None:
     )
     assert [json.loads(body)["value"] for body in packets["body"]] == [0.0, 20.123457]
     assert '"value":0.0}' in packets["body"][0]
+
+
+def test_each_field_of_a_packet_can_be_sent_alone() -> None:
+    streams = pl.concat(
+        stream(stream_id=f"s-{field}", field=field, content="sample") for field in FIELDS
+    )
+    sample = {"register_id": "r", "start_at": at(0), "end_at": at(1), "sample_native": 230.5}
+    samples = pl.DataFrame(
+        [sample | {"n_readings": 1, "is_provisional": False}], schema=SAMPLE.polars_schema
+    )
+    packets, _ = compute_packets(
+        NO_INTERVALS, samples, streams, register(unit="V", kind="instant"), NO_OFFSETS
+    )
+    stamp = "2025-03-30T01:15:00.000+01:00"
+    assert [json.loads(body) for body in packets["body"]] == [
+        {"id": f"s-{field}", "tsISO8601": stamp, field: 230.5} for field in sorted(FIELDS)
+    ]
+    assert packets.height == 22
 
 
 def test_values_that_are_no_numbers_never_leave() -> None:

@@ -12,7 +12,7 @@ from energy_etl.rest import RawCall
 from energy_etl.vendors import VendorBatch, Window
 from energy_etl.vendors.wattsense import VENDOR
 from energy_etl.vendors.wattsense.rows import parse_number, to_batch
-from energy_etl.vendors.wattsense.tables import DEVICE, HISTORY, LATEST, PROPERTY
+from energy_etl.vendors.wattsense.tables import DEVICE, HISTORY, LATEST, ORGANIZATION, PROPERTY
 
 FROM_AT = datetime(2025, 4, 15, tzinfo=UTC)
 TO_AT = FROM_AT + timedelta(days=1)
@@ -151,6 +151,21 @@ def test_device_is_read_with_zone_and_tags() -> None:
     assert row["tags"] == '{"a": 2, "b": 1, "timezone": "Europe/Rome"}'
     assert batch.frame(DEVICE).height == 1
     assert batch.quarantine["reasons"].to_list() == ["type:deviceId", "type:"]
+
+
+def test_organization_is_read_with_the_one_that_manages_it() -> None:
+    organizations = [
+        {"organizationId": "o-1", "tenantId": None, "name": "Fleet"},
+        {"organizationId": 2, "tenantId": "o-1", "name": "North", "accountId": "a-2"},
+        {"name": "no id"},
+    ]
+    batch = to_batch([_small("organizations", organizations)])
+    columns = ["organization_id_wattsense", "tenant_id_wattsense", "name"]
+    assert batch.frame(ORGANIZATION).select(columns).rows() == [
+        ("o-1", None, "Fleet"),
+        ("2", "o-1", "North"),
+    ]
+    assert batch.quarantine["reasons"].to_list() == ["type:organizationId"]
 
 
 def test_latest_value_is_read_with_its_instant() -> None:
