@@ -38,6 +38,9 @@ lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --quiet --extra dev --constraint requirements.constraints pyproject.toml \
 	    -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-header --quiet --extra dev --extra bench --constraint requirements.constraints \
+	    pyproject.toml -o requirements-bench.lock
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV)
@@ -60,7 +63,12 @@ $(STAMP): requirements.lock pyproject.toml
 	    --no-build-isolation --editable .
 	touch $(STAMP)
 
-$(BENCH_VENV)/.installed: pyproject.toml requirements.lock
+# The peers of `make bench` and what they need stay out of the venv that runs the project.
+$(BENCH_VENV)/.installed: requirements-bench.lock pyproject.toml
 	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
-	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	    --no-deps -r requirements-bench.lock
+	$(BENCH_VENV)/bin/python -m pip check --disable-pip-version-check
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	    --no-build-isolation --editable .
 	touch $(BENCH_VENV)/.installed

@@ -119,9 +119,7 @@ def test_module_has_a_docstring_and_fits_on_a_few_screens(path: Path) -> None:
     assert path.name not in DRAWERS
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in MODULES if dotted(p).startswith("defs")], ids=dotted
-)
+@pytest.mark.parametrize("path", [p for p in MODULES if dotted(p).startswith("defs")], ids=dotted)
 def test_defs_keep_their_annotations(path: Path) -> None:
     # Dagster reads the annotation of `context`; postponed ones are text to it.
     assert "from __future__ import annotations" not in path.read_text(encoding="utf-8")

@@ -39,9 +39,7 @@ def test_environment_wins_over_dotenv_and_dotenv_over_toml(
     (tmp_path / "energy_etl.toml").write_text(
         'refetch_days = 5\nhold_for_hours = 5\n[toy]\nclient_id = "toml"\n'
     )
-    (tmp_path / ".env").write_text(
-        "ENERGY_ETL_REFETCH_DAYS=6\nENERGY_ETL_TOY__CLIENT_ID=dotenv\n"
-    )
+    (tmp_path / ".env").write_text("ENERGY_ETL_REFETCH_DAYS=6\nENERGY_ETL_TOY__CLIENT_ID=dotenv\n")
     monkeypatch.setenv("ENERGY_ETL_TOY__CLIENT_ID", "environment")
     settings = load_settings(SECTIONS, tmp_path)
     assert settings.hold_for_hours == 5

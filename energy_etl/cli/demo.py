@@ -21,7 +21,7 @@ from rich.console import Console
 from energy_etl.cli.processes import free_port, stop_children
 from energy_etl.cli.setup import EXAMPLE_PORTFOLIO, REPLAY_PORTFOLIO, prepare
 from energy_etl.cli.summary import is_delivered, print_summary
-from energy_etl.cli.up import locked_home, start_sandbox
+from energy_etl.cli.up import close_lost_runs, locked_home, start_sandbox
 from energy_etl.definitions import build_defs
 from energy_etl.defs.instance import open_instance
 from energy_etl.defs.jobs import COMPUTE_JOB, SEND_JOB, extraction_job_name
@@ -64,12 +64,18 @@ class _Demo:
         self.console.print(f"{mark:12} {what} ({time.monotonic() - started:.1f} s)")
         for event in result.all_events:
             if event.is_step_failure:
-                error = event.step_failure_data.error
-                # The cause is ours; what stands around it is Dagster's.
-                while error and error.cause:
-                    error = error.cause
-                self.console.print(f"    {error.message.strip() if error else event.message}")
+                self.console.print(f"    {_sentence(event.step_failure_data)}", markup=False)
         return result.success
+
+
+def _sentence(failed: dg.StepFailureData) -> str:
+    """Return what a step says of its failure: our sentence, or what was raised in the end."""
+    if failed.user_failure_data and failed.user_failure_data.description:
+        return failed.user_failure_data.description
+    error = failed.error
+    while error and error.cause:
+        error = error.cause
+    return error.message.strip() if error else "It failed without saying why."
 
 
 def run_demo(
@@ -97,6 +103,7 @@ def run_demo(
                 example=REPLAY_PORTFOLIO if replay else EXAMPLE_PORTFOLIO,
                 push_from_at=now - timedelta(days=n_push_days or PUSH_DAYS),
             )
+            close_lost_runs(settings, "The demo that ran it is gone.")
             _pin(settings, now, replay)
             etl = Etl(root=str(settings.root), now_at=now.isoformat(), sandbox_url=url)
             with open_instance(settings.dagster_home) as instance:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from energy_etl.cli.setup import prepare
-from energy_etl.cli.up import locked_home
+from energy_etl.cli.up import close_lost_runs, locked_home
 from energy_etl.definitions import build_defs
 from energy_etl.defs.extraction import write_batch
 from energy_etl.defs.instance import open_instance
@@ -41,6 +41,7 @@ def rebuild_from_raw(settings: Settings, *, now: datetime | None = None) -> Iter
     """
     with locked_home(settings.dagster_home):
         prepare(settings)
+        close_lost_runs(settings, "The program that ran it is gone.")
         etl = Etl(root=str(settings.root), now_at=(now or datetime.now(UTC)).isoformat())
         warehouse = etl.warehouse()
         with warehouse.write() as writer:

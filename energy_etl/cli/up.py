@@ -79,6 +79,7 @@ def run_up(settings: Settings, *, port: int, replay: Path | None) -> None:
     """Run everything until SIGINT or SIGTERM, then end active runs and every process."""
     with locked_home(settings.dagster_home), stop_signals() as is_stopped:
         prepare(settings)
+        close_lost_runs(settings, "The program that ran it is gone: it was killed, or the power.")
         children: list[Child] = []
         try:
             url = _start(settings, children, port, replay, is_stopped)
@@ -96,7 +97,18 @@ def run_up(settings: Settings, *, port: int, replay: Path | None) -> None:
         finally:
             _end_active_runs(settings)
             stop_children(children)
-            _close_ended_runs(settings)
+            close_lost_runs(settings, "`energy-etl up` was stopped.")
+
+
+def close_lost_runs(settings: Settings, message: str) -> None:
+    """Report the runs whose workers are gone as cancelled; queued ones go on at the next start.
+
+    For who holds the home only: then nobody else runs anything. Left as started, such a run would
+    keep its pool's slot and make sensors wait for it for ever.
+    """
+    with open_instance(settings.dagster_home) as instance:
+        for run in _runs_with_worker(instance):
+            instance.report_run_canceled(run, message=message)
 
 
 def _start(
@@ -140,13 +152,6 @@ def _end_active_runs(settings: Settings) -> None:
             # A worker that cannot be asked is ended with its session in the next step.
             with contextlib.suppress(dg.DagsterError, OSError):
                 instance.run_launcher.terminate(run.run_id)
-
-
-def _close_ended_runs(settings: Settings) -> None:
-    """Report the runs whose workers are gone as cancelled; queued ones go on at the next start."""
-    with open_instance(settings.dagster_home) as instance:
-        for run in _runs_with_worker(instance):
-            instance.report_run_canceled(run, message="`energy-etl up` was stopped.")
 
 
 def _runs_with_worker(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:

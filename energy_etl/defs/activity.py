@@ -10,6 +10,7 @@ from typing import Final
 import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
+from energy_etl.defs.jobs import EXTRACTION_PREFIX
 from energy_etl.defs.partitions import keys_span, tagged_span
 
 ACTIVE_STATUSES: Final = [
@@ -52,7 +53,7 @@ def loads_under_way(
     loads: list[Load] = []
     for run in active_runs(instance):
         span = tagged_span(dict(run.tags))
-        keys = run.asset_selection or ()
+        keys = run.asset_selection or _keys_of_job(run.job_name)
         # Runs of a backfill may come without a selection: then only the span speaks.
         if run.run_id == own_run_id or span is None or not _is_load(keys, loading_groups):
             continue
@@ -67,6 +68,12 @@ def loads_under_way(
                 reason = f"backfill {backfill.backfill_id} of {key.to_user_string()}"
                 loads.append(Load(*keys_span(partition_keys), reason=reason))
     return loads
+
+
+def _keys_of_job(job_name: str) -> list[dg.AssetKey]:
+    """An extraction job says in its name whose assets it makes; of other jobs it is open."""
+    vendor_name = job_name.removeprefix(EXTRACTION_PREFIX)
+    return [dg.AssetKey([vendor_name])] if vendor_name != job_name else []
 
 
 def _is_load(keys: object, loading_groups: frozenset[str]) -> bool:

@@ -14,7 +14,7 @@ from energy_etl.defs.metadata import asset_key
 from energy_etl.defs.resources import Etl
 from energy_etl.tables import Table, core
 from energy_etl.units import KWH_PER_UNIT, M3_PER_UNIT
-from energy_etl.warehouse import Warehouse
+from energy_etl.warehouse import Reader
 
 BLOCKING_SCHEMA: Final = "core"
 UNIQUE_KEY: Final = "unique_key"
@@ -74,20 +74,23 @@ def _schema_checks(schema: str, tables: list[Table]) -> dg.AssetChecksDefinition
 
     @dg.multi_asset_check(name=f"check_{schema}", specs=specs, can_subset=True)
     def check(context: dg.AssetCheckExecutionContext, etl: Etl) -> Iterator[dg.AssetCheckResult]:
-        warehouse = etl.warehouse()
-        for key in sorted(context.selected_asset_check_keys, key=str):
-            if key.name == UNIQUE_KEY:
-                result = _unique_key(warehouse, by_key[key.asset_key])
-            else:
-                result = extra[key.name][2](warehouse)
+        keys = sorted(context.selected_asset_check_keys, key=str)
+        with etl.warehouse().reading() as reader:
+            results = [
+                _unique_key(reader, by_key[key.asset_key])
+                if key.name == UNIQUE_KEY
+                else extra[key.name][2](reader)
+                for key in keys
+            ]
+        for key, result in zip(keys, results, strict=True):
             severity = dg.AssetCheckSeverity.ERROR if is_blocking else dg.AssetCheckSeverity.WARN
             yield result._replace(asset_key=key.asset_key, check_name=key.name, severity=severity)
 
     return check
 
 
-def _unique_key(warehouse: Warehouse, table: Table) -> dg.AssetCheckResult:
-    n = warehouse.read(table.duplicates_query())["n"].item()
+def _unique_key(reader: Reader, table: Table) -> dg.AssetCheckResult:
+    n = reader.read(table.duplicates_query())["n"].item()
     return dg.AssetCheckResult(
         passed=n == 0,
         metadata={"n_duplicate_keys": n},
@@ -98,8 +101,8 @@ def _unique_key(warehouse: Warehouse, table: Table) -> dg.AssetCheckResult:
     )
 
 
-def _has_rows(warehouse: Warehouse) -> dg.AssetCheckResult:
-    counts = warehouse.read(
+def _has_rows(reader: Reader) -> dg.AssetCheckResult:
+    counts = reader.read(
         "SELECT (SELECT count(*) FROM core.reading) AS n_readings, "
         "(SELECT count(*) FROM core.interval) AS n_intervals"
     ).row(0, named=True)
@@ -113,8 +116,8 @@ def _has_rows(warehouse: Warehouse) -> dg.AssetCheckResult:
     )
 
 
-def _energy_conserved(warehouse: Warehouse) -> dg.AssetCheckResult:
-    frame = warehouse.read(_CONSERVATION).with_columns(
+def _energy_conserved(reader: Reader) -> dg.AssetCheckResult:
+    frame = reader.read(_CONSERVATION).with_columns(
         total=pl.coalesce(
             pl.col("energy_kwh") / pl.col("unit").replace_strict(KWH_PER_UNIT, default=None),
             pl.col("volume_m3") / pl.col("unit").replace_strict(M3_PER_UNIT, default=None),
@@ -135,7 +138,7 @@ def _energy_conserved(warehouse: Warehouse) -> dg.AssetCheckResult:
     )
 
 
-_EXTRA_CHECKS: Final[dict[str, tuple[Table, str, Callable[[Warehouse], dg.AssetCheckResult]]]] = {
+_EXTRA_CHECKS: Final[dict[str, tuple[Table, str, Callable[[Reader], dg.AssetCheckResult]]]] = {
     "has_rows": (core.INTERVAL, "Where there are readings there are intervals.", _has_rows),
     "energy_conserved": (
         core.INTERVAL,

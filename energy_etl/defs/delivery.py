@@ -51,7 +51,8 @@ def release_streams(etl: Etl, instance: dg.DagsterInstance, own_run_id: str | No
 
 
 def _loads(instance: dg.DagsterInstance, own_run_id: str | None) -> list[BusyWindow]:
-    groups = COMPUTED_GROUPS | frozenset(discover_vendors())
+    vendors = discover_vendors().values()
+    groups = COMPUTED_GROUPS | {v.name for v in vendors if core.READING in v.feeds}
     return [
         BusyWindow(load.from_at, load.to_at, None, f"the {load.reason}")
         for load in loads_under_way(instance, groups, own_run_id)

@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec
 
 import dagster as dg
@@ -10,15 +11,6 @@ import dagster as dg
 from energy_etl.errors import EnergyEtlError
 
 Arguments = ParamSpec("Arguments")
-
-
-def failure(error: BaseException) -> dg.Failure:
-    """Return the failure of an error; of a group the first of ours, for it is the cause."""
-    while isinstance(error, BaseExceptionGroup):
-        ours = error.subgroup(EnergyEtlError)
-        error = (ours or error).exceptions[0]
-    # Level-triggered sensors ask again for what is still due; a retry here would only hammer.
-    return dg.Failure(description=str(error), allow_retries=False)
 
 
 def plainly(body: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
@@ -30,18 +22,37 @@ def plainly(body: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
 
         @functools.wraps(body)
         def generator(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Any:
-            try:
+            with _as_failure():
                 yield from body(*args, **kwargs)
-            except* EnergyEtlError as group:
-                raise failure(group) from group
 
         return generator
 
     @functools.wraps(body)
     def function(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Any:
-        try:
+        with _as_failure():
             return body(*args, **kwargs)
-        except* EnergyEtlError as group:
-            raise failure(group) from group
 
     return function
+
+
+@contextmanager
+def _as_failure() -> Iterator[None]:
+    # No `except*`: it would hand on the failure in a group, which Dagster does not look into.
+    try:
+        yield
+    except (EnergyEtlError, BaseExceptionGroup) as error:
+        ours = _ours(error)
+        if ours is None:
+            raise
+        # Level-triggered sensors ask again for what is still due; a retry here would only hammer.
+        raise dg.Failure(description=str(ours), allow_retries=False) from ours
+
+
+def _ours(error: BaseException) -> EnergyEtlError | None:
+    """Return the error of ours that this is, or the first one that a group of errors holds."""
+    while isinstance(error, BaseExceptionGroup):
+        group = error.subgroup(EnergyEtlError)
+        if group is None:
+            return None
+        error = group.exceptions[0]
+    return error if isinstance(error, EnergyEtlError) else None

@@ -8,6 +8,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 COMPUTE_JOB: Final = "compute_figures"
 SEND_JOB: Final = "send_outbox"
+EXTRACTION_PREFIX: Final = "extract_"
 
 # The groups whose assets bring or compute readings: a hole they may fill is waited for.
 COMPUTED_GROUPS: Final = frozenset({"core"})
@@ -15,7 +16,7 @@ COMPUTED_GROUPS: Final = frozenset({"core"})
 
 def extraction_job_name(vendor_name: str) -> str:
     """Return the name of a vendor's extraction job."""
-    return f"extract_{vendor_name}"
+    return f"{EXTRACTION_PREFIX}{vendor_name}"
 
 
 def build_jobs(vendor_names: Iterable[str]) -> list[UnresolvedAssetJobDefinition]:

@@ -3,7 +3,7 @@
 Descriptions and column schemas come from `tables/`, so that UI, database and dictionary agree.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
@@ -66,33 +66,39 @@ def materialized(table: Table, **numbers: Any) -> dg.MaterializeResult:
     return dg.MaterializeResult(asset_key=asset_key(table), metadata=shown)
 
 
-def numbers_per_day(
+def rows_per_day(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+    """Count a frame's rows per UTC day of the table's time column: `day`, `rows`."""
+    day = pl.col(str(table.time_column)).dt.date().alias("day")
+    return frame.group_by(day).agg(pl.len().alias("rows"))
+
+
+def show_days(
     context: dg.AssetExecutionContext,
     table: Table,
-    frame: pl.DataFrame,
-    sums: Sequence[str] = (),
+    days: pl.DataFrame,
+    *,
+    is_every_day_told: bool = True,
 ) -> None:
-    """Attach rows and sums to each partition of the run, empty ones included.
+    """Attach its numbers to each partition of the run, zeros where there are none.
 
-    A run for what changed reports every day of the frame, whichever partition it carries.
+    A run for what changed reports the other days too, whichever partition it carries. Each of them
+    is an event, and an event is several commits to disk (20 to 50 ms).
 
     Args:
         context: of the running asset.
         table: a table with a time column.
-        frame: rows with that column and those of `sums`.
-        sums: columns that are added up per UTC day.
+        days: `day`, and the numbers of each.
+        is_every_day_told: False reports the run's own partitions only.
     """
-    day = pl.col(str(table.time_column)).dt.date().alias("day")
-    rows = frame.group_by(day).agg(pl.len().alias("rows"), *(pl.col(name).sum() for name in sums))
     by_day: dict[str, dict[str, float]] = {
-        row.pop("day").isoformat(): row for row in rows.to_dicts()
+        row.pop("day").isoformat(): row for row in days.to_dicts()
     }
-    empty = dict.fromkeys(("rows", *sums), 0)
+    empty = dict.fromkeys((name for name in days.columns if name != "day"), 0)
     for key in context.partition_keys:
         context.add_asset_metadata(
             by_day.pop(key, empty), asset_key=asset_key(table), partition_key=key
         )
-    if not is_by_hand(context):
+    if is_every_day_told and not is_by_hand(context):
         for key, numbers in sorted(by_day.items()):
             context.log_event(
                 dg.AssetMaterialization(asset_key(table), partition=key, metadata=dict(numbers))

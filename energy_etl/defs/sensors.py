@@ -37,7 +37,7 @@ def build_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
             summaries = [s for stage in STAGES if (s := marks.summary(stage)) is not None]
         if not summaries:
             return dg.SkipReason("Nothing changed since the last computation.")
-        reason = _reason_to_wait(context.instance, COMPUTE_JOB)
+        reason = _active(context.instance, COMPUTE_JOB) or _failed(context.instance, COMPUTE_JOB)
         if reason:
             return dg.SkipReason(reason)
         n_marks = sum(summary.n_marks for summary in summaries)
@@ -54,7 +54,8 @@ def build_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
     def outbox_pending_sensor(
         context: dg.SensorEvaluationContext, etl: Etl
     ) -> dg.RunRequest | dg.SkipReason:
-        reason = _reason_to_wait(context.instance, SEND_JOB)
+        # How long a failed stream waits is told by the outbox, per stream.
+        reason = _active(context.instance, SEND_JOB)
         if reason:
             return dg.SkipReason(reason)
         n_due = release_streams(etl, context.instance)
@@ -65,14 +66,18 @@ def build_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
     return [changed_data_sensor, outbox_pending_sensor]
 
 
-def _reason_to_wait(instance: dg.DagsterInstance, job_name: str) -> str | None:
-    active = active_runs(instance, job_name)
-    if active:
-        return f"Run {active[0].run_id[:8]} of {job_name} is {active[0].status.value.lower()}."
+def _active(instance: dg.DagsterInstance, job_name: str) -> str | None:
+    runs = active_runs(instance, job_name)
+    if not runs:
+        return None
+    return f"Run {runs[0].run_id[:8]} of {job_name} is {runs[0].status.value.lower()}."
+
+
+def _failed(instance: dg.DagsterInstance, job_name: str) -> str | None:
     n_failures, wait = wait_after_failures(instance, job_name)
-    if wait:
-        return (
-            f"{job_name} failed {n_failures} times in a row: "
-            f"tried again in {wait.total_seconds():.0f} s."
-        )
-    return None
+    if not wait:
+        return None
+    return (
+        f"{job_name} failed {n_failures} times in a row: "
+        f"tried again in {wait.total_seconds():.0f} s."
+    )

@@ -4,7 +4,9 @@ A vendor takes packets in order only: one sent too early makes every older one u
 Per stream the walk begins at its newest released stamp and goes on as long as each expected stamp
 is there. At a hole it stops, unless the hole is declared missing, or the packet right behind it
 has waited `hold_for` in the outbox while no load and no backfill that covers the hole is queued or
-running. Whoever calls passes `now`; nothing here looks at a clock.
+running. An estimate is a packet and no hole, but while something is about to bring its readings it
+waits like one: sent, it could never be taken back. Whoever calls passes `now`; nothing here looks
+at a clock.
 """
 
 from collections.abc import Iterable, Sequence
@@ -88,12 +90,12 @@ def release(
     return ReleaseResult(n_released, tuple(waits))
 
 
-def _held(outbox: Outbox, state: StreamState) -> list[tuple[int, int]]:
+def _held(outbox: Outbox, state: StreamState) -> list[tuple[int, int, int]]:
     # While packets may be on their way, what is older than they are has to wait (begin_sending).
     floors = (state.last_sent_ms, state.released_ms if state.is_sending else None)
     return outbox.connection.execute(
-        "SELECT stamped_ms, filled_us FROM packet WHERE state = 'held' AND stream_id = ? "
-        "AND is_withdrawn = 0 AND stamped_ms > ? ORDER BY stamped_ms",
+        "SELECT stamped_ms, filled_us, is_estimated FROM packet WHERE state = 'held' "
+        "AND stream_id = ? AND is_withdrawn = 0 AND stamped_ms > ? ORDER BY stamped_ms",
         (state.stream_id, _newest(floors)),
     ).fetchall()
 
@@ -105,7 +107,7 @@ def _newest(stamps_ms: Iterable[int | None]) -> int:
 def _walk(
     plan: StreamPlan,
     state: StreamState,
-    held: list[tuple[int, int]],
+    held: list[tuple[int, int, int]],
     busy: list[BusyWindow],
     now: datetime,
     hold_for: timedelta,
@@ -117,7 +119,7 @@ def _walk(
     if expected_ms < 0 and held:
         expected_ms = held[0][0]
     released_ms = None
-    for number, (stamped_ms, filled_us) in enumerate(held):
+    for number, (stamped_ms, filled_us, is_estimated) in enumerate(held):
         # A stamp before the expected one fills an older hole: the sender orders by stamp.
         if stamped_ms > expected_ms:
             from_at = us_to_instant((expected_ms - step_ms) * 1000)
@@ -126,6 +128,12 @@ def _walk(
                 wait = _wait(plan, from_at, to_at, busy, us_to_instant(filled_us) + hold_for, now)
                 if wait:
                     return _Walk(released_ms, replace(wait, n_packets=len(held) - number))
+        if is_estimated and not _is_declared(plan, stamped_ms, stamped_ms + step_ms, step_ms):
+            from_at = us_to_instant((stamped_ms - step_ms) * 1000)
+            to_at = us_to_instant(stamped_ms * 1000)
+            wait = _wait_for_work(plan, "estimate", from_at, to_at, busy)
+            if wait:
+                return _Walk(released_ms, replace(wait, n_packets=len(held) - number))
         released_ms = stamped_ms
         expected_ms = max(expected_ms, stamped_ms + step_ms)
     return _Walk(released_ms, None)
@@ -154,19 +162,30 @@ def _wait(
     until_at: datetime,
     now: datetime,
 ) -> Wait | None:
-    hole = f"hole from {_text(from_at)} to {_text(to_at)}"
-    for window in busy:
-        if window.from_at < to_at and window.to_at > from_at:
-            return Wait(plan.stream_id, 0, f"{hole}: waits for {window.reason}", None)
-    if now >= until_at:
-        return None
+    wait = _wait_for_work(plan, "hole", from_at, to_at, busy)
+    if wait or now >= until_at:
+        return wait
     sentence = (
-        f"{hole}: waits until it is filled, declared missing in gaps.csv, or {_text(until_at)}"
+        f"hole from {_text(from_at)} to {_text(to_at)}: waits until it is filled, "
+        f"declared missing in gaps.csv, or {_text(until_at)}"
     )
     return Wait(plan.stream_id, 0, sentence, until_at)
 
 
-def _write(outbox: Outbox, state: StreamState, held: list[tuple[int, int]], walk: _Walk) -> int:
+def _wait_for_work(
+    plan: StreamPlan, what: str, from_at: datetime, to_at: datetime, busy: list[BusyWindow]
+) -> Wait | None:
+    """Return the wait for a load or a backfill that will bring readings of the stretch."""
+    for window in busy:
+        if window.from_at < to_at and window.to_at > from_at:
+            stretch = f"{what} from {_text(from_at)} to {_text(to_at)}"
+            return Wait(plan.stream_id, 0, f"{stretch}: waits for {window.reason}", None)
+    return None
+
+
+def _write(
+    outbox: Outbox, state: StreamState, held: list[tuple[int, int, int]], walk: _Walk
+) -> int:
     execute = outbox.connection.execute
     stream_id = state.stream_id
     release_us = instant_to_us(walk.wait.until_at) if walk.wait and walk.wait.until_at else None

@@ -31,10 +31,12 @@ WITHDRAWN: Final = "withdrawn: its interval may no longer be delivered"
 
 _SCHEMA: Final = (
     # stamped_ms: packets are stamped in milliseconds. body_before: the body that a pending packet
-    # had before a fill changed it; it may be the one in flight.
+    # had before a fill changed it; it may be the one in flight. is_estimated: no reading stands
+    # behind it yet.
     """CREATE TABLE IF NOT EXISTS packet (
         stream_id TEXT NOT NULL, stamped_ms INTEGER NOT NULL, body TEXT NOT NULL,
         state TEXT NOT NULL, hold_reason TEXT, is_withdrawn INTEGER NOT NULL DEFAULT 0,
+        is_estimated INTEGER NOT NULL DEFAULT 0,
         n_attempts INTEGER NOT NULL DEFAULT 0, status INTEGER, error TEXT, body_before TEXT,
         filled_us INTEGER NOT NULL, sent_us INTEGER, confirmed_us INTEGER,
         PRIMARY KEY (stream_id, stamped_ms)) WITHOUT ROWID""",
@@ -59,7 +61,8 @@ _SCHEMA: Final = (
 )
 _INCOMING: Final = (
     "CREATE TEMP TABLE IF NOT EXISTS incoming (stream_id TEXT NOT NULL, stamped_ms INTEGER "
-    "NOT NULL, body TEXT NOT NULL, PRIMARY KEY (stream_id, stamped_ms)) WITHOUT ROWID",
+    "NOT NULL, body TEXT NOT NULL, is_estimated INTEGER NOT NULL, "
+    "PRIMARY KEY (stream_id, stamped_ms)) WITHOUT ROWID",
     "CREATE TEMP TABLE IF NOT EXISTS whole (stream_id TEXT PRIMARY KEY) WITHOUT ROWID",
 )
 _FILL: Final = {
@@ -72,6 +75,9 @@ _FILL: Final = {
         FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
         incoming.stamped_ms) AND state IN ('held', 'pending', 'rejected')
         AND packet.body <> incoming.body""",
+    "measured": """UPDATE packet SET is_estimated = incoming.is_estimated
+        FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
+        incoming.stamped_ms) AND packet.is_estimated <> incoming.is_estimated""",
     # A delivered one keeps its body; what we would say today is told beside it.
     "corrected": """INSERT OR IGNORE INTO correction
         SELECT stream_id, stamped_ms, packet.body, incoming.body, :now_us
@@ -86,8 +92,10 @@ _FILL: Final = {
     "returned": """UPDATE packet SET is_withdrawn = 0, hold_reason = :not_released
         FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
         incoming.stamped_ms) AND is_withdrawn = 1 AND state = 'held'""",
-    "added": """INSERT INTO packet (stream_id, stamped_ms, body, state, hold_reason, filled_us)
-        SELECT stream_id, incoming.stamped_ms, incoming.body, 'held', :not_released, :now_us
+    "added": """INSERT INTO packet
+        (stream_id, stamped_ms, body, is_estimated, state, hold_reason, filled_us)
+        SELECT stream_id, incoming.stamped_ms, incoming.body, incoming.is_estimated, 'held',
+        :not_released, :now_us
         FROM temp.incoming WHERE NOT EXISTS (SELECT 1 FROM packet WHERE
         packet.stream_id = incoming.stream_id AND packet.stamped_ms = incoming.stamped_ms)""",
     # What may be on its way is not withdrawn; once it arrived it is told as a correction.
@@ -175,7 +183,8 @@ class Outbox:
         """Take packets in, all or none; the same again changes nothing.
 
         Args:
-            packets: stream_id, stamped_at (UTC), body; one row per packet, any order.
+            packets: stream_id, stamped_at (UTC), body and, where some are, is_estimated; one row
+                per packet, any order.
             plans: the agreed streams; packets of before a stream's start are left out.
             offsets: the step functions that the bodies were computed with (`offsets()` first).
             is_whole: the frame is everything that the plans' streams have to say, so what is
@@ -191,7 +200,7 @@ class Outbox:
         execute = self.connection.execute
         execute("DELETE FROM temp.incoming")
         execute("DELETE FROM temp.whole")
-        self.connection.executemany("INSERT INTO temp.incoming VALUES (?, ?, ?)", rows)
+        self.connection.executemany("INSERT INTO temp.incoming VALUES (?, ?, ?, ?)", rows)
         if is_whole:
             self.connection.executemany(
                 "INSERT INTO temp.whole VALUES (?)", [(s,) for s in by_stream]
@@ -376,7 +385,7 @@ def ms_to_instant(column: str) -> pl.Expr:
 
 def _rows(
     packets: pl.DataFrame, by_stream: dict[str, StreamPlan]
-) -> tuple[list[tuple[str, int, str]], int]:
+) -> tuple[list[tuple[str, int, str, bool]], int]:
     unknown = set(packets["stream_id"]) - set(by_stream)
     if unknown:
         raise DeliveryError(
@@ -388,7 +397,13 @@ def _rows(
         schema={"stream_id": pl.String, "first_ms": pl.Int64},
         orient="row",
     )
-    frame = packets.select("stream_id", pl.col("stamped_at").dt.epoch("ms").alias("ms"), "body")
+    is_estimated = "is_estimated" if "is_estimated" in packets.columns else pl.lit(False)
+    frame = packets.select(
+        "stream_id",
+        pl.col("stamped_at").dt.epoch("ms").alias("ms"),
+        "body",
+        is_estimated=is_estimated,
+    )
     kept = (
         frame.join(first, on="stream_id")
         .filter(pl.col("first_ms").is_null() | (pl.col("ms") >= pl.col("first_ms")))
@@ -401,4 +416,5 @@ def _rows(
             f"({us_to_instant(double['ms'][0] * 1000).isoformat()}): nothing was filled; "
             "check which registers feed it in streams.csv."
         )
-    return kept.select("stream_id", "ms", "body").rows(), frame.height - kept.height
+    rows = kept.select("stream_id", "ms", "body", "is_estimated").rows()
+    return rows, frame.height - kept.height

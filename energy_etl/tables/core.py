@@ -178,14 +178,20 @@ EDIT: Final = Table(
 SAMPLE: Final = Table(
     schema="core",
     name="sample",
-    description="Mean of an instantaneous quantity (not energy) over one interval.",
+    description="Time-weighted mean of an instantaneous quantity (not energy) over one interval "
+    "[start_at, end_at); no row where readings are more than 1.5 grid steps apart.",
     columns=(
         Column("register_id", "text", "The register.", is_nullable=False),
         Column("start_at", "instant", "Start of the interval.", is_nullable=False),
         Column("end_at", "instant", "End of the interval.", is_nullable=False),
-        Column("sample_native", "float", "Mean of the readings in the register's unit.", False),
-        Column("n_readings", "int", "Readings in the interval.", is_nullable=False),
-        Column("is_provisional", "bool", "True while later readings may still join it.", False),
+        Column(
+            "sample_native",
+            "float",
+            "Time-weighted mean of the straight lines between readings, in the register's unit.",
+            is_nullable=False,
+        ),
+        Column("n_readings", "int", "Readings within the interval; may be 0.", is_nullable=False),
+        Column("is_provisional", "bool", "True until a reading at or after its end exists.", False),
     ),
     key=("register_id", "start_at"),
     time_column="start_at",

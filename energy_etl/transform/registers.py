@@ -2,7 +2,7 @@
 
 Here: which register is computed how, units, and the columns of the three tables. Judging readings
 is in `cleaning.py`, arithmetic on the grid in `registers_grid.py`, registers that do not count up
-in `registers_totals.py`, what changed since the last time in `registers_changes.py`. Days and
+in `registers_totals.py`. What changed since the last time is the warehouse's to find, days and
 periods are `calendar.py`'s and `trends.py`'s.
 """
 
@@ -184,7 +184,7 @@ def _compute_chunk(
             chunk,
             [_meter(row) for row in members],
             way.grid,
-            is_end_stamped=way.is_end_stamped,
+            gap_us=way.gap_us,
             now_us=now_us,
             hold_us=hold_us,
         )

@@ -9,7 +9,7 @@ transform and no column is known here: tables come in as `energy_etl.tables.Tabl
 from energy_etl.warehouse.change import Change
 from energy_etl.warehouse.people import read_published
 from energy_etl.warehouse.publishing import PublishReport, publish
-from energy_etl.warehouse.store import Warehouse
+from energy_etl.warehouse.store import Reader, Warehouse
 from energy_etl.warehouse.writing import Writer
 
-__all__ = ["Change", "PublishReport", "Warehouse", "Writer", "publish", "read_published"]
+__all__ = ["Change", "PublishReport", "Reader", "Warehouse", "Writer", "publish", "read_published"]

@@ -75,6 +75,8 @@ def checked(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
 
 def deduplicated(table: Table, batch: pl.DataFrame) -> pl.DataFrame:
     """Return one row per key, the last one, in the order of the batch."""
+    if not batch.select(table.key).is_duplicated().any():
+        return batch
     return batch.unique(subset=list(table.key), keep="last", maintain_order=True)
 
 
@@ -116,6 +118,23 @@ def windows_of(
     return windows.cast({**types, "from_at": UTC_INSTANT, "to_at": UTC_INSTANT}).unique(
         maintain_order=True
     )
+
+
+def n_outside(
+    table: Table, batch: pl.DataFrame, windows: pl.DataFrame, id_columns: Sequence[str]
+) -> int:
+    """Count the rows that no window covers."""
+    time = pl.col(str(table.time_column))
+    covered = (
+        batch.lazy()
+        .select(*id_columns, time)
+        .with_row_index("row")
+        .join(windows.lazy(), on=id_columns, nulls_equal=True)
+        .filter(time >= pl.col("from_at"), time < pl.col("to_at"))
+        # Windows of one id may overlap.
+        .select(pl.col("row").n_unique())
+    )
+    return batch.height - int(covered.collect().item())
 
 
 def successive(batch: pl.DataFrame, key: list[str], value: str) -> pl.DataFrame:

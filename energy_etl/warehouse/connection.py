@@ -26,7 +26,10 @@ _SHOWN_COMMAND: Final = 80
 
 # Extensions are never fetched: nothing here may reach out to the network by itself.
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
-    "autoinstall_known_extensions": False
+    "autoinstall_known_extensions": False,
+    # Where pyarrow is installed DuckDB lets it apply a join's filters to a registered frame, which
+    # fails on the texts that Polars hands out (duckdb-python issue 227): every write broke.
+    "disabled_optimizers": "join_filter_pushdown",
 }
 
 

@@ -46,6 +46,29 @@ _BOOKKEEPING: Final = (
 _current: dict[Path, tuple[int, str]] = {}
 
 
+class Reader:
+    """Reads of one opening of the file; made by `Warehouse.reading`."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Read through an open connection."""
+        self._connection = connection
+
+    def read(self, sql: str, params: Parameters = ()) -> pl.DataFrame:
+        """Return what a query gives; instants come as Datetime("us", "UTC")."""
+        return query(self._connection, sql, params)
+
+    def read_table(self, table: Table, where: str = "", params: Parameters = ()) -> pl.DataFrame:
+        """Return the table's rows that meet the condition, in its Polars schema."""
+        return query(self._connection, select_statement(table, where), params)
+
+    def table_hash(self, table: Table) -> str:
+        """Return a hash of the table's content: whatever the order, without bookkeeping columns.
+
+        Comparable between files of one DuckDB version only.
+        """
+        return table_hash(self._connection, table)
+
+
 class Warehouse:
     """One DuckDB file with the given tables.
 
@@ -84,35 +107,33 @@ class Warehouse:
                 roll_back(connection)
                 raise
 
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """Open the file once for several reads; compute after the block, not in it."""
+        self._make_current()
+        with opened(self.path, is_read_only=True, lock_wait_s=self.lock_wait_s) as connection:
+            yield Reader(connection)
+
     def read(self, sql: str, params: Parameters = ()) -> pl.DataFrame:
-        """Return what a query gives; instants come as Datetime("us", "UTC")."""
-        with self._reading() as connection:
-            return query(connection, sql, params)
+        """Return what a query gives; see `Reader.read`."""
+        with self.reading() as reader:
+            return reader.read(sql, params)
 
     def read_table(self, table: Table, where: str = "", params: Parameters = ()) -> pl.DataFrame:
-        """Return the table's rows that meet the condition, in its Polars schema."""
-        with self._reading() as connection:
-            return query(connection, select_statement(table, where), params)
+        """Return the table's rows that meet the condition; see `Reader.read_table`."""
+        with self.reading() as reader:
+            return reader.read_table(table, where, params)
 
     def table_hash(self, table: Table) -> str:
-        """Return a hash of the table's content: whatever the order, without bookkeeping columns.
-
-        Comparable between files of one DuckDB version only.
-        """
-        with self._reading() as connection:
-            return table_hash(connection, table)
+        """Return a hash of the table's content; see `Reader.table_hash`."""
+        with self.reading() as reader:
+            return reader.table_hash(table)
 
     @contextmanager
     def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Hold the file still, attached read-only as `source` to a connection of its own."""
         self._make_current()
         with opened_as_source(self.path, lock_wait_s=self.lock_wait_s) as connection:
-            yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        self._make_current()
-        with opened(self.path, is_read_only=True, lock_wait_s=self.lock_wait_s) as connection:
             yield connection
 
     def _make_current(self) -> None:

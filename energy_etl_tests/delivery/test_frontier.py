@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import polars as pl
 import pytest
 
 from energy_etl.delivery import BusyWindow, Outbox, release
@@ -125,6 +126,36 @@ def test_a_load_that_covers_the_hole_holds_however_long_it_takes(
         assert reasons(outbox, "s")[4] == sentence
         assert result.waits[0].until_at is None
         assert outbox.due(NOW).next_release_at is None
+
+
+def test_an_estimate_waits_for_the_load_that_brings_its_readings(outbox: Outbox) -> None:
+    busy = [BusyWindow(stamp(1), stamp(2), None, "the backfill b1")]
+    split = pl.col("stamped_at").is_in([stamp(2), stamp(4)])
+    frame = packets("s", [1, 2, 3, 4, 5]).with_columns(is_estimated=split)
+    outbox.fill(frame, [plan("s")], now=NOW)
+
+    release(outbox, [plan("s")], busy, NOW + EVERYTHING, HOLD_FOR)
+
+    assert _pending(outbox) == [1]
+    sentence = "estimate from 2025-01-06T00:15Z to 2025-01-06T00:30Z: waits for the backfill b1"
+    assert reasons(outbox, "s")[5] == sentence
+    outbox.fill(packets("s", [1, 2, 3, 4, 5]), [plan("s")], now=NOW)
+    assert release(outbox, [plan("s")], busy, NOW, HOLD_FOR).n_released == 4
+
+
+def test_an_estimate_that_nothing_will_replace_goes_at_once(outbox: Outbox) -> None:
+    frame = packets("s", [1, 2, 3]).with_columns(is_estimated=pl.lit(True))
+    outbox.fill(frame, [plan("s")], now=NOW)
+    busy = [BusyWindow(stamp(3), stamp(9), None, "the backfill b1")]
+    assert release(outbox, [plan("s")], busy, NOW, HOLD_FOR).n_released == 3
+
+
+def test_an_estimate_in_a_gap_declared_missing_waits_for_no_load(outbox: Outbox) -> None:
+    declared = plan("s", declared_missing=((stamp(0), stamp(2)),))
+    frame = packets("s", [1, 2]).with_columns(is_estimated=pl.lit(True))
+    outbox.fill(frame, [declared], now=NOW)
+    busy = [BusyWindow(START_AT, stamp(9), None, "the backfill b1")]
+    assert release(outbox, [declared], busy, NOW, HOLD_FOR).n_released == 2
 
 
 def test_a_backfill_of_later_days_first_sends_nothing_too_early(outbox: Outbox) -> None:

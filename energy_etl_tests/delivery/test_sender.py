@@ -118,12 +118,12 @@ def test_no_more_streams_are_under_way_than_the_limit(
             self._collector = collector
             self.last = collector.last
 
-        async def post(self, raw: bytes) -> PostAnswer:
-            stream_id = str(json.loads(raw)["id"])
+        async def post(self, body: bytes) -> PostAnswer:
+            stream_id = str(json.loads(body)["id"])
             under_way[stream_id] += 1
             assert under_way[stream_id] == 1
             most[0] = max(most[0], under_way.total())
-            answer = await self._collector.post(raw)
+            answer = await self._collector.post(body)
             under_way[stream_id] -= 1
             return answer
 
@@ -133,7 +133,7 @@ def test_no_more_streams_are_under_way_than_the_limit(
     limits = replace(LIMITS, max_parallel_streams=limit)
     report = send(outbox, server, limits=limits, wrap=lambda _, collector: Counting(collector))
     assert report.is_complete
-    assert most == [limit]
+    assert min(limit, 2) <= most[0] <= limit
 
 
 def test_a_second_drain_sends_nothing_and_asks_nothing(

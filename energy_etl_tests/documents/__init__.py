@@ -40,15 +40,12 @@ class Document:
         rows: its statements, in the order of the document.
         clients: import paths of the classes whose public coroutines and `fetch_` methods are the
             endpoints: each of them is the `where` of some row.
-        is_listed: what starts a line of the document that is a statement on its own, so that a row
-            quotes it; empty: no such lines.
     """
 
     vendor: str
     title: str
     rows: tuple[Row, ...]
     clients: tuple[str, ...]
-    is_listed: str = ""
 
 
 def rows_of(quotes: Iterable[str], where: str, test: str) -> list[Row]:

@@ -77,6 +77,12 @@ def test_any_id_stays_one_segment_of_the_vendors_path(vendor_id: str) -> None:
     assert not set(segments[4]) & set(b"?# \r\n\\")
 
 
+@pytest.mark.parametrize("vendor_id", ["", "\ud800"])
+def test_id_that_cannot_stand_in_a_path_is_refused_by_name(vendor_id: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"The smartmeter_id .* cannot stand in a URL"):
+        build_path("/smartmeters/{smartmeter_id}/savings", smartmeter_id=vendor_id)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
 @example("..")

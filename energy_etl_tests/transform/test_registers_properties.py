@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from energy_etl.tables.core import INTERVAL
-from energy_etl.transform.registers_changes import changed_windows
 from energy_etl_tests.transform.register_frames import (
-    READING_SCHEMA,
     check_counter_continues,
     compute,
     minutes,
@@ -116,33 +114,6 @@ def test_order_and_repeats_of_readings_are_irrelevant(
     shuffled = frame[[*order, *again]]
     assert_frame_equal(compute(shuffled).intervals, whole.intervals, check_exact=True)
     assert_frame_equal(compute(shuffled).edits, whole.edits, check_exact=True)
-
-
-@settings(max_examples=20, deadline=None)
-@given(scenario=scenarios(), data=st.data())
-def test_batches_in_any_order_give_the_same_table(scenario: Scenario, data: st.DataObject) -> None:
-    frame = readings(scenario.rows)
-    size = data.draw(st.integers(10, 60))
-    batches = [frame.slice(at, size + 5) for at in range(0, frame.height, size)]
-    stored = INTERVAL.empty_frame()
-    seen = pl.DataFrame(schema=READING_SCHEMA)
-    for k in data.draw(st.permutations(range(len(batches)))):
-        seen = pl.concat([seen, batches[k]])
-        stored = rewrite(stored, compute(seen).intervals)
-    assert_frame_equal(stored, compute(frame).intervals, check_exact=True)
-
-
-def rewrite(stored: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
-    """Replace only the changed windows, as the warehouse does."""
-    changed = changed_windows(stored, new)
-    for register_id, from_at, to_at in changed.windows.iter_rows():
-        is_replaced = (
-            (pl.col("register_id") == register_id)
-            & (pl.col("start_at") >= from_at)
-            & (pl.col("start_at") < to_at)
-        )
-        stored = stored.filter(~is_replaced)
-    return pl.concat([stored, changed.rows]).sort(INTERVAL.key)
 
 
 @settings(max_examples=15, deadline=None)

@@ -1,4 +1,4 @@
-"""Totals per interval (kind interval) and instantaneous values (kind instant)."""
+"""Totals per interval (kind interval)."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 
 from energy_etl_tests.transform.register_frames import (
-    HOLD_FOR,
     compute,
     minutes,
     readings,
@@ -17,7 +16,6 @@ from energy_etl_tests.transform.register_frames import (
 
 TOTALS = register(kind="interval", stamp="start")
 MAINS = register(kind="interval", stamp="start", role="mains")
-SENSOR = register(kind="instant", unit="degC", commodity="temperature", role="sensor")
 
 
 def test_start_stamped_totals_begin_at_their_stamp() -> None:
@@ -119,36 +117,6 @@ def test_volume_totals_become_cubic_metres() -> None:
     intervals = compute(readings(series([100.0, 250.0])), row).intervals
     assert intervals["volume_m3"].to_list() == pytest.approx([0.1, 0.25])
     assert intervals["energy_kwh"].null_count() == 2
-
-
-def test_samples_are_means_per_interval() -> None:
-    rows = [(0, 20.0), (5, 21.0), (10, 22.0), (15, -5.0), (31, 0.0), (50, 1.0)]
-    result = compute(readings(rows), SENSOR)
-    assert result.intervals.height == 0
-    assert result.samples.select("start_at", "sample_native", "n_readings").rows() == [
-        (minutes(0), 21.0, 3),
-        (minutes(15), -5.0, 1),
-        (minutes(30), 0.0, 1),
-        (minutes(45), 1.0, 1),
-    ]
-
-
-def test_last_sample_is_provisional_until_a_reading_at_its_end_or_hold_for() -> None:
-    rows = [(0, 20.0), (20, 21.0)]
-    now = minutes(31)
-    samples = compute(readings(rows), SENSOR, now=now).samples
-    assert samples["is_provisional"].to_list() == [False, True]
-    samples = compute(readings([*rows, (30, 22.0)]), SENSOR, now=now).samples
-    assert samples["is_provisional"].to_list() == [False, False, True]
-    samples = compute(readings(rows), SENSOR, now=minutes(30) + HOLD_FOR).samples
-    assert samples["is_provisional"].to_list() == [False, False]
-
-
-def test_samples_without_a_value_are_named_and_left_out() -> None:
-    values = [20.0, None, float("nan"), float("inf"), 21.0]
-    result = compute(readings(series(values)), SENSOR)
-    assert result.samples["sample_native"].to_list() == [20.0, 21.0]
-    assert result.edits.select("rule", "n_readings").rows() == [("implausible", 1), ("missing", 2)]
 
 
 @pytest.mark.real_data

@@ -16,6 +16,7 @@ from energy_etl.vendors import (
     group_fetches,
     project_settings,
 )
+from energy_etl.vendors.wattics.settings import WatticsSettings
 from energy_etl.vendors.wattsense.tables import DEVICE
 
 _SIXTH = '''
@@ -65,7 +66,7 @@ def test_on_the_sandbox_nobody_else_is_called_and_every_credential_is_there(
         assert secrets, name
         assert all(secret.get_secret_value().startswith("sandbox-") for secret in secrets)
     monkeypatch.setenv("ENERGY_ETL_WATTICS__COLLECTOR_URL", "http://127.0.0.1:8098/x/")
-    chosen = getattr(project_settings(tmp_path), "wattics")  # noqa: B009
+    chosen = project_settings(tmp_path).section(WatticsSettings)
     assert chosen.collector_url == "http://127.0.0.1:8098/x/"
 
 

@@ -14,7 +14,7 @@ import polars as pl
 from energy_etl.defs.extraction import apply_write, who_is_who
 from energy_etl.defs.failures import plainly
 from energy_etl.defs.marks import mark_for, step_of, windows_of
-from energy_etl.defs.metadata import materialized, numbers_per_day, table_spec
+from energy_etl.defs.metadata import materialized, show_days, table_spec
 from energy_etl.defs.partitions import BATCHES, DAYS, is_by_hand, keys_span
 from energy_etl.defs.resources import Etl
 from energy_etl.state import Marks, Window, open_state
@@ -40,6 +40,25 @@ PORTFOLIO_TABLES: Final = (
 FIGURE_TABLES: Final = (core.VENDOR_FIGURE, core.VENDOR_APPLIANCE_FIGURE, core.APPLIANCE_INTERVAL)
 READINGS: Final = frozenset({core.READING})
 INTERVAL_TABLES: Final = (core.INTERVAL, core.EDIT, core.SAMPLE)
+# Without the vendor and when it came: half of the bytes.
+_READINGS: Final = (
+    "SELECT register_id, read_at, reading_native, version FROM core.reading"
+    " WHERE list_contains(?, register_id)"
+)
+# What a partition shows of a table. In SQL: fetching the rows took most of a run.
+_DAYS_OF: Final = {
+    core.READING: "SELECT epoch_us(read_at) // 86400000000 AS day, count(*) AS rows"
+    " FROM core.reading WHERE read_at >= ? AND read_at < ? GROUP BY 1",
+    core.INTERVAL: "SELECT epoch_us(start_at) // 86400000000 AS day, count(*) AS rows,"
+    " coalesce(sum(energy_kwh), 0.0) AS energy_kwh, coalesce(sum(volume_m3), 0.0) AS volume_m3"
+    " FROM core.interval WHERE start_at >= ? AND start_at < ? GROUP BY 1",
+    core.EDIT: "SELECT epoch_us(from_at) // 86400000000 AS day, count(*) AS rows"
+    " FROM core.edit WHERE from_at >= ? AND from_at < ? GROUP BY 1",
+    core.SAMPLE: "SELECT epoch_us(start_at) // 86400000000 AS day, count(*) AS rows"
+    " FROM core.sample WHERE start_at >= ? AND start_at < ? GROUP BY 1",
+}
+# Their days are those of core.interval: the run's own partitions are enough.
+_SILENT_TABLES: Final = (core.EDIT, core.SAMPLE)
 _ALWAYS: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
 
 
@@ -190,11 +209,12 @@ def _vendor_rows(
     warehouse: Warehouse, vendor: Vendor, span: tuple[datetime, datetime]
 ) -> VendorBatch:
     batch = VendorBatch()
-    for table in vendor.tables:
-        where, params = ("", ())
-        if table.time_column:
-            where, params = f"{table.time_column} >= ? AND {table.time_column} < ?", span
-        batch.writes.append(Write(table, warehouse.read_table(table, where, params), "merge"))
+    with warehouse.reading() as reader:
+        for table in vendor.tables:
+            where, params = ("", ())
+            if table.time_column:
+                where, params = f"{table.time_column} >= ? AND {table.time_column} < ?", span
+            batch.writes.append(Write(table, reader.read_table(table, where, params), "merge"))
     return batch
 
 
@@ -203,12 +223,13 @@ def _computed(
 ) -> dict[Table, pl.DataFrame]:
     """Read the registers' whole history and compute their intervals, edits and samples."""
     chosen = ("list_contains(?, register_id)", [ids])
+    with warehouse.reading() as reader:
+        readings = reader.read(_READINGS, [ids])
+        registers, exchanges = (
+            reader.read_table(table, *chosen) for table in (core.REGISTER, core.EXCHANGE)
+        )
     result = compute_intervals(
-        warehouse.read_table(core.READING, *chosen),
-        warehouse.read_table(core.REGISTER, *chosen),
-        warehouse.read_table(core.EXCHANGE, *chosen),
-        now=now,
-        hold_for=etl.settings().hold_for,
+        readings, registers, exchanges, now=now, hold_for=etl.settings().hold_for
     )
     return {
         core.INTERVAL: result.intervals,
@@ -218,10 +239,11 @@ def _computed(
 
 
 def _waiting(warehouse: Warehouse, before: datetime) -> set[str]:
-    """Registers with provisional intervals that nothing will confirm any more."""
+    """Registers with provisional rows that nothing will confirm any more."""
     rows = warehouse.read(
-        "SELECT DISTINCT register_id FROM core.interval WHERE is_provisional AND end_at <= ?",
-        [before],
+        "SELECT register_id FROM core.interval WHERE is_provisional AND end_at <= $before"
+        " UNION SELECT register_id FROM core.sample WHERE is_provisional AND end_at <= $before",
+        {"before": before},
     )
     return set(rows["register_id"])
 
@@ -262,7 +284,11 @@ def _numbers_from_warehouse(
     spans = [keys_span(list(context.partition_keys))] if is_by_hand(context) else changed
     if spans:
         span = min(s[0] for s in spans), max(s[1] for s in spans)
-        column = str(table.time_column)
-        sums = ("energy_kwh", "volume_m3") if table is core.INTERVAL else ()
-        frame = warehouse.read_table(table, f"{column} >= ? AND {column} < ?", span)
-        numbers_per_day(context, table, frame, sums)
+        days = warehouse.read(_DAYS_OF[table], span)
+        show_days(
+            context,
+            table,
+            # Whole days of 1970, because a cast from an instant asks for a time zone.
+            days.with_columns(pl.col("day").cast(pl.Int32).cast(pl.Date)),
+            is_every_day_told=table not in _SILENT_TABLES,
+        )

@@ -19,7 +19,7 @@ from energy_etl.transform.disaggregation import (
 from energy_etl.transform.findings import compute_findings
 from energy_etl.transform.trends import compute_coverage, compute_period_trends
 from energy_etl.vendors import UNMAPPED_SCHEMA, discover_vendors
-from energy_etl.warehouse import Warehouse
+from energy_etl.warehouse import Reader
 
 # Without the flags and the counter: a third of the bytes.
 _ENERGY: Final = (
@@ -30,6 +30,11 @@ _ENERGY: Final = (
 
 def _spec(table: Table, deps: Iterable[Table], note: str = "") -> dg.AssetSpec:
     return table_spec(table, deps=deps, kinds=("polars", "duckdb"), note=note)
+
+
+def _read(etl: Etl, *tables: Table) -> list[pl.DataFrame]:
+    with etl.warehouse().reading() as reader:
+        return [reader.read_table(table) for table in tables]
 
 
 def _written(etl: Etl, table: Table, frame: pl.DataFrame) -> dg.MaterializeResult:
@@ -46,9 +51,9 @@ def _written(etl: Etl, table: Table, frame: pl.DataFrame) -> dg.MaterializeResul
 @plainly
 def daily_energy(etl: Etl) -> dg.MaterializeResult:
     """Intervals added up per site-local day."""
-    warehouse = etl.warehouse()
-    registers = warehouse.read_table(core.REGISTER)
-    frame = compute_daily(warehouse.read(_ENERGY), registers, now=etl.now())
+    with etl.warehouse().reading() as reader:
+        intervals, registers = reader.read(_ENERGY), reader.read_table(core.REGISTER)
+    frame = compute_daily(intervals, registers, now=etl.now())
     return _written(etl, mart.DAILY_ENERGY, frame)
 
 
@@ -66,13 +71,8 @@ def daily_energy(etl: Etl) -> dg.MaterializeResult:
 @plainly
 def period_trend(etl: Etl) -> dg.MaterializeResult:
     """Six periods per register, the vendor's figure beside ours."""
-    warehouse = etl.warehouse()
-    frame = compute_period_trends(
-        warehouse.read_table(mart.DAILY_ENERGY),
-        warehouse.read_table(core.REGISTER),
-        warehouse.read_table(core.VENDOR_FIGURE),
-        now=etl.now(),
-    )
+    frames = _read(etl, mart.DAILY_ENERGY, core.REGISTER, core.VENDOR_FIGURE)
+    frame = compute_period_trends(*frames, now=etl.now())
     return _written(etl, mart.PERIOD_TREND, frame)
 
 
@@ -84,14 +84,8 @@ def period_trend(etl: Etl) -> dg.MaterializeResult:
 @plainly
 def appliance_share(etl: Etl) -> dg.MaterializeResult:
     """Shares by submeters and by vendors, with what is left unattributed."""
-    warehouse = etl.warehouse()
-    frame = compute_appliance_shares(
-        warehouse.read_table(mart.DAILY_ENERGY),
-        warehouse.read_table(core.REGISTER),
-        warehouse.read_table(core.VENDOR_APPLIANCE_FIGURE),
-        warehouse.read_table(core.METER),
-        now=etl.now(),
-    )
+    frames = _read(etl, mart.DAILY_ENERGY, core.REGISTER, core.VENDOR_APPLIANCE_FIGURE, core.METER)
+    frame = compute_appliance_shares(*frames, now=etl.now())
     return _written(etl, mart.APPLIANCE_SHARE, frame)
 
 
@@ -103,12 +97,10 @@ def appliance_share(etl: Etl) -> dg.MaterializeResult:
 @plainly
 def disaggregation_score(etl: Etl) -> dg.MaterializeResult:
     """The vendors' disaggregation against the submeters."""
-    warehouse = etl.warehouse()
-    frame = compute_disaggregation_scores(
-        warehouse.read_table(core.APPLIANCE_INTERVAL),
-        warehouse.read(_ENERGY),
-        warehouse.read_table(core.REGISTER),
-    )
+    with etl.warehouse().reading() as reader:
+        estimates = reader.read_table(core.APPLIANCE_INTERVAL)
+        intervals, registers = reader.read(_ENERGY), reader.read_table(core.REGISTER)
+    frame = compute_disaggregation_scores(estimates, intervals, registers)
     return _written(etl, mart.DISAGGREGATION_SCORE, frame)
 
 
@@ -120,16 +112,13 @@ def disaggregation_score(etl: Etl) -> dg.MaterializeResult:
 @plainly
 def coverage(etl: Etl) -> dg.MaterializeResult:
     """How complete each register's last seven days are."""
-    warehouse = etl.warehouse()
-    last_read = warehouse.read(
-        "SELECT register_id, max(read_at) AS last_read_at FROM core.reading GROUP BY register_id"
-    )
-    frame = compute_coverage(
-        warehouse.read_table(mart.DAILY_ENERGY),
-        warehouse.read_table(core.REGISTER),
-        last_read,
-        now=etl.now(),
-    )
+    with etl.warehouse().reading() as reader:
+        daily, registers = reader.read_table(mart.DAILY_ENERGY), reader.read_table(core.REGISTER)
+        last_read = reader.read(
+            "SELECT register_id, max(read_at) AS last_read_at FROM core.reading "
+            "GROUP BY register_id"
+        )
+    frame = compute_coverage(daily, registers, last_read, now=etl.now())
     return _written(etl, mart.COVERAGE, frame)
 
 
@@ -141,25 +130,23 @@ def coverage(etl: Etl) -> dg.MaterializeResult:
 @plainly
 def finding(etl: Etl) -> dg.MaterializeResult:
     """What somebody should look at, with the next step."""
-    warehouse = etl.warehouse()
-    frame = compute_findings(
-        warehouse.read_table(core.REGISTER),
-        warehouse.read_table(core.EDIT),
-        warehouse.read_table(mart.COVERAGE),
-        unmapped=_unmapped(warehouse),
-        quarantine=warehouse.read_table(raw.QUARANTINE),
+    registers, edits, coverage, quarantine = _read(
+        etl, core.REGISTER, core.EDIT, mart.COVERAGE, raw.QUARANTINE
     )
+    with etl.warehouse().reading() as reader:
+        unmapped = _unmapped(reader)
+    frame = compute_findings(registers, edits, coverage, unmapped=unmapped, quarantine=quarantine)
     return _written(etl, mart.FINDING, frame)
 
 
-def _unmapped(warehouse: Warehouse) -> pl.DataFrame:
+def _unmapped(reader: Reader) -> pl.DataFrame:
     """Ids that a vendor lists and the portfolio does not."""
-    alias = warehouse.read_table(core.ALIAS)
+    alias = reader.read_table(core.ALIAS)
     found = [pl.DataFrame(schema=UNMAPPED_SCHEMA)]
     for vendor in discover_vendors().values():
         if vendor.unmapped is not None:
             # What is read in bulk lists nothing; only the small tables are looked at.
             listed = [table for table in vendor.tables if table.time_column is None]
-            frames = {table.full_name: warehouse.read_table(table) for table in listed}
+            frames = {table.full_name: reader.read_table(table) for table in listed}
             found.append(vendor.unmapped(frames, alias))
     return pl.concat(found)

@@ -68,7 +68,7 @@ def packet(context: dg.AssetExecutionContext, etl: Etl):
             plans = [p for p in stream_plans(portfolio) if p.register_id in set(ids)]
             filled = outbox.fill(packets, plans, offsets=offsets, is_whole=True)
     # Behind the step: its own marks are no reason to wait any more.
-    n_due = release_streams(etl, context.instance, context.run_id)
+    n_due = release_streams(etl, context.instance, context.run.run_id)
     with open_state(settings.state_path) as connection:
         _mirror(etl, Outbox(connection))
     for table in OUTBOX_TABLES:
@@ -99,7 +99,7 @@ def packet(context: dg.AssetExecutionContext, etl: Etl):
 def stream_status(context: dg.AssetExecutionContext, etl: Etl):
     """Every released packet sent in order; fails when one that was due was not delivered."""
     settings = etl.settings()
-    release_streams(etl, context.instance, context.run_id)
+    release_streams(etl, context.instance, context.run.run_id)
     with open_state(settings.state_path) as connection:
         outbox = Outbox(connection)
         report = asyncio.run(_drained(context, settings, outbox))

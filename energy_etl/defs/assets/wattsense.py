@@ -8,7 +8,7 @@ import polars as pl
 
 from energy_etl.defs.extraction import OnlyConfig, progress_log, tell, write_batch
 from energy_etl.defs.failures import plainly
-from energy_etl.defs.metadata import materialized, numbers_per_day, table_spec
+from energy_etl.defs.metadata import materialized, rows_per_day, show_days, table_spec
 from energy_etl.defs.partitions import BATCHES, DAYS, keys_span
 from energy_etl.defs.resources import Etl
 from energy_etl.rest import RequestLog
@@ -94,7 +94,7 @@ def history(context: dg.AssetExecutionContext, etl: Etl, config: OnlyConfig):
     written = write_batch(etl, VENDOR, batch, log)
     numbers = tell(context, VENDOR, report, batch)
     rows = batch.frame(HISTORY)
-    numbers_per_day(context, HISTORY, rows)
+    show_days(context, HISTORY, rows_per_day(HISTORY, rows))
     yield materialized(
         HISTORY, rows=rows.height, rows_changed=written.rows_changed(HISTORY), **numbers
     )

@@ -26,7 +26,12 @@ from energy_etl.units import KWH_PER_UNIT, M3_PER_UNIT, WH_PER_KWH
 from energy_etl.vendors.wattics.wire import FIELDS, packet_head, stamp_expression
 
 PACKET_SCHEMA: Final = pl.Schema(
-    {"stream_id": pl.String, "stamped_at": pl.Datetime("us", "UTC"), "body": pl.String}
+    {
+        "stream_id": pl.String,
+        "stamped_at": pl.Datetime("us", "UTC"),
+        "body": pl.String,
+        "is_estimated": pl.Boolean,
+    }
 )
 OFFSET_SCHEMA: Final = pl.Schema(
     {**STREAM_OFFSET.polars_schema, "used_to_at": pl.Datetime("us", "UTC")}
@@ -37,10 +42,11 @@ _SAME_RELATIVE: Final = 1e-9
 _DECIMALS_WH: Final = 3
 _DECIMALS: Final = 6
 _US_PER_MINUTE: Final = 60_000_000
+_IS_ESTIMATED: Final = pl.col("quality") == "estimated"
 
 
 class Packets(NamedTuple):
-    """The packets (stream_id, stamped_at, body) and the offsets they were computed with.
+    """The packets (columns of PACKET_SCHEMA) and the offsets they were computed with.
 
     `offsets` has all steps of each cumulative stream that has rows, and none of other streams.
     """
@@ -163,6 +169,7 @@ def _cumulative(
             "stream_id",
             stamped_at="end_at",
             number=(pl.col("end_wh") + pl.col("offset_wh")).round(_DECIMALS_WH),
+            is_estimated=_IS_ESTIMATED,
         )
     )
     return stamped, new_offsets
@@ -248,7 +255,7 @@ def _totals(streams: pl.DataFrame, intervals: pl.DataFrame) -> pl.DataFrame:
     rows = (
         streams.join(intervals, on="register_id")
         .filter(_from_start(), "is_pushable")
-        .with_columns(native=total)
+        .with_columns(native=total, is_estimated=_IS_ESTIMATED)
         .filter(pl.col("native").is_finite())
     )
     return _whole_intervals(rows, pl.col("native").sum())
@@ -258,7 +265,7 @@ def _means(streams: pl.DataFrame, samples: pl.DataFrame) -> pl.DataFrame:
     rows = (
         streams.join(samples, on="register_id")
         .filter(_from_start(), ~pl.col("is_provisional"))
-        .with_columns(native=pl.col("sample_native"))
+        .with_columns(native=pl.col("sample_native"), is_estimated=pl.lit(False))
         .filter(pl.col("native").is_finite())
     )
     return _whole_intervals(rows, pl.col("native").mean())
@@ -276,6 +283,7 @@ def _whole_intervals(rows: pl.DataFrame, number: pl.Expr) -> pl.DataFrame:
         .group_by("stream_id", "stamp_us", maintain_order=True)
         .agg(
             number=number.round(_DECIMALS),
+            is_estimated=pl.col("is_estimated").any(),
             is_whole=pl.len() * pl.col("grid_minutes").first()
             == pl.col("interval_minutes").first(),
         )
@@ -284,6 +292,7 @@ def _whole_intervals(rows: pl.DataFrame, number: pl.Expr) -> pl.DataFrame:
             "stream_id",
             stamped_at=pl.col("stamp_us").cast(pl.Datetime("us", "UTC")),
             number="number",
+            is_estimated="is_estimated",
         )
     )
 
@@ -309,6 +318,7 @@ def _bodies(numbers: pl.DataFrame, mapped: pl.DataFrame) -> pl.DataFrame:
             body=pl.concat_str(
                 "head", stamp_expression("stamped_at", str(zone)), "middle", "number", pl.lit("}")
             ),
+            is_estimated="is_estimated",
         )
         for (zone,), part in rows.group_by("zone")
     ]

@@ -10,7 +10,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from energy_etl.errors import AuthenticationError, ConfigurationError, NotFoundError
+from energy_etl.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    NotFoundError,
+)
 from energy_etl.rest import RequestLog
 from energy_etl.sandbox import SandboxServer
 from energy_etl.vendors.digiwatt import tables
@@ -74,6 +79,28 @@ def test_each_method_asks_its_endpoint(
     }
     assert not batch.problems
     assert batch.frame(tables.SCHEMA_DRIFT).is_empty()
+
+
+def test_each_period_of_the_document_is_asked_for_and_answered(
+    sandbox: SandboxServer, meters: list[SmartMeter], log: RequestLog, tmp_path: Path
+) -> None:
+    periods = [
+        "yesterday",
+        "last-seven-days",
+        "this-week",
+        "last-week",
+        "this-month",
+        "last-month",
+    ]
+    with _client(sandbox, log, tmp_path) as client:
+        for period in periods:
+            assert client.fetch_consumption(meters[0], period).url.endswith(f"/{period}")
+        with pytest.raises(BadRequestError, match="answered 400"):
+            client.fetch_consumption(meters[0], "last-decade")
+    assert list(PERIODS) == periods
+    figures = to_batch(log.calls()).frame(tables.CONSUMPTION)
+    assert figures["period"].to_list() == periods
+    assert figures["consumption_kwh"].null_count() == 0
 
 
 def test_many_meters_with_any_id_are_fetched_whole_and_replayed(

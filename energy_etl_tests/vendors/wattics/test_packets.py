@@ -387,10 +387,36 @@ def test_each_field_of_a_packet_can_be_sent_alone() -> None:
     assert packets.height == 22
 
 
+@pytest.mark.parametrize("field", ["pC_1", "pC_2", "pC_3"])
+def test_each_phase_can_carry_the_cumulative_energy(field: str) -> None:
+    packets, _ = compute_packets(
+        intervals([1234.5, 1235.0]), NO_SAMPLES, stream(field=field), register(), NO_OFFSETS
+    )
+    assert numbers(packets, field) == [1234500.0, 1235000.0]
+    assert {len(json.loads(body)) for body in packets["body"]} == {3}
+
+
 def test_values_that_are_no_numbers_never_leave() -> None:
     rows = intervals([1.0, float("nan"), float("inf"), 2.0], [0.5, 0.5, 0.5, 0.5])
     packets, _ = compute_packets(rows, NO_SAMPLES, stream(), register(), NO_OFFSETS)
     assert numbers(packets) == [1000.0, 2000.0]
+
+
+@pytest.mark.parametrize(
+    ("content", "minutes", "expected"),
+    [
+        ("cumulative_wh", 15, [False, True, False, False]),
+        ("interval", 15, [False, True, False, False]),
+        ("interval", 30, [True, False]),
+    ],
+)
+def test_a_packet_of_an_estimated_interval_says_so(
+    content: str, minutes: int, expected: list[bool]
+) -> None:
+    rows = intervals([1.0, 2.0, 3.0, 4.0], changes={1: {"quality": "estimated"}})
+    asked = stream(content=content, interval_minutes=minutes)
+    packets, _ = compute_packets(rows, NO_SAMPLES, asked, register(), NO_OFFSETS)
+    assert packets["is_estimated"].to_list() == expected
 
 
 def test_nothing_to_say_is_an_empty_frame() -> None:

@@ -44,6 +44,13 @@ def test_passwords_are_shown_nowhere() -> None:
     assert isinstance(section.credentials["main"].password, SecretStr)
 
 
+@pytest.mark.parametrize("n", [0, 513])
+def test_more_parallel_streams_than_the_maximum_are_refused(n: int) -> None:
+    with pytest.raises(ValidationError, match="max_parallel_streams"):
+        WatticsSettings(max_parallel_streams=n)
+    assert WatticsSettings(max_parallel_streams=512).max_parallel_streams == 512
+
+
 def test_unknown_keys_are_errors() -> None:
     with pytest.raises(ValidationError, match="colector_url"):
         WatticsSettings.model_validate({"colector_url": LIVE_URL})

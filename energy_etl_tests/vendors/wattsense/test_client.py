@@ -1,5 +1,6 @@
 """The Wattsense client against the sandbox, faults included."""
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 from energy_etl.errors import AuthenticationError, ConfigurationError, MalformedError
 from energy_etl.rest import FetchReport, RequestLog
 from energy_etl.sandbox import SandboxServer
+from energy_etl.state import connect
 from energy_etl.vendors import WhoIsWho, Window
 from energy_etl.vendors.wattsense import VENDOR
 from energy_etl.vendors.wattsense.client import PropertyWindow, WattsenseClient, next_link
@@ -83,6 +85,26 @@ def test_inventory_lists_boxes_properties_and_values(
     assert not batch.problems
     assert VENDOR.propose is not None
     assert len(VENDOR.propose(batch).registers) >= 60
+
+
+def test_configuration_calls_take_a_place_in_their_own_quota_too(
+    sandbox: SandboxServer, vendor_ids: list[str], log: RequestLog, tmp_path: Path
+) -> None:
+    device_id = vendor_ids[0].partition("/")[0]
+    with _client(sandbox, log, tmp_path) as client:
+        client.fetch_user()
+        client.fetch_properties(device_id)
+        for _ in range(3):
+            client.fetch_property_configs(device_id)
+    with contextlib.closing(connect(tmp_path / "state.sqlite")) as connection:
+        places = "SELECT name, count(*) FROM quota_call GROUP BY name ORDER BY name"
+        assert connection.execute(places).fetchall() == [
+            (f"wattsense at {sandbox.url}/wattsense", 5),
+            (f"wattsense configurations at {sandbox.url}/wattsense", 3),
+        ]
+    settings = WattsenseSettings()
+    assert settings.calls_per_5_minutes == 2500
+    assert settings.configuration_calls_per_5_minutes == 100
 
 
 def test_paged_history_equals_one_page(

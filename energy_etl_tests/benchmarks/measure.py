@@ -1,0 +1,228 @@
+"""One contender, measured in a process of its own.
+
+A process is started for each run, so that no contender finds caches, imports or memory of another.
+What it does once on a small piece is not counted (imports on first use, warm caches), nor is what
+it does outside its clock (making the input, looking at the result).
+"""
+
+import importlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+Role = Literal["ours", "peer", "limit"]
+Scale = Literal["small", "full"]
+_PACKAGE: Final = "energy_etl_tests.benchmarks"
+_KIB_PER_MIB: Final = 1024
+
+
+class BenchmarkError(RuntimeError):
+    """A contender did not do its work; its time would mean nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What there is to do: n_groups (registers, streams) with n_per_group items each.
+
+    `source` is where the items come from or go to: a server's URL or a folder.
+    """
+
+    n_groups: int
+    n_per_group: int
+    source: str = ""
+
+    @property
+    def n_items(self) -> int:
+        """Readings or packets in all."""
+        return self.n_groups * self.n_per_group
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a contender did: all contenders of a benchmark must agree on both per item."""
+
+    n_items: int
+    total: float
+
+
+class Clock:
+    """Adds up CPU and wall seconds of its `with` blocks."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.cpu_s = 0.0
+        self.wall_s = 0.0
+
+    def __enter__(self) -> Self:
+        """Go on counting."""
+        self._wall_s = time.perf_counter()
+        self._cpu_s = _cpu_s()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop counting."""
+        self.cpu_s += _cpu_s() - self._cpu_s
+        self.wall_s += time.perf_counter() - self._wall_s
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One way to do the work.
+
+    Attributes:
+        name: for people.
+        role: ours, a peer, or what no way can be faster than.
+        run: does the task, within the clock, using an empty folder.
+        fewer: makes the task smaller for a slow contender without costs of its own at the start;
+            all figures are per item.
+        needs: packages that only the benchmark's venv has.
+        reach: what the ratio to the first of ours should be at least (limit: at most).
+    """
+
+    name: str
+    role: Role
+    run: Callable[[Task, Path, Clock], Outcome]
+    fewer: Callable[[Task], Task] = lambda task: task
+    needs: tuple[str, ...] = ()
+    reach: float | None = None
+
+    def is_installed(self) -> bool:
+        """True when every package that it needs is there."""
+        return all(find_spec(name) is not None for name in self.needs)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A task and the small one that comes first."""
+
+    title: str
+    task: Task
+    warm_up: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One row of the report; a module `energy_etl_tests.benchmarks.<name>` has it as BENCHMARK.
+
+    Attributes:
+        item: what is counted, "reading".
+        per: figures are CPU seconds per this many items.
+        contenders: ours first.
+        cases: starts servers and makes inputs, and yields what to measure.
+    """
+
+    name: str
+    item: str
+    per: int
+    contenders: tuple[Contender, ...]
+    cases: Callable[[Scale, Path], AbstractContextManager[list[Case]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one run of one contender took."""
+
+    n_items: int
+    total: float
+    cpu_s: float
+    wall_s: float
+    peak_rss_mib: float
+
+
+def benchmark_of(name: str) -> Benchmark:
+    """Import a benchmark by its name."""
+    return importlib.import_module(f"{_PACKAGE}.{name}").BENCHMARK
+
+
+def measure(benchmark: Benchmark, contender: Contender, case: Case) -> Measurement:
+    """Run a contender once in a fresh process.
+
+    Raises:
+        BenchmarkError: it failed, or did something else than its task.
+    """
+    task = contender.fewer(case.task)
+    tasks = json.dumps([asdict(case.warm_up), asdict(task)])
+    done = subprocess.run(
+        [sys.executable, "-m", f"{_PACKAGE}.measure", benchmark.name, contender.name, tasks],
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode:
+        raise BenchmarkError(
+            f"{benchmark.name}: {contender.name} ended with {done.returncode}; see the lines above."
+        )
+    found = Measurement(**json.loads(done.stdout.splitlines()[-1]))
+    if found.n_items != task.n_items:
+        raise BenchmarkError(
+            f"{benchmark.name}: {contender.name} handled {found.n_items} of {task.n_items} "
+            f"{benchmark.item}s: its figures would mean nothing."
+        )
+    return found
+
+
+def run_here(contender: Contender, tasks: list[Task]) -> Measurement:
+    """Run the tasks in this process, and return what the last one took.
+
+    Temporary files lie in memory or on disk, wherever the system keeps them: the same for all.
+    """
+    clock, outcome = Clock(), Outcome(0, 0.0)
+    with tempfile.TemporaryDirectory(prefix="energy-etl-bench-") as folder:
+        for number, task in enumerate(tasks):
+            clock, place = Clock(), Path(folder) / str(number)
+            place.mkdir()
+            outcome = contender.run(task, place, clock)
+    return Measurement(
+        outcome.n_items, outcome.total, clock.cpu_s, clock.wall_s, _peak_rss_kib() / _KIB_PER_MIB
+    )
+
+
+def _main(name: str, contender_name: str, tasks: str) -> None:
+    contender = next(c for c in benchmark_of(name).contenders if c.name == contender_name)
+    found = run_here(contender, [Task(**task) for task in json.loads(tasks)])
+    print(json.dumps(asdict(found)), flush=True)
+
+
+def _cpu_s() -> float:
+    own, children = (resource.getrusage(w) for w in (_SELF, _CHILDREN))
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+_SELF: Final = resource.RUSAGE_SELF
+_CHILDREN: Final = resource.RUSAGE_CHILDREN
+
+
+def _peak_rss_kib() -> int:
+    # ru_maxrss of a process begins with what its parent had when it forked; VmHWM does not.
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return resource.getrusage(_SELF).ru_maxrss
+
+
+def machine() -> dict[str, Any]:
+    """Return what figures depend on: processors, Python, versions of what is compared."""
+    names = ("polars", "duckdb", "msgspec", "httpx", "aiohttp", "pydantic", "dlt", "pandas")
+    versions: Iterator[tuple[str, str]] = (
+        (name, importlib.import_module(name).__version__) for name in names if find_spec(name)
+    )
+    return {
+        "n_processors": len(os.sched_getaffinity(0)),
+        "python": sys.version.split()[0],
+        "versions": dict(versions),
+    }
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

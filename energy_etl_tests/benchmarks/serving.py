@@ -1,0 +1,149 @@
+"""The servers of the benchmarks, each in a process of its own.
+
+`pages` answers with Wattsense-shaped pages of history that were rendered before the first call, so
+that the server costs as little as a server can. The collector is the sandbox's.
+"""
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from urllib.parse import parse_qs
+
+PAGE_SIZE: Final = 1000
+N_DEVICES: Final = 4
+START_AT: Final = datetime(2025, 1, 1, tzinfo=UTC)
+STEP: Final = timedelta(minutes=15)
+_START_MS: Final = int(START_AT.timestamp() * 1000)
+_STEP_MS: Final = STEP // timedelta(milliseconds=1)
+_MAX_DELAY_MS: Final = 60_000
+_NOT_FOUND: Final = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+
+
+def device_of(number: int) -> str:
+    """Return the box of a property."""
+    return f"box-{number % N_DEVICES}"
+
+
+def property_of(number: int) -> str:
+    """Return the id of a property."""
+    return f"property-{number:04d}"
+
+
+def end_at(n_readings: int) -> datetime:
+    """Return an instant after the last of so many readings."""
+    return START_AT + (n_readings + 1) * STEP
+
+
+@contextlib.contextmanager
+def pages_server(n_properties: int, n_readings: int) -> Iterator[str]:
+    """Serve the history of so many properties; yields the base URL."""
+    with _started(["pages", str(n_properties), str(n_readings)]) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def collector_server() -> Iterator[str]:
+    """Serve the sandbox with a collector that takes any stream; yields its URL."""
+    with _started(["collector"]) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _started(arguments: Sequence[str]) -> Iterator[str]:
+    command = [sys.executable, "-m", "energy_etl_tests.benchmarks.serving", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        # The line that ends in the address is printed when the server answers.
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"The server {arguments[0]} did not start; see the lines above.")
+        yield line.split()[-1]
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def reading_at_ms(property_number: int, number: int) -> int:
+    """Return when a reading was taken: close behind its quarter of an hour, never at it."""
+    delay_ms = (number * 7919 + property_number * 104_729) % _MAX_DELAY_MS
+    return _START_MS + number * _STEP_MS + delay_ms
+
+
+def reading_wh(property_number: int, number: int) -> int:
+    """Return what the counter shows then."""
+    return 1_000_000 * property_number + 237 * number + number % 61
+
+
+def render_pages(n_properties: int, n_readings: int) -> dict[tuple[str, str], bytes]:
+    """Return complete answers by (property, since)."""
+    pages: dict[tuple[str, str], bytes] = {}
+    for number in range(n_properties):
+        name = property_of(number)
+        head = f'{{"property":"{name}","timestamp":'
+        path = f"/v1/devices/{device_of(number)}/properties?property={name}"
+        until = int(end_at(n_readings).timestamp() * 1000)
+        for first in range(0, n_readings, PAGE_SIZE):
+            after = min(first + PAGE_SIZE, n_readings)
+            items = [
+                f'{head}{reading_at_ms(number, n)},"payload":{value},"scaledPayload":{value}}}'
+                for n in range(first, after)
+                for value in (reading_wh(number, n) / 1000,)
+            ]
+            body = f"[{','.join(items)}]".encode()
+            link = ""
+            if after < n_readings:
+                since = reading_at_ms(number, after)
+                query = f"since={since}&until={until}&size={PAGE_SIZE}"
+                link = f'Link: <{path}&{query}>; rel="next"\r\n'
+            answer = (
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                f"{link}Content-Length: {len(body)}\r\n\r\n"
+            )
+            since = _START_MS if first == 0 else reading_at_ms(number, first)
+            pages[name, str(since)] = answer.encode() + body
+    return pages
+
+
+class _Pages(asyncio.Protocol):
+    """Answers GETs on one connection."""
+
+    def __init__(self, pages: dict[tuple[str, str], bytes]) -> None:
+        self._pages = pages
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while b"\r\n\r\n" in self._received:
+            head, _, self._received = self._received.partition(b"\r\n\r\n")
+            target = head.split(b" ", 2)[1].decode("latin-1")
+            query = parse_qs(target.partition("?")[2])
+            key = query.get("property", [""])[0], query.get("since", [""])[0]
+            self._transport.write(self._pages.get(key, _NOT_FOUND))
+
+
+async def _serve_pages(n_properties: int, n_readings: int) -> None:
+    pages = render_pages(n_properties, n_readings)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Pages(pages), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    print(f"Pages of history at http://127.0.0.1:{port}", flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "pages":
+        asyncio.run(_serve_pages(int(sys.argv[2]), int(sys.argv[3])))
+    else:
+        # Here, because contenders import this module too and need no web framework.
+        from energy_etl.sandbox import serve
+
+        serve(port=0, wattics_options={"accepts_any_stream": True})

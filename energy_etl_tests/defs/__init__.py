@@ -1,0 +1,1 @@
+"""Tests of the Dagster layer: real instance, real sandbox over HTTP, real files."""

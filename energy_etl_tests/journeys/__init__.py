@@ -1,0 +1,1 @@
+"""Journeys: real processes through the doors that users take."""
