@@ -120,8 +120,8 @@ class AckWriter:
         """Hand an event over; after a failure of the disk it is dropped (`failure` says so)."""
         self._events.append(event)
         self._n_put += 1
-        # The thread is woken for full groups only: waking it for each packet costs the sender as
-        # much as a third of the packet.
+        # The thread is woken for full groups only: each waking takes the interpreter's lock from
+        # the sender.
         if len(self._events) >= self._group:
             self._wake.set()
 

@@ -22,7 +22,7 @@ from energy_etl.rest import RequestLog
 from energy_etl.tables.core import ALIAS, METER, READING, REGISTER
 from energy_etl.tables.model import UTC_INSTANT
 from energy_etl.tables.raw import BODY, QUARANTINE, REQUEST
-from energy_etl.vendors import WhoIsWho, Write
+from energy_etl.vendors import WhoIsWho
 from energy_etl.vendors import Window as FetchedWindow
 from energy_etl.vendors.wattsense import VENDOR
 from energy_etl.vendors.wattsense.client import PropertyWindow, WattsenseClient, next_link
@@ -94,8 +94,13 @@ def _run_ours(task: Task, folder: Path, clock: Clock, *, is_all: bool) -> Outcom
         with warehouse.write() as writer:
             for write in batch.writes:
                 assert isinstance(write.how, FetchedWindow)
-                bounds = {"from_at": write.how.from_at, "to_at": write.how.to_at}
-                writer.replace_window(write.table, write.frame, ids=write.how.ids, **bounds)
+                writer.replace_window(
+                    write.table,
+                    write.frame,
+                    ids=write.how.ids,
+                    from_at=write.how.from_at,
+                    to_at=write.how.to_at,
+                )
             if is_all:
                 requests, bodies = log.take()
                 writer.append(REQUEST, requests)

@@ -4,6 +4,7 @@ None of them keeps anything: what was on its way when the process ends is lost o
 """
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from energy_etl.vendors.wattics.settings import sandbox_section
 from energy_etl_tests.benchmarks.measure import BenchmarkError, Clock, Outcome, Task
 
 N_PARALLEL: Final = 32
+_TLS: Final = ssl.create_default_context()
 _HEADERS: Final = {"Content-Type": "application/json"}
 
 Post = Callable[[bytes], Awaitable[int]]
@@ -108,7 +110,14 @@ def _httpx_post(client: httpx.AsyncClient, url: str) -> Post:
 
 
 def _client(credential: tuple[str, str], limits: httpx.Limits) -> httpx.AsyncClient:
-    return httpx.AsyncClient(auth=credential, headers=_HEADERS, limits=limits, trust_env=False)
+    return httpx.AsyncClient(
+        auth=credential,
+        headers=_HEADERS,
+        limits=limits,
+        # Each client would read all certificates otherwise, for connections that have none.
+        verify=_TLS,
+        trust_env=False,
+    )
 
 
 def _target(task: Task) -> tuple[str, tuple[str, str]]:

@@ -52,7 +52,7 @@ def run_ours(task: Task, folder: Path, clock: Clock) -> Outcome:
             chosen = registers.filter(pl.col("register_id").is_in(batch))
             readings = (
                 pl.scan_parquet(f"{task.source}/readings/*.parquet")
-                .filter(pl.col("register_id").is_between(batch[0], batch[-1]))
+                .filter(pl.col("register_id").is_between(pl.lit(batch[0]), pl.lit(batch[-1])))
                 .collect()
             )
             n_readings += readings.height
@@ -61,7 +61,7 @@ def run_ours(task: Task, folder: Path, clock: Clock) -> Outcome:
             )
             days.append(compute_daily(result.intervals, chosen, now=now))
         daily = pl.concat(days)
-    return Outcome(n_readings, daily["energy_kwh"].sum())
+    return Outcome(n_readings, float(daily["energy_kwh"].sum()))
 
 
 def run_limit(task: Task, folder: Path, clock: Clock) -> Outcome:
@@ -75,7 +75,7 @@ def run_limit(task: Task, folder: Path, clock: Clock) -> Outcome:
     bounds = frame.group_by("register_id").agg(
         energy_kwh=pl.col("reading_native").last() - pl.col("reading_native").first()
     )
-    return Outcome(frame.height, bounds["energy_kwh"].sum())
+    return Outcome(frame.height, float(bounds["energy_kwh"].sum()))
 
 
 def write_readings(folder: Path, n_registers: int, n_readings: int) -> Task:

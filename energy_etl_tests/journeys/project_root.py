@@ -49,6 +49,7 @@ class ProjectRoot:
         """Copy the portfolios of the repository; nothing else is there yet."""
         self.root = root
         self.data = root / "data"
+        self._started: list[Background] = []
         for name in ("portfolio.example", "portfolio.replay"):
             shutil.copytree(REPOSITORY / "data" / name, self.data / name)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("ENERGY_ETL_", "DAGSTER"))}
@@ -74,7 +75,8 @@ class ProjectRoot:
 
     def start(self, *command: str, **environment: str) -> "Background":
         """Start a command in the background of a shell whose signals are ignored."""
-        return Background(self, command, environment)
+        self._started.append(Background(self, command, environment))
+        return self._started[-1]
 
     def start_up(self, **environment: str) -> "Background":
         """Start `energy-etl up` with the UI on any free port."""
@@ -116,6 +118,8 @@ class ProjectRoot:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        for background in self._started:
+            background.close()
         return left
 
 
@@ -185,6 +189,11 @@ class Background:
         os.kill(self.pid, signal_number)
         out, _ = self._shell.communicate(timeout=STOP_WAIT_S)
         return Ended(int(out), self.out_path.read_text(), self.err_path.read_text())
+
+    def close(self) -> None:
+        """End the shell."""
+        self._shell.kill()
+        self._shell.communicate()
 
 
 class WebServer:

@@ -1,4 +1,4 @@
-"""`energy-etl up` in the background of a script: it answers, and it goes without leaving a trace."""
+"""`energy-etl up` in the background of a script: it answers, and goes without leaving a trace."""
 
 import json
 import signal

@@ -12,10 +12,8 @@ from energy_etl.defs.metadata import materialized, table_spec
 from energy_etl.defs.resources import Etl
 from energy_etl.tables import Table, core, mart, raw
 from energy_etl.transform.calendar import compute_daily
-from energy_etl.transform.disaggregation import (
-    compute_appliance_shares,
-    compute_disaggregation_scores,
-)
+from energy_etl.transform.disaggregation import compute_appliance_shares
+from energy_etl.transform.disaggregation_scores import compute_disaggregation_scores
 from energy_etl.transform.findings import compute_findings
 from energy_etl.transform.trends import compute_coverage, compute_period_trends
 from energy_etl.vendors import UNMAPPED_SCHEMA, discover_vendors
@@ -25,6 +23,13 @@ from energy_etl.warehouse import Reader
 _ENERGY: Final = (
     "SELECT register_id, start_at, end_at, energy_kwh, volume_m3, quality, is_provisional "
     "FROM core.interval"
+)
+# What can judge an estimate, and only where there is one.
+_TRUTH: Final = (
+    "SELECT register_id, start_at, end_at, energy_kwh, quality, is_provisional "
+    "FROM core.interval JOIN core.register USING (register_id) "
+    "WHERE role IN ('submeter', 'appliance') AND quality = 'measured' "
+    "AND start_at >= (SELECT min(start_at) FROM core.appliance_interval)"
 )
 
 
@@ -99,7 +104,7 @@ def disaggregation_score(etl: Etl) -> dg.MaterializeResult:
     """The vendors' disaggregation against the submeters."""
     with etl.warehouse().reading() as reader:
         estimates = reader.read_table(core.APPLIANCE_INTERVAL)
-        intervals, registers = reader.read(_ENERGY), reader.read_table(core.REGISTER)
+        intervals, registers = reader.read(_TRUTH), reader.read_table(core.REGISTER)
     frame = compute_disaggregation_scores(estimates, intervals, registers)
     return _written(etl, mart.DISAGGREGATION_SCORE, frame)
 

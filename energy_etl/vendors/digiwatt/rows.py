@@ -200,10 +200,12 @@ def _disaggregation(document: Any, call: RawCall, drift: Drift) -> Iterator[Row]
         for slot in series.values:
             drift.look("[].values[]", slot)
         aware = sorted({slot.start for slot in series.values if slot.start.tzinfo is not None})
-        # The end is not sent: a slot ends where the next one starts, the last is as long as the
-        # shortest (a gap in the series would make it too long).
-        steps = [later - earlier for earlier, later in pairwise(aware)]
-        step = min(steps, default=_DEFAULT_STEP)
+        # The end is not sent: a slot ends where the next one starts, at most the commonest step
+        # later (a gap is no long slot), and earlier where the clock changed by half an hour.
+        starts = [start.astimezone(UTC) for start in aware]
+        steps = Counter(later - earlier for earlier, later in pairwise(starts))
+        step = steps.most_common(1)[0][0] if steps else _DEFAULT_STEP
+        next_start = dict(pairwise(starts))
         for slot in series.values:
             row: Row = {
                 "appliance": series.appliance,
@@ -216,7 +218,8 @@ def _disaggregation(document: Any, call: RawCall, drift: Drift) -> Iterator[Row]
                 yield {**row, "reason": "no_value"}
             else:
                 start_at = slot.start.astimezone(UTC)
-                yield {**row, "start_at": start_at, "end_at": start_at + step}
+                end_at = min(start_at + step, next_start.get(start_at, start_at + step))
+                yield {**row, "start_at": start_at, "end_at": end_at}
 
 
 # Endpoint -> its table and how its answer is read.

@@ -143,7 +143,7 @@ def test_forecast_without_a_month_is_the_running_one() -> None:
     assert to_batch([call("costs-history", no_forecast)]).frame(tables.COSTS_HISTORY).is_empty()
 
 
-def test_slot_of_a_series_ends_after_the_shortest_step() -> None:
+def test_slot_of_a_series_ends_after_the_commonest_step() -> None:
     rows = _rows(to_batch([call("disaggregation")]), "disaggregation", "start_at", "end_at")
     at = [datetime(2025, 4, day, hour, tzinfo=UTC) for day, hour in [(14, 22), (14, 23), (15, 1)]]
     assert [start for start, _ in rows] == at
@@ -158,6 +158,17 @@ def test_autumn_night_keeps_both_hours_of_a_series() -> None:
         (datetime(2025, 10, 26, 0, tzinfo=UTC),),
         (datetime(2025, 10, 26, 1, tzinfo=UTC),),
     ]
+
+
+def test_half_hour_clock_change_in_a_series_shortens_one_slot_and_not_all() -> None:
+    # Lord Howe, 2026-10-04: 02:00+10:30 becomes 02:30+11:00, half an hour later in real time.
+    starts = ["01:00:00+10:30", "02:30:00+11:00", "03:00:00+11:00", "04:00:00+11:00"]
+    slots = [{"start": f"2026-10-04T{start}", "value": 0.1} for start in starts]
+    frame = to_batch([call("disaggregation", [{"appliance": "fridge", "values": slots}])]).frame(
+        tables.DISAGGREGATION
+    )
+    minutes = (frame["end_at"] - frame["start_at"]).dt.total_minutes()
+    assert minutes.to_list() == [60, 30, 60, 60]
 
 
 def test_slot_without_offset_or_value_goes_to_quarantine() -> None:
