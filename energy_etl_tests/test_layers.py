@@ -55,7 +55,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def floor_of(module: str) -> int | None:
-    """Return the floor of a module below energy_etl, None for the sandbox and the package itself."""
+    """Return the floor of a module, None for the sandbox and the package itself."""
     top = module.split(".")[0]
     return next((n for n, names in enumerate(FLOORS) if top in names), None)
 

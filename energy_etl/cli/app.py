@@ -28,11 +28,11 @@ def init(
     ] = False,
 ) -> None:
     """Make what a project folder needs: data/, state.sqlite, the Dagster instance, a portfolio."""
-    from energy_etl.cli.setup import discover_portfolio, prepare
+    from energy_etl.cli.setup import discover_portfolio, prepare, today_at
     from energy_etl.vendors import project_settings
 
     settings = project_settings()
-    prepare(settings)
+    prepare(settings, push_from_at=today_at())
     if discover:
         n_rows = discover_portfolio(settings)
         print(f"{n_rows} rows proposed in {settings.portfolio_dir}: complete the empty cells.")

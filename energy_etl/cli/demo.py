@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.execution.plan.objects import StepFailureData
 from rich.console import Console
 
 from energy_etl.cli.processes import free_port, stop_children
@@ -68,7 +69,7 @@ class _Demo:
         return result.success
 
 
-def _sentence(failed: dg.StepFailureData) -> str:
+def _sentence(failed: StepFailureData) -> str:
     """Return what a step says of its failure: our sentence, or what was raised in the end."""
     if failed.user_failure_data and failed.user_failure_data.description:
         return failed.user_failure_data.description
@@ -97,11 +98,13 @@ def run_demo(
     with locked_home(settings.dagster_home):
         pinned = _pinned(settings, replay)
         with _sandbox(settings, pinned, replay) as (url, first_at, now):
+            push_days = n_push_days or PUSH_DAYS
             span_days = n_days or ((now - first_at).days + 1 if replay else DAYS)
             prepare(
                 settings,
                 example=REPLAY_PORTFOLIO if replay else EXAMPLE_PORTFOLIO,
-                push_from_at=now - timedelta(days=n_push_days or PUSH_DAYS),
+                # All that is loaded: from the first packet on, wherever a register begins.
+                push_from_at=None if push_days >= span_days else now - timedelta(days=push_days),
             )
             close_lost_runs(settings, "The demo that ran it is gone.")
             _pin(settings, now, replay)

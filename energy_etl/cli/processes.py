@@ -5,10 +5,12 @@ child starts makes exec give it the default ones, so that SIGTERM works on it.
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +21,7 @@ from typing import Final
 from energy_etl.errors import EnergyEtlError
 
 STOP_WAIT_S: Final = 15.0
+_PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,18 @@ def start_child(
             stderr=subprocess.STDOUT,
             env={**os.environ, **environment},
             start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
     return Child(name, process, log_path)
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the parent is gone: killed with -9 it cannot stop anybody.
+
+    A daemon left alone would submit runs beside the next one's.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def stop_children(children: Sequence[Child]) -> None:

@@ -7,7 +7,7 @@ computation is the same Dagster job as always.
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from energy_etl.cli.setup import prepare
+from energy_etl.cli.setup import prepare, today_at
 from energy_etl.cli.up import close_lost_runs, locked_home
 from energy_etl.definitions import build_defs
 from energy_etl.defs.extraction import write_batch
@@ -40,7 +40,7 @@ def rebuild_from_raw(settings: Settings, *, now: datetime | None = None) -> Iter
         EnergyEtlError: the computation failed; raw is untouched and rebuild can be run again.
     """
     with locked_home(settings.dagster_home):
-        prepare(settings)
+        prepare(settings, push_from_at=today_at())
         close_lost_runs(settings, "The program that ran it is gone.")
         etl = Etl(root=str(settings.root), now_at=(now or datetime.now(UTC)).isoformat())
         warehouse = etl.warehouse()

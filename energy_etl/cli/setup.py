@@ -24,7 +24,7 @@ def prepare(
     Args:
         settings: of the project.
         example: folder under data/ that becomes the portfolio, on the sandbox only.
-        push_from_at: where streams of the example start; default: today's UTC midnight.
+        push_from_at: where streams of the example start; None: at their first packet.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     settings.token_dir.mkdir(mode=0o700, exist_ok=True)
@@ -34,8 +34,13 @@ def prepare(
     Warehouse(settings.warehouse_path, all_tables(), lock_wait_s=settings.lock_wait_s).create()
     if settings.target == "sandbox" and not settings.portfolio_dir.exists():
         _copy_example(settings, example)
-        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        set_push_from(settings.portfolio_dir, push_from_at or midnight)
+        if push_from_at is not None:
+            set_push_from(settings.portfolio_dir, push_from_at)
+
+
+def today_at() -> datetime:
+    """Return the start of the UTC day: what a project without history pushes from."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _copy_example(settings: Settings, example: str) -> None:

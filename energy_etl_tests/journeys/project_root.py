@@ -82,15 +82,17 @@ class ProjectRoot:
         """Start `energy-etl up` with the UI on any free port."""
         return self.start(*ENERGY_ETL, "up", "--port", "0", **environment)
 
-    def keep(self, sites: Sequence[str], push_from_at: datetime) -> None:
-        """Make the portfolio: these sites of the example, their streams from an instant on."""
+    def keep(self, site_id: str, registers: Sequence[str], push_from_at: datetime) -> None:
+        """Make the portfolio: registers of a site of the example, their streams from an instant."""
         portfolio = self.data / "portfolio"
         shutil.copytree(self.data / "portfolio.example", portfolio)
 
         def is_kept(row: dict[str, str]) -> bool:
             if "push_from_at" in row:
                 row["push_from_at"] = push_from_at.isoformat()
-            return row.get("site_id", row.get("register_id", "")).split(".")[0] in sites
+            if "register_id" in row:
+                return row["register_id"] in {f"{site_id}.{name}" for name in registers}
+            return row["site_id"] == site_id
 
         for path in sorted(portfolio.glob("*.csv")):
             with path.open(newline="", encoding="utf-8") as source:

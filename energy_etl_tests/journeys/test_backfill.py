@@ -52,7 +52,7 @@ def test_backfill_of_35_days_beside_the_hourly_run_confirms_every_packet_in_orde
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     from_at = today - timedelta(days=N_DAYS - 1)
     days = [(from_at + timedelta(days=n)).date().isoformat() for n in range(N_DAYS)]
-    project.keep(["rome-b"], from_at)
+    project.keep("rome-b", ["grid_import", "water", "temperature"], from_at)
     up = project.start_up(ENERGY_ETL_HOLD_FOR_HOURS=HOLD_FOR_HOURS)
     server = WebServer(up.url())
     server.wait_until_loaded()
@@ -104,7 +104,7 @@ def test_backfill_of_35_days_beside_the_hourly_run_confirms_every_packet_in_orde
         assert datetime.fromisoformat(stream["last_at"]) > today, stream
         # A thermometer of the world is silent for hours now and then; the others are whole.
         assert stream["received"] > 0.95 * n_whole_days, stream
-    assert sum(stream["received"] >= n_whole_days for stream in received.values()) >= 3
+    assert sum(stream["received"] >= n_whole_days for stream in received.values()) >= 2
 
     ended = up.stop()
     assert ended.code == 0, ended

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from energy_etl.errors import TransformError
 from energy_etl.tables.core import APPLIANCE_INTERVAL
 from energy_etl.tables.mart import DISAGGREGATION_SCORE
 from energy_etl.transform.disaggregation_scores import compute_disaggregation_scores
@@ -249,7 +250,7 @@ def test_more_submeters_and_time_than_fit_one_axis_are_refused():
         for year in ("0001", "9998")
     )
     registers = [make_register(name, role="appliance", appliance=name) for name in names]
-    with pytest.raises(TransformError, match="40 submeters and .* fewer sites"):
+    with pytest.raises(TransformError, match=r"40 submeters and .* fewer sites"):
         compute_disaggregation_scores(
             estimates, hourly_truth([1.0], "a00"), pl.concat([MAINS, *registers])
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from energy_etl.errors import WarehouseError
 from energy_etl.tables import SHARED_TABLES, Column
@@ -126,6 +127,29 @@ def test_read_inside_a_write_says_how_to_do_it(warehouse: Warehouse) -> None:
         assert writer.read("SELECT site_id FROM core.site").rows() == [("a",)]
         with pytest.raises(WarehouseError, match="read through the writer"):
             warehouse.read_table(SITE)
+
+
+def test_rows_read_with_parameters_have_types_and_order_of_those_without(
+    warehouse: Warehouse,
+) -> None:
+    with warehouse.write() as writer:
+        writer.append(INTERVAL, intervals("b", 30))
+        writer.append(INTERVAL, intervals("a", 30))
+    plain = warehouse.read("SELECT * FROM core.interval ORDER BY end_at DESC, register_id")
+    by_place = warehouse.read(
+        "SELECT * FROM core.interval WHERE start_at >= ? ORDER BY end_at DESC, register_id", [START]
+    )
+    by_name = warehouse.read(
+        "SELECT * FROM core.interval WHERE list_contains($ids, register_id)"
+        " ORDER BY end_at DESC, register_id",
+        {"ids": ["a", "b"]},
+    )
+    assert_frame_equal(by_place, plain, check_exact=True)
+    assert_frame_equal(by_name, plain, check_exact=True)
+    assert dict(by_place.schema) == dict(INTERVAL.polars_schema)
+    with warehouse.write() as writer:
+        nothing = writer.read("SELECT * FROM core.interval WHERE register_id = ?", ["c"])
+    assert nothing.equals(INTERVAL.empty_frame())
 
 
 def test_deleted_file_is_made_anew(warehouse: Warehouse) -> None:
