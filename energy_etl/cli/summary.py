@@ -1,5 +1,6 @@
 """What the demo prints at its end: sites, streams, where the data is, what to try next."""
 
+from rich import box
 from rich.console import Console
 from rich.table import Table as ScreenTable
 
@@ -33,7 +34,12 @@ def print_summary(settings: Settings) -> None:
     sites = read_published(
         settings.published_path, "SELECT * FROM mart.site_last_week ORDER BY site_id"
     )
-    screen = ScreenTable(title="Last week per site (complete local days, mains)")
+    screen = ScreenTable(
+        title="Last week per site (complete local days, mains)",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for name in ("site", "kWh", "trend", "Digiwatt kWh", "Digiwatt trend", "coverage"):
         screen.add_column(name, justify="left" if name == "site" else "right")
     for row in sites.iter_rows(named=True):
@@ -51,9 +57,16 @@ def print_summary(settings: Settings) -> None:
         "SELECT s.*, m.register_id FROM push.stream_status AS s "
         "JOIN push.stream AS m USING (stream_id) ORDER BY m.register_id, stream_id",
     )
-    screen = ScreenTable(title="Delivery per stream (packets)")
-    for name in ("stream", "register", "sent", "confirmed", "pending", "held", "rejected"):
-        screen.add_column(name, justify="left" if name in ("stream", "register") else "right")
+    screen = ScreenTable(
+        title="Delivery per stream (packets)",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for name in ("stream", "register"):
+        screen.add_column(name, overflow="fold")
+    for name in ("sent", "confirmed", "pending", "held", "rejected"):
+        screen.add_column(name, justify="right")
     for row in streams.iter_rows(named=True):
         counts = (row[f"n_{state}"] for state in ("confirmed", "pending", "held", "rejected"))
         # Sent: accepted by Wattics, whether confirmed since or not.

@@ -1,0 +1,53 @@
+"""Group `core` through Dagster: what its partitions show, and what waits for a confirmation."""
+
+from datetime import timedelta
+
+import dagster as dg
+import polars as pl
+
+from energy_etl.defs.resources import Etl
+from energy_etl.tables import Table, core
+from energy_etl_tests.defs.project import Project
+
+
+def shown_days(result: dg.ExecuteInProcessResult, table: Table) -> dict[str, int]:
+    """Return the rows that each partition of a table was reported with."""
+    key = dg.AssetKey([table.schema, table.name])
+    return {
+        str(event.partition): int(event.materialization.metadata["rows"].value)  # pyright: ignore[reportArgumentType]
+        for event in result.all_events
+        if event.is_step_materialization and event.asset_key == key
+    }
+
+
+def days_of(project: Project, table: Table) -> dict[str, int]:
+    """Return the rows per UTC day as the table holds them."""
+    day = pl.col(str(table.time_column)).dt.date()
+    frame = project.warehouse.read_table(table)
+    return {str(on): n for on, n in frame.group_by(day).len().iter_rows()}
+
+
+def test_run_for_what_changed_shows_the_rows_of_each_day(project: Project) -> None:
+    assert project.load_last(2).success
+    result = project.compute()
+    assert result.success
+    for table in (core.READING, core.INTERVAL):
+        days = days_of(project, table)
+        assert len(days) >= 2
+        assert shown_days(result, table) == days
+    # An event costs several commits: the days of samples are those of the intervals.
+    today = project.now.date().isoformat()
+    assert shown_days(result, core.SAMPLE) == {today: days_of(project, core.SAMPLE)[today]}
+
+
+def test_sample_whose_end_never_comes_is_dropped_after_hold_for(computed: Project) -> None:
+    project = computed
+    is_open = pl.col("is_provisional")
+    samples = project.warehouse.read_table(core.SAMPLE)
+    assert samples.filter(is_open).height > 0
+    later = project.now + project.settings.hold_for + timedelta(minutes=15)
+    etl = Etl(root=str(project.root), now_at=later.isoformat(), sandbox_url=project.sandbox.url)
+    assert project.compute(etl).success
+    after = project.warehouse.read_table(core.SAMPLE)
+    key = list(core.SAMPLE.key)
+    assert after.sort(key).equals(samples.filter(~is_open).sort(key))
