@@ -10,6 +10,7 @@ What a vendor needs lives in `vendors/<vendor>/settings.py`, not here.
 
 import difflib
 import os
+import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -152,11 +154,25 @@ def load_settings(
     composed = create_model("Settings", __base__=Settings, **fields)
     composed.model_config["env_file"] = folder / ".env"
     composed.model_config["toml_file"] = folder / "energy_etl.toml"
-    _refuse_unknown_variables(composed, os.environ, folder / ".env")
     try:
+        _refuse_unknown_variables(composed, os.environ, folder / ".env")
         settings = composed(**{"root": folder, **overrides})
     except ValidationError as error:
         raise ConfigurationError(_sentences(error, folder)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(
+            f"{folder / 'energy_etl.toml'} is no TOML ({error}): mend that line."
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            f"{folder / 'energy_etl.toml'} or {folder / '.env'} is not UTF-8: save it as UTF-8."
+        ) from None
+    except SettingsError as error:
+        # Its text names the section and the source, not the value.
+        raise ConfigurationError(
+            f"A setting cannot be read ({error}): give each key of that section a variable of its "
+            "own, see README, Configuration."
+        ) from None
     return cast(Settings, settings)
 
 
@@ -203,5 +219,6 @@ def _sentences(error: ValidationError, folder: Path) -> str:
                 f"remove it from {folder / 'energy_etl.toml'} or {folder / '.env'}."
             )
         else:
-            lines.append(f"The setting {PREFIX}{place} does not fit: {fault['msg']}.")
+            reason = fault["msg"].removeprefix("Value error, ")
+            lines.append(f"The setting {PREFIX}{place} does not fit: {reason}.")
     return " ".join(lines)

@@ -91,3 +91,21 @@ def test_overrides_win_over_every_source(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("ENERGY_ETL_SANDBOX_URL", "http://127.0.0.1:1")
     settings = load_settings(SECTIONS, tmp_path, sandbox_url="http://127.0.0.1:2")
     assert settings.sandbox_url == "http://127.0.0.1:2"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("energy_etl.toml", b"target = [broken", "is no TOML .*line 1"),
+        ("energy_etl.toml", b"\xff\xfe", "is not UTF-8"),
+        (".env", b"\xff\xfe=1", "is not UTF-8"),
+        (".env", b"ENERGY_ETL_TOY__CREDENTIALS=canary", "a variable of its own"),
+    ],
+)
+def test_file_that_cannot_be_read_is_one_sentence(
+    tmp_path: Path, file: str, content: bytes, reason: str
+) -> None:
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(ConfigurationError, match=reason) as caught:
+        load_settings(SECTIONS, tmp_path)
+    assert "canary" not in str(caught.value)

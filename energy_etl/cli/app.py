@@ -56,7 +56,10 @@ def demo(
 
 @app.command()
 def up(
-    port: Annotated[int, typer.Option(help="Port of the UI; another one when it is taken.")] = 3000,
+    port: Annotated[
+        int,
+        typer.Option(min=1, max=65535, help="Port of the UI; another one when it is taken."),
+    ] = 3000,
     replay: ReplayOption = None,
 ) -> None:
     """Run the sandbox, Dagster's web server and its daemon until Ctrl-C or SIGTERM."""
@@ -68,7 +71,9 @@ def up(
 
 @app.command()
 def sandbox(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")
+    ] = 8080,
     replay: ReplayOption = None,
     now: Annotated[
         str | None, typer.Option(help="Instant that the vendors take for now, with its offset.")

@@ -67,6 +67,12 @@ def loads_under_way(
             if partition_keys and _is_load([key], loading_groups):
                 reason = f"backfill {backfill.backfill_id} of {key.to_user_string()}"
                 loads.append(Load(*keys_span(partition_keys), reason=reason))
+        # A backfill of a job names its days instead of assets.
+        days = list(backfill.partition_names or ())
+        job_name = backfill.job_name or ""
+        if days and _is_load(_keys_of_job(job_name), loading_groups):
+            reason = f"backfill {backfill.backfill_id} of {job_name}"
+            loads.append(Load(*keys_span(days), reason=reason))
     return loads
 
 

@@ -38,6 +38,7 @@ from energy_etl.delivery.outbox import Outbox, StreamState
 from energy_etl.errors import (
     AuthenticationError,
     BadRequestError,
+    EnergyEtlError,
     PermissionDeniedError,
     RateLimitedError,
     VendorError,
@@ -136,6 +137,8 @@ async def _drain(
                 f"Credential {state.credential!r} of stream {state.stream_id} is not among the "
                 "settings: add it to the collector's credentials, or mend streams.csv."
             )
+            # Noted, so that the stream waits longer each time instead of being due at once.
+            run.acks.put(Ended(state.stream_id, entry.problem, state.is_sending))
         else:
             todo.append(_Stream(run, account, state, entry))
 
@@ -233,6 +236,8 @@ class _Stream:
                 self._sent(stamped_ms, body, answer.status, attempt)
                 return
             if self._is_final(stamped_ms, body, answer, attempt):
+                # Durable before a newer packet: a kill must not take it for one that arrived.
+                await self._flush()
                 return
             if answer.retry_after_s is not None:
                 self._close_account(answer.retry_after_s, what_answered(answer))
@@ -310,6 +315,12 @@ class _Stream:
                 is_rejected,
             )
         )
+
+    async def _flush(self) -> None:
+        try:
+            await self.run.acks.flush()
+        except EnergyEtlError as error:
+            raise StreamEndError(str(error)) from None
 
     def _park(self, sentence: str) -> None:
         self.run.acks.put(Parked(self.stream_id, sentence))

@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from energy_etl.defs.resources import Etl
-from energy_etl.tables import Table, core
+from energy_etl.tables import Table, core, push
 from energy_etl_tests.defs.project import Project
 
 
@@ -51,3 +51,17 @@ def test_sample_whose_end_never_comes_is_dropped_after_hold_for(computed: Projec
     after = project.warehouse.read_table(core.SAMPLE)
     key = list(core.SAMPLE.key)
     assert after.sort(key).equals(samples.filter(~is_open).sort(key))
+
+
+def test_stream_added_later_is_filled_without_new_readings(computed: Project) -> None:
+    project = computed
+    streams = project.settings.portfolio_dir / "streams.csv"
+    lines = streams.read_text(encoding="utf-8").splitlines()
+    stream_id = lines[1].split(",")[0]
+    added = lines[1].replace(stream_id, "added-later", 1)
+    streams.write_text("\n".join([*lines, added]) + "\n", encoding="utf-8")
+    assert project.compute().success
+    packets = project.warehouse.read_table(push.PACKET)
+    n_first = packets.filter(pl.col("stream_id") == stream_id).height
+    assert n_first > 0
+    assert packets.filter(pl.col("stream_id") == "added-later").height == n_first

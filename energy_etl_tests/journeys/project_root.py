@@ -16,6 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from energy_etl.cli.processes import free_port
+
 REPOSITORY = Path(__file__).parents[2]
 ENERGY_ETL = (sys.executable, "-m", "energy_etl")
 DAGSTER = (sys.executable, "-m", "dagster")
@@ -80,7 +82,7 @@ class ProjectRoot:
 
     def start_up(self, **environment: str) -> "Background":
         """Start `energy-etl up` with the UI on any free port."""
-        return self.start(*ENERGY_ETL, "up", "--port", "0", **environment)
+        return self.start(*ENERGY_ETL, "up", "--port", str(free_port()), **environment)
 
     def keep(self, site_id: str, registers: Sequence[str], push_from_at: datetime) -> None:
         """Make the portfolio: registers of a site of the example, their streams from an instant."""

@@ -18,6 +18,9 @@ from energy_etl_tests.journeys.project_root import (
 
 N_DAYS = 35
 WITHIN_S = 180.0
+# `up` is ready within this on two slow cores. Where it takes longer, others use them too, and
+# everything else takes longer in the same measure.
+USUAL_START_S = 25.0
 # Packets wait seconds for a hole instead of two days: then nothing but the backfill itself keeps
 # the hourly run's packets from overtaking, and the holes of the world are over at the end.
 HOLD_FOR_HOURS = "0.002"
@@ -45,7 +48,7 @@ def confirmed_per_stream(project: ProjectRoot) -> dict[str, int]:
 
 
 @pytest.mark.journey
-@pytest.mark.timeout(540)
+@pytest.mark.timeout(900)
 def test_backfill_of_35_days_beside_the_hourly_run_confirms_every_packet_in_order(
     project: ProjectRoot,
 ) -> None:
@@ -53,9 +56,11 @@ def test_backfill_of_35_days_beside_the_hourly_run_confirms_every_packet_in_orde
     from_at = today - timedelta(days=N_DAYS - 1)
     days = [(from_at + timedelta(days=n)).date().isoformat() for n in range(N_DAYS)]
     project.keep("rome-b", ["grid_import", "water", "temperature"], from_at)
+    began = time.monotonic()
     up = project.start_up(ENERGY_ETL_HOLD_FOR_HOURS=HOLD_FOR_HOURS)
     server = WebServer(up.url())
     server.wait_until_loaded()
+    within_s = WITHIN_S * max(1.0, (time.monotonic() - began) / USUAL_START_S)
     # The first batch is fetched from two hours before its first day.
     since_ms = int((from_at - timedelta(hours=2)).timestamp() * 1000)
     slow = {"vendor": "wattsense", "kind": "slow", "path_contains": f"since={since_ms}"}
@@ -84,7 +89,7 @@ def test_backfill_of_35_days_beside_the_hourly_run_confirms_every_packet_in_orde
         is_done = status == "COMPLETED_SUCCESS" and is_quiet and counts["confirmed"]
         return counts if is_done and not n_left else None
 
-    counts = wait_for(delivered, WITHIN_S, lambda: "\n".join(seen[::5]), every_s=1)
+    counts = wait_for(delivered, within_s, lambda: "\n".join(seen[::5]), every_s=1)
 
     confirmed = confirmed_per_stream(project)
     assert counts["rejected"] == counts["superseded"] == 0, counts

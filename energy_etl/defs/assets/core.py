@@ -72,11 +72,14 @@ _ALWAYS: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=
 )
 @plainly
 def portfolio(context: dg.AssetExecutionContext, etl: Etl):
-    """Who is who across the vendors; registers whose row changed are computed again."""
+    """Who is who across the vendors; registers whose row changed are computed again, and streams
+    whose row changed are filled again.
+    """
     settings = etl.settings()
     frames = etl.portfolio().frames
     with etl.warehouse().write() as writer:
         before = writer.read("SELECT * FROM core.register")
+        streams_before = writer.read("SELECT * FROM push.stream")
         changes = {table: writer.replace_all(table, frames[table]) for table in PORTFOLIO_TABLES}
         now_rows = frames[core.REGISTER]
         changed = now_rows.join(before, on=now_rows.columns, how="anti", nulls_equal=True)
@@ -85,6 +88,10 @@ def portfolio(context: dg.AssetExecutionContext, etl: Etl):
         # The registers count here, not the span: it only names the partitions of the run.
         recent = (etl.now() - timedelta(days=1), etl.now())
         mark_for(settings.state_path, "interval", [Window(i, *recent, "") for i in sorted(ids)])
+        streams = frames[push.STREAM]
+        mapped = streams.join(streams_before, on=streams.columns, how="anti", nulls_equal=True)
+        fed = sorted({*mapped["register_id"]}) if before.height else ()
+        mark_for(settings.state_path, "packet", [Window(i, *recent, "") for i in fed])
     for table in PORTFOLIO_TABLES:
         yield materialized(table, rows=frames[table].height)
 

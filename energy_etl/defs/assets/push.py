@@ -137,12 +137,13 @@ async def _drained(
 
 
 def _mirror(etl: Etl, outbox: Outbox) -> None:
-    frames = {
-        push.PACKET: mirror.packet_frame(outbox),
-        push.CORRECTION: mirror.correction_frame(outbox),
-        push.STREAM_OFFSET: mirror.offset_frame(outbox),
-        push.STREAM_STATUS: mirror.status_frame(outbox),
-    }
     with etl.warehouse().write() as writer:
+        # Read under the lock: of two runs that mirror, the later one must show the later outbox.
+        frames = {
+            push.PACKET: mirror.packet_frame(outbox),
+            push.CORRECTION: mirror.correction_frame(outbox),
+            push.STREAM_OFFSET: mirror.offset_frame(outbox),
+            push.STREAM_STATUS: mirror.status_frame(outbox),
+        }
         for table, frame in frames.items():
             writer.replace_all(table, frame)

@@ -63,7 +63,10 @@ def sandbox_section(sandbox_url: str) -> dict[str, Any]:
 def checked_url(url: str) -> str:
     """Return a collector's URL as it is, or raise a ValueError that says what is wrong."""
     parts = urlsplit(url)
-    if not parts.hostname or parts.username or parts.query or parts.fragment:
+    if "@" in parts.netloc:
+        # Without the URL: what stands before the @ is a password.
+        raise ValueError("it is no collector URL: leave out what stands before the @")
+    if not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{url!r} is no collector URL: give https://host/path/ and nothing more")
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         raise ValueError(f"{url!r} is not https: the collector rejects anything else")
