@@ -61,6 +61,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip check --disable-pip-version-check
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	    --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q energy_etl
 	touch $(STAMP)
 
 # The peers of `make bench` and what they need stay out of the venv that runs the project.

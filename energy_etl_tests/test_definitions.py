@@ -179,7 +179,7 @@ def test_jobs_are_the_known_ones_and_hold_their_groups(definitions: dg.Definitio
     groups = ("core", "mart", "push", "published")
     computed = {f"{group}/{name}" for group in groups for name in ASSETS[group]}
     assert job_assets(definitions, "compute_figures") == computed - {"push/stream_status"}
-    assert job_assets(definitions, "send_outbox") == {"push/stream_status", "published/energy"}
+    assert job_assets(definitions, "send_outbox") == {"push/stream_status"}
 
 
 def test_schedules_and_sensors_are_the_known_ones(definitions: dg.Definitions) -> None:

@@ -39,3 +39,12 @@ def main() -> None:
     except EnergyEtlError as error:
         print(f"energy-etl: {error}", file=sys.stderr)
         sys.exit(exit_code(error))
+    except OSError as error:
+        # Of our own files only: what goes wrong at a vendor is an error of ours.
+        place = error.filename or "a file"
+        print(
+            f"energy-etl: {place} cannot be used ({error.strerror or error}): check that it "
+            "exists, its rights and the free disk space, then run again.",
+            file=sys.stderr,
+        )
+        sys.exit(1)

@@ -20,7 +20,7 @@ from dagster._core.execution.plan.objects import StepFailureData
 from rich.console import Console
 
 from energy_etl.cli.processes import free_port, stop_children
-from energy_etl.cli.setup import EXAMPLE_PORTFOLIO, REPLAY_PORTFOLIO, prepare
+from energy_etl.cli.setup import claim_world, prepare
 from energy_etl.cli.summary import is_delivered, print_summary
 from energy_etl.cli.up import close_lost_runs, locked_home, start_sandbox
 from energy_etl.definitions import build_defs
@@ -37,7 +37,6 @@ PUSH_DAYS = 7
 # Days of one run: the size of a backfill's batches.
 BATCH_DAYS = 31
 _NOW_FACT = "demo_now"
-_WORLD_FACT = "demo_world"
 
 
 @dataclass
@@ -96,18 +95,19 @@ def run_demo(
             "The demo works on the sandbox only: unset ENERGY_ETL_TARGET, or use `energy-etl up`."
         )
     with locked_home(settings.dagster_home):
-        pinned = _pinned(settings, replay)
+        replay = claim_world(settings, replay)
+        pinned = _pinned(settings)
         with _sandbox(settings, pinned, replay) as (url, first_at, now):
             push_days = n_push_days or PUSH_DAYS
             span_days = n_days or ((now - first_at).days + 1 if replay else DAYS)
             prepare(
                 settings,
-                example=REPLAY_PORTFOLIO if replay else EXAMPLE_PORTFOLIO,
+                replay=replay,
                 # All that is loaded: from the first packet on, wherever a register begins.
                 push_from_at=None if push_days >= span_days else now - timedelta(days=push_days),
             )
             close_lost_runs(settings, "The demo that ran it is gone.")
-            _pin(settings, now, replay)
+            _pin(settings, now)
             etl = Etl(root=str(settings.root), now_at=now.isoformat(), sandbox_url=url)
             with open_instance(settings.dagster_home) as instance:
                 demo = _Demo(settings, instance, build_defs({"etl": etl}), console)
@@ -138,29 +138,16 @@ def _run_jobs(demo: _Demo, now: datetime, n_days: int) -> bool:
     return is_well
 
 
-def _pinned(settings: Settings, replay: Path | None) -> str | None:
+def _pinned(settings: Settings) -> str | None:
     """Return the instant of the first run, None before it."""
-    if not settings.state_path.exists():
-        return None
     with open_state(settings.state_path) as connection:
-        world, now = get_fact(connection, _WORLD_FACT), get_fact(connection, _NOW_FACT)
-    if world is not None and world != _world_name(replay):
-        raise ConfigurationError(
-            f"{settings.data_dir} holds the demo of another world ({world}): run this one in a "
-            "fresh clone, or with ENERGY_ETL_ROOT set to another folder."
-        )
-    return now
+        return get_fact(connection, _NOW_FACT)
 
 
-def _pin(settings: Settings, now: datetime, replay: Path | None) -> None:
+def _pin(settings: Settings, now: datetime) -> None:
     with open_state(settings.state_path) as connection:
         if get_fact(connection, _NOW_FACT) is None:
             set_fact(connection, _NOW_FACT, now.isoformat())
-            set_fact(connection, _WORLD_FACT, _world_name(replay))
-
-
-def _world_name(replay: Path | None) -> str:
-    return str(replay.resolve()) if replay else "seeded"
 
 
 @contextmanager

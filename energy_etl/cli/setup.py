@@ -3,27 +3,31 @@
 import shutil
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 from energy_etl.defs.instance import create_instance
 from energy_etl.errors import ConfigurationError
 from energy_etl.portfolio import set_push_from, write_proposal
 from energy_etl.settings import Settings
-from energy_etl.state import open_state
+from energy_etl.state import get_fact, open_state, set_fact
 from energy_etl.vendors import all_tables, discover_vendors
 from energy_etl.warehouse import Warehouse
 
 EXAMPLE_PORTFOLIO = "portfolio.example"
 REPLAY_PORTFOLIO = "portfolio.replay"
+SEEDED_WORLD = "seeded"
+_WORLD_FACT = "sandbox_world"
 
 
 def prepare(
-    settings: Settings, *, example: str = EXAMPLE_PORTFOLIO, push_from_at: datetime | None = None
+    settings: Settings, *, replay: Path | None = None, push_from_at: datetime | None = None
 ) -> None:
     """Make what is missing, once, before anything starts in parallel; the rest is left alone.
 
     Args:
         settings: of the project.
-        example: folder under data/ that becomes the portfolio, on the sandbox only.
+        replay: as `claim_world` says; it decides which example becomes the portfolio, on the
+            sandbox only.
         push_from_at: where streams of the example start; None: at their first packet.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -33,9 +37,37 @@ def prepare(
     create_instance(settings.dagster_home)
     Warehouse(settings.warehouse_path, all_tables(), lock_wait_s=settings.lock_wait_s).create()
     if settings.target == "sandbox" and not settings.portfolio_dir.exists():
-        _copy_example(settings, example)
+        _copy_example(settings, REPLAY_PORTFOLIO if replay else EXAMPLE_PORTFOLIO)
         if push_from_at is not None:
             set_push_from(settings.portfolio_dir, push_from_at)
+
+
+def claim_world(settings: Settings, replay: Path | None) -> Path | None:
+    """Settle which world this folder's sandbox serves, at its first run for good.
+
+    Args:
+        settings: of the project.
+        replay: a folder of real registers; None: what the folder holds, else the seeded world.
+
+    Returns:
+        The folder to replay, None for the seeded world.
+
+    Raises:
+        ConfigurationError: the folder holds the readings of another world.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    wanted = str(replay.resolve()) if replay else None
+    with open_state(settings.state_path) as connection:
+        held = get_fact(connection, _WORLD_FACT)
+        if held is None:
+            held = wanted or SEEDED_WORLD
+            set_fact(connection, _WORLD_FACT, held)
+    if wanted is not None and wanted != held:
+        raise ConfigurationError(
+            f"{settings.data_dir} holds the readings of another world ({held}): run this one in a "
+            "fresh clone, or with ENERGY_ETL_ROOT set to another folder."
+        )
+    return None if held == SEEDED_WORLD else Path(held)
 
 
 def today_at() -> datetime:

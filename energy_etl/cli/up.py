@@ -20,7 +20,7 @@ from energy_etl.cli.processes import (
     stop_signals,
     wait_until_answering,
 )
-from energy_etl.cli.setup import prepare, today_at
+from energy_etl.cli.setup import claim_world, prepare, today_at
 from energy_etl.defs.activity import active_runs
 from energy_etl.defs.instance import open_instance
 from energy_etl.errors import ConfigurationError, EnergyEtlError
@@ -78,7 +78,8 @@ def start_sandbox(
 def run_up(settings: Settings, *, port: int, replay: Path | None) -> None:
     """Run everything until SIGINT or SIGTERM, then end active runs and every process."""
     with locked_home(settings.dagster_home), stop_signals() as is_stopped:
-        prepare(settings, push_from_at=today_at())
+        replay = claim_world(settings, replay) if settings.target == "sandbox" else None
+        prepare(settings, replay=replay, push_from_at=today_at())
         close_lost_runs(settings, "The program that ran it is gone: it was killed, or the power.")
         children: list[Child] = []
         try:

@@ -33,7 +33,6 @@ def build_jobs(vendor_names: Iterable[str]) -> list[UnresolvedAssetJobDefinition
         for name in sorted(vendor_names)
     ]
     sending = dg.AssetSelection.assets(["push", "stream_status"])
-    published = dg.AssetSelection.assets(["published", "energy"])
     return [
         *extraction,
         dg.define_asset_job(
@@ -44,7 +43,7 @@ def build_jobs(vendor_names: Iterable[str]) -> list[UnresolvedAssetJobDefinition
         ),
         dg.define_asset_job(
             SEND_JOB,
-            selection=sending | published,
+            selection=sending,
             executor_def=executor,
             description="Sends every released packet in order and confirms what arrived.",
         ),

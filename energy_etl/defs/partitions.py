@@ -25,6 +25,8 @@ def span_tags(first_on: date, last_on: date) -> dict[str, str]:
     }
 
 
+# Runs of a schedule begin where the last answer ended, however long ago that was.
+CATCH_UP_TAG: Final = "energy_etl/catch_up"
 CHANGED_TAG: Final = "energy_etl/changed"
 
 

@@ -20,6 +20,9 @@ from energy_etl.state import instant_to_us, transaction, us_to_instant
 __all__ = ["BusyWindow", "ReleaseResult", "StreamPlan", "Wait", "release"]
 
 
+UNPLANNED = "its stream is no longer in streams.csv"
+
+
 @dataclass(frozen=True, slots=True)
 class BusyWindow:
     """What a load or a backfill that is queued or running will bring.
@@ -76,7 +79,9 @@ def release(
     """
     n_released = 0
     waits = []
+    plans = list(plans)
     with transaction(outbox.connection):
+        _hold_unplanned(outbox, {plan.stream_id for plan in plans})
         states = {state.stream_id: state for state in outbox.streams()}
         for plan in plans:
             state = states.get(plan.stream_id)
@@ -88,6 +93,20 @@ def release(
             if walk.wait:
                 waits.append(walk.wait)
     return ReleaseResult(n_released, tuple(waits))
+
+
+def _hold_unplanned(outbox: Outbox, planned: set[str]) -> None:
+    """Hold what is pending of streams that were taken out of the stream map.
+
+    A stream that is being sent is left alone: its packet in flight must stay what it is.
+    """
+    for state in outbox.streams():
+        if state.stream_id not in planned and not state.is_sending:
+            outbox.connection.execute(
+                "UPDATE packet SET state = 'held', hold_reason = ? "
+                "WHERE state = 'pending' AND stream_id = ?",
+                (UNPLANNED, state.stream_id),
+            )
 
 
 def _held(outbox: Outbox, state: StreamState) -> list[tuple[int, int, int]]:
@@ -118,7 +137,7 @@ def _walk(
     expected_ms = _newest((newest_ms + step_ms, first_ms))
     if expected_ms < 0 and held:
         expected_ms = held[0][0]
-    released_ms = None
+    released_ms, checked_ms = None, -(2**62)
     for number, (stamped_ms, filled_us, is_estimated) in enumerate(held):
         # A stamp before the expected one fills an older hole: the sender orders by stamp.
         if stamped_ms > expected_ms:
@@ -128,15 +147,29 @@ def _walk(
                 wait = _wait(plan, from_at, to_at, busy, us_to_instant(filled_us) + hold_for, now)
                 if wait:
                     return _Walk(released_ms, replace(wait, n_packets=len(held) - number))
-        if is_estimated and not _is_declared(plan, stamped_ms, stamped_ms + step_ms, step_ms):
-            from_at = us_to_instant((stamped_ms - step_ms) * 1000)
-            to_at = us_to_instant(stamped_ms * 1000)
-            wait = _wait_for_work(plan, "estimate", from_at, to_at, busy)
+        if is_estimated and stamped_ms > checked_ms:
+            # One reading anywhere in a stretch of estimates changes all of it.
+            checked_ms = _end_of_estimates(held, number, step_ms)
+            wait = None
+            if not _is_declared(plan, stamped_ms, checked_ms + step_ms, step_ms):
+                from_at = us_to_instant((stamped_ms - step_ms) * 1000)
+                to_at = us_to_instant(checked_ms * 1000)
+                wait = _wait_for_work(plan, "estimates", from_at, to_at, busy)
             if wait:
                 return _Walk(released_ms, replace(wait, n_packets=len(held) - number))
         released_ms = stamped_ms
         expected_ms = max(expected_ms, stamped_ms + step_ms)
     return _Walk(released_ms, None)
+
+
+def _end_of_estimates(held: list[tuple[int, int, int]], first: int, step_ms: int) -> int:
+    """Return the last stamp of the unbroken stretch of estimates that begins at a packet."""
+    end_ms = held[first][0]
+    for stamped_ms, _, is_estimated in held[first + 1 :]:
+        if not is_estimated or stamped_ms != end_ms + step_ms:
+            break
+        end_ms = stamped_ms
+    return end_ms
 
 
 def _concerns(window: BusyWindow, plan: StreamPlan) -> bool:

@@ -137,7 +137,7 @@ def test_an_estimate_waits_for_the_load_that_brings_its_readings(outbox: Outbox)
     release(outbox, [plan("s")], busy, NOW + EVERYTHING, HOLD_FOR)
 
     assert _pending(outbox) == [1]
-    sentence = "estimate from 2025-01-06T00:15Z to 2025-01-06T00:30Z: waits for the backfill b1"
+    sentence = "estimates from 2025-01-06T00:15Z to 2025-01-06T00:30Z: waits for the backfill b1"
     assert reasons(outbox, "s")[5] == sentence
     outbox.fill(packets("s", [1, 2, 3, 4, 5]), [plan("s")], now=NOW)
     assert release(outbox, [plan("s")], busy, NOW, HOLD_FOR).n_released == 4
@@ -148,6 +148,17 @@ def test_an_estimate_that_nothing_will_replace_goes_at_once(outbox: Outbox) -> N
     outbox.fill(frame, [plan("s")], now=NOW)
     busy = [BusyWindow(stamp(3), stamp(9), None, "the backfill b1")]
     assert release(outbox, [plan("s")], busy, NOW, HOLD_FOR).n_released == 3
+
+
+def test_a_stretch_of_estimates_waits_as_a_whole(outbox: Outbox) -> None:
+    # New readings of the middle change the shares of all of it.
+    busy = [BusyWindow(stamp(4), stamp(5), None, "the computation of changed data")]
+    split = pl.col("stamped_at").is_between(stamp(2), stamp(7))
+    frame = packets("s", list(range(1, 10))).with_columns(is_estimated=split)
+    outbox.fill(frame, [plan("s")], now=NOW)
+    release(outbox, [plan("s")], busy, NOW, HOLD_FOR)
+    assert _pending(outbox) == [1]
+    assert release(outbox, [plan("s")], [], NOW, HOLD_FOR).n_released == 8
 
 
 def test_an_estimate_in_a_gap_declared_missing_waits_for_no_load(outbox: Outbox) -> None:

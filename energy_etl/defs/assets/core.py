@@ -83,8 +83,10 @@ def portfolio(context: dg.AssetExecutionContext, etl: Etl):
         changes = {table: writer.replace_all(table, frames[table]) for table in PORTFOLIO_TABLES}
         now_rows = frames[core.REGISTER]
         changed = now_rows.join(before, on=now_rows.columns, how="anti", nulls_equal=True)
+        removed = before.join(now_rows, on="register_id", how="anti")
         exchanged = frames[core.EXCHANGE] if changes[core.EXCHANGE].is_change else changed.clear()
-        ids = {*changed["register_id"], *exchanged["register_id"]} if before.height else set()
+        ids = {*changed["register_id"], *exchanged["register_id"], *removed["register_id"]}
+        ids = ids if before.height else set()
         # The registers count here, not the span: it only names the partitions of the run.
         recent = (etl.now() - timedelta(days=1), etl.now())
         mark_for(settings.state_path, "interval", [Window(i, *recent, "") for i in sorted(ids)])

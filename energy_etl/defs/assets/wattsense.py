@@ -1,6 +1,6 @@
 """Group `wattsense`: the inventory as of now, and the history per UTC day."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import dagster as dg
@@ -9,7 +9,7 @@ import polars as pl
 from energy_etl.defs.extraction import OnlyConfig, progress_log, tell, write_batch
 from energy_etl.defs.failures import plainly
 from energy_etl.defs.metadata import materialized, rows_per_day, show_days, table_spec
-from energy_etl.defs.partitions import BATCHES, DAYS, keys_span
+from energy_etl.defs.partitions import BATCHES, CATCH_UP_TAG, DAYS, keys_span
 from energy_etl.defs.resources import Etl
 from energy_etl.rest import RequestLog
 from energy_etl.tables import core
@@ -83,8 +83,14 @@ def history(context: dg.AssetExecutionContext, etl: Etl, config: OnlyConfig):
         .filter((pl.col("thing") == "register") & (pl.col("vendor") == VENDOR.name))
         .join(frames[core.REGISTER], left_on="thing_id", right_on="register_id")
     )
+    starts = _last_measured(etl) if CATCH_UP_TAG in context.run.tags else {}
     wanted = [
-        PropertyWindow.of_vendor_id(row["vendor_id"], from_at - LOOKBACK, to_at, row["thing_id"])
+        PropertyWindow.of_vendor_id(
+            row["vendor_id"],
+            min(from_at, starts.get(row["vendor_id"], from_at)) - LOOKBACK,
+            to_at,
+            row["thing_id"],
+        )
         for row in mapped.iter_rows(named=True)
     ]
     log = RequestLog(VENDOR.name)
@@ -98,3 +104,12 @@ def history(context: dg.AssetExecutionContext, etl: Etl, config: OnlyConfig):
     yield materialized(
         HISTORY, rows=rows.height, rows_changed=written.rows_changed(HISTORY), **numbers
     )
+
+
+def _last_measured(etl: Etl) -> dict[str, datetime]:
+    """Return the newest instant of each property: after an outage of days a run begins there."""
+    rows = etl.warehouse().read(
+        "SELECT device_id_wattsense || '/' || property_id_wattsense AS vendor_id, "
+        "max(measured_at) AS last_at FROM wattsense.history GROUP BY ALL"
+    )
+    return dict(rows.iter_rows())
