@@ -9,7 +9,7 @@ import polars as pl
 from energy_etl.defs.activity import loads_under_way
 from energy_etl.defs.jobs import COMPUTED_GROUPS
 from energy_etl.defs.resources import Etl
-from energy_etl.delivery.frontier import BusyWindow, StreamPlan, release
+from energy_etl.delivery.frontier import BusyWindow, StreamPlan, hold_unplanned, release
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.portfolio import Portfolio
 from energy_etl.state import Marks, open_state
@@ -46,6 +46,7 @@ def release_streams(etl: Etl, instance: dg.DagsterInstance, own_run_id: str | No
     with open_state(settings.state_path) as connection:
         outbox = Outbox(connection)
         busy = [*_loads(instance, own_run_id), *_marked(Marks(connection))]
+        hold_unplanned(outbox, plans)
         release(outbox, plans, busy, now, settings.hold_for)
         return len(outbox.due(now).stream_ids)
 

@@ -17,7 +17,7 @@ from energy_etl.delivery.outbox import BEHIND, Outbox, StreamState
 from energy_etl.delivery.plan import StreamPlan
 from energy_etl.state import instant_to_us, transaction, us_to_instant
 
-__all__ = ["BusyWindow", "ReleaseResult", "StreamPlan", "Wait", "release"]
+__all__ = ["BusyWindow", "ReleaseResult", "StreamPlan", "Wait", "hold_unplanned", "release"]
 
 
 UNPLANNED = "its stream is no longer in streams.csv"
@@ -79,9 +79,7 @@ def release(
     """
     n_released = 0
     waits = []
-    plans = list(plans)
     with transaction(outbox.connection):
-        _hold_unplanned(outbox, {plan.stream_id for plan in plans})
         states = {state.stream_id: state for state in outbox.streams()}
         for plan in plans:
             state = states.get(plan.stream_id)
@@ -95,18 +93,20 @@ def release(
     return ReleaseResult(n_released, tuple(waits))
 
 
-def _hold_unplanned(outbox: Outbox, planned: set[str]) -> None:
-    """Hold what is pending of streams that were taken out of the stream map.
+def hold_unplanned(outbox: Outbox, plans: Iterable[StreamPlan]) -> None:
+    """Hold what is pending of streams that are not among all plans: they were taken out.
 
     A stream that is being sent is left alone: its packet in flight must stay what it is.
     """
-    for state in outbox.streams():
-        if state.stream_id not in planned and not state.is_sending:
-            outbox.connection.execute(
-                "UPDATE packet SET state = 'held', hold_reason = ? "
-                "WHERE state = 'pending' AND stream_id = ?",
-                (UNPLANNED, state.stream_id),
-            )
+    planned = {plan.stream_id for plan in plans}
+    with transaction(outbox.connection) as connection:
+        for state in outbox.streams():
+            if state.stream_id not in planned and not state.is_sending:
+                connection.execute(
+                    "UPDATE packet SET state = 'held', hold_reason = ? "
+                    "WHERE state = 'pending' AND stream_id = ?",
+                    (UNPLANNED, state.stream_id),
+                )
 
 
 def _held(outbox: Outbox, state: StreamState) -> list[tuple[int, int, int]]:

@@ -126,19 +126,23 @@ def serve(
     except (PortInUseError, FileNotFoundError, ValueError) as error:
         print(f"energy-etl: {error}", file=sys.stderr)
         raise SystemExit(3) from error
-    stop = threading.Event()
-    with _signals(stop), sandbox:
+    with _signals() as asked, sandbox:
         print(f"The vendor sandbox answers at {sandbox.url}", flush=True)
-        stop.wait()
+        while not asked:
+            time.sleep(0.1)
 
 
 @contextlib.contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """Set `stop` on SIGINT and SIGTERM, and give the old handlers back afterwards."""
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in a list, and give the old handlers back afterwards.
+
+    No threading.Event: set by a handler while the same thread begins to wait, it blocks for ever.
+    """
+    asked: list[int] = []
     kinds = (signal.SIGINT, signal.SIGTERM)
-    old = {kind: signal.signal(kind, lambda *_: stop.set()) for kind in kinds}
+    old = {kind: signal.signal(kind, lambda number, _: asked.append(number)) for kind in kinds}
     try:
-        yield
+        yield asked
     finally:
         for kind, handler in old.items():
             signal.signal(kind, handler)

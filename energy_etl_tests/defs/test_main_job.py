@@ -71,7 +71,7 @@ def test_main_job_twice_fetches_again_changes_nothing_and_sends_nothing_twice(
     assert all(c["out_of_order"] == c["duplicates"] == 0 for c in second.values())
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_partitions_in_random_order_with_overlaps_give_the_same_tables(
     computed: Project, project: Project, seed: int
 ) -> None:

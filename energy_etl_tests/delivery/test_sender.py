@@ -199,7 +199,7 @@ _FAULTS = st.one_of(
 
 
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(_FAULTS, min_size=3, max_size=14))
 def test_any_schedule_of_faults_ends_with_everything_once_and_in_order(

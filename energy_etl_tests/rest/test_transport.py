@@ -90,7 +90,7 @@ def test_body_at_the_limit_is_taken() -> None:
 @pytest.mark.parametrize(
     ("body", "encoding", "message"),
     [
-        (gzip.compress(b"[1, 2, 3]" * 50)[:-9], "gzip", "ends too early"),
+        (gzip.compress(b"[1, 2, 3]" * 50, mtime=0)[:-9], "gzip", "ends too early"),
         (b"not gzip at all", "gzip", "cannot be unpacked"),
         (b"anything", "br", "packed as 'br'"),
     ],

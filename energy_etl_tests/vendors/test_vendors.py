@@ -38,8 +38,8 @@ VENDOR = Vendor(
 def test_sixth_vendor_is_found_by_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "toy").mkdir()
-    (tmp_path / "toy" / "__init__.py").write_text(_SIXTH)
+    (tmp_path / "toy_of_test_vendors").mkdir()
+    (tmp_path / "toy_of_test_vendors" / "__init__.py").write_text(_SIXTH)
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain" / "__init__.py").write_text('"""No vendor."""\n')
     monkeypatch.setattr(vendors, "__path__", [*vendors.__path__, str(tmp_path)])
