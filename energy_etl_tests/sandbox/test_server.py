@@ -38,6 +38,9 @@ def test_port_in_use_is_one_clear_sentence(running: SandboxServer, world: World)
 def test_server_that_never_started_can_be_stopped(world: World):
     sandbox = SandboxServer(world)
     sandbox.stop()
+    # Its port is free again.
+    with SandboxServer(world, port=sandbox.port) as again:
+        assert again.url == sandbox.url
 
 
 @pytest.mark.parametrize(
