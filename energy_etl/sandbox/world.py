@@ -6,7 +6,7 @@ How vendors see it is in `distortions.py` (Wattsense) and `digiwatt.py`.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -132,8 +132,3 @@ class World:
     @staticmethod
     def _part(arrays: dict[str, FloatArray], key: str) -> list[FloatArray]:
         return [arrays[key]] if key in arrays else []
-
-
-def slot_of(world: World, at: datetime) -> int:
-    """Return the number of the slot that holds an instant."""
-    return int((at - ORIGIN_AT) / timedelta(milliseconds=world.slot_ms))
