@@ -50,7 +50,13 @@ class DeliveryError(EnergyEtlError):
 
 
 class VendorError(EnergyEtlError):
-    """A vendor's answer, or the lack of one."""
+    """A vendor's answer, or the lack of one.
+
+    Attributes:
+        status: of the answer; None when there was none.
+    """
+
+    status: int | None = None
 
 
 class AuthenticationError(VendorError):

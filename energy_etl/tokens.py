@@ -36,6 +36,7 @@ class Token(msgspec.Struct, frozen=True):
         lifetime_s: the lifetime that the server named.
         issued_for: fingerprint of the credential it was issued for: a mended secret must not be
             answered with the token of the old one.
+        refresh_token: what a new access token is got with; None: none was given.
     """
 
     access_token: str
@@ -43,6 +44,7 @@ class Token(msgspec.Struct, frozen=True):
     expires_at_s: float
     lifetime_s: float
     issued_for: str
+    refresh_token: str | None = None
 
     def __repr__(self) -> str:
         """Say when it expires, never what it is."""

@@ -18,9 +18,9 @@ from energy_etl.rest import FetchReport, RequestLog
 from energy_etl.state import Window
 from energy_etl.tables import Table, core
 from energy_etl.tables.raw import BODY, QUARANTINE, REQUEST
-from energy_etl.vendors import Vendor, VendorBatch, WhoIsWho, Write
+from energy_etl.vendors import Listing, Vendor, VendorBatch, WhoIsWho, Write
 from energy_etl.vendors import Window as FetchedWindow
-from energy_etl.warehouse import Change, Writer
+from energy_etl.warehouse import Change, Writer, write_listing
 
 
 class OnlyConfig(dg.Config):
@@ -101,6 +101,10 @@ def apply_write(writer: Writer, write: Write) -> Change:
             from_at=write.how.from_at,
             to_at=write.how.to_at,
         )
+    if isinstance(write.how, Listing):
+        return write_listing(
+            writer, write.table, write.frame, scopes=write.how.scopes, at=write.how.at
+        )
     if write.how == "append_versions":
         return writer.append_versions(write.table, write.frame)
     return writer.merge(write.table, write.frame)
@@ -111,9 +115,17 @@ def _mark(etl: Etl, vendor: Vendor, written: Written) -> None:
     state_path, now = etl.settings().state_path, etl.now()
     if core.READING in written.changes:
         mark_for(state_path, "interval", windows_of(written.changes[core.READING], vendor.name))
-    is_changed = any(change.is_change for change in written.changes.values())
-    if is_changed and core.VENDOR_FIGURE in vendor.feeds:
+    if _makes_figures(vendor, {table for table in written.changes if written.rows_changed(table)}):
         mark_for(state_path, "figure", [Window(vendor.name, now, now, vendor.name)])
+
+
+def _makes_figures(vendor: Vendor, changed: set[Table]) -> bool:
+    """True when what changed makes a figure of the vendor, a mart of its own, or a finding."""
+    if changed and core.VENDOR_FIGURE in vendor.feeds:
+        return True
+    inputs = {table for mart in vendor.marts for table in mart.inputs}
+    inputs.update(vendor.findings.inputs if vendor.findings else ())
+    return not changed.isdisjoint(inputs)
 
 
 def tell(

@@ -19,6 +19,7 @@ from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 import httpx
+import msgspec
 
 from energy_etl.errors import (
     ConfigurationError,
@@ -31,7 +32,7 @@ from energy_etl.quota import Quota
 from energy_etl.rest.failures import Failures, is_loopback
 from energy_etl.rest.redaction import Redactor
 from energy_etl.rest.request_log import TOKEN_ENDPOINT, RequestLog
-from energy_etl.rest.transport import BoundedTransport, Limits
+from energy_etl.rest.transport import BoundedTransport, ConnectionRefusedByVendorError, Limits
 
 
 @dataclass(frozen=True)
@@ -172,10 +173,49 @@ class RestClient:
         Raises:
             VendorError: the kind says what happened; `is_retryable` ones have been retried.
         """
-        raw_path = self._base.raw_path.rstrip(b"/") + path.encode("ascii")
-        if query:
-            raw_path += b"?" + urlencode(query, quote_via=quote).encode("ascii")
-        return self._call(endpoint, self._base.copy_with(raw_path=raw_path), params or {}, quotas)
+        return self._call(_Exchange(endpoint, self._url(path, query), params or {}), quotas)
+
+    def send(
+        self,
+        endpoint: str,
+        path: str,
+        *,
+        json: Any,
+        method: str = "POST",
+        query: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        quotas: Sequence[Quota] = (),
+        is_repeatable: bool = False,
+    ) -> Answer:
+        """Send JSON to a path below the base URL.
+
+        Args:
+            endpoint: the endpoint's name in errors and in the request log.
+            path: from `build_path`.
+            json: the body, encoded once: what is signed is what is sent.
+            method: POST, PUT or PATCH.
+            query: sent in this order.
+            headers: further headers, such as If-Unmodified-Since.
+            params: what the call is made for, kept in the request log.
+            quotas: further limits that this call counts against.
+            is_repeatable: True for a query, which changes nothing: retried like a GET. False for
+                what changes something: sent again only when it was refused unread (429, or no
+                connection came up), never after a time-out or a 5xx, when it may have been done.
+
+        Raises:
+            VendorError: the kind says what happened.
+        """
+        exchange = _Exchange(
+            endpoint,
+            self._url(path, query),
+            params or {},
+            method,
+            msgspec.json.encode(json),
+            {"Content-Type": "application/json", **(headers or {})},
+            is_repeatable,
+        )
+        return self._call(exchange, quotas)
 
     def follow(
         self,
@@ -194,19 +234,25 @@ class RestClient:
                 f"{self._failures.who(endpoint, params or {})} gave a link that is no URL: "
                 f"report it to the vendor; what came before it was kept."
             ) from None
-        return self._call(endpoint, url, params or {}, quotas)
+        return self._call(_Exchange(endpoint, url, params or {}), quotas)
 
-    def _call(
-        self, endpoint: str, url: httpx.URL, params: Mapping[str, Any], quotas: Sequence[Quota]
-    ) -> Answer:
-        self._refuse_foreign(endpoint, url, params)
+    def _url(self, path: str, query: Mapping[str, str | int] | None) -> httpx.URL:
+        raw_path = self._base.raw_path.rstrip(b"/") + path.encode("ascii")
+        if query:
+            raw_path += b"?" + urlencode(query, quote_via=quote).encode("ascii")
+        return self._base.copy_with(raw_path=raw_path)
+
+    def _call(self, exchange: "_Exchange", quotas: Sequence[Quota]) -> Answer:
+        self._refuse_foreign(exchange.endpoint, exchange.url, exchange.params)
         started_s = time.monotonic()
         waited_for_quota_s = 0.0
         for attempt in range(1, self._limits.n_attempts + 1):
             waited_for_quota_s += self._wait_for_place(quotas)
             try:
-                return self._attempt(endpoint, url, params, attempt)
+                return self._attempt(exchange, attempt)
             except (RateLimitedError, UnavailableError) as error:
+                if not exchange.may_follow(error):
+                    raise
                 wait_s = self._wait_before_next(error, attempt, quotas)
                 spent_s = time.monotonic() - started_s - waited_for_quota_s
                 out_of_time = spent_s + (wait_s or 0.0) > self._limits.total_s
@@ -215,15 +261,16 @@ class RestClient:
             self._sleep(wait_s)
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover
 
-    def _attempt(
-        self, endpoint: str, url: httpx.URL, params: Mapping[str, Any], attempt: int
-    ) -> Answer:
+    def _attempt(self, exchange: "_Exchange", attempt: int) -> Answer:
+        endpoint, url, params = exchange.endpoint, exchange.url, exchange.params
         requested_at = datetime.now(UTC)
         started_s = time.monotonic()
         # 0: no answer came; never seen outside, since an error is raised then.
         status, headers, body = 0, {}, b""
         try:
-            answer = self._client.get(url)
+            answer = self._client.request(
+                exchange.method, url, content=exchange.body, headers=exchange.headers
+            )
             status, headers = answer.status_code, dict(answer.headers)
             body = self._redactor.body(answer.content)
             error = self._failures.of_status(endpoint, url, params, answer, attempt)
@@ -240,6 +287,7 @@ class RestClient:
             body=body,
         )
         if error is not None:
+            error.status = status or None
             raise error
         return Answer(status, headers, body, request_id, requested_at, str(url))
 
@@ -301,6 +349,25 @@ class RestClient:
             requested_at=requested_at,
             elapsed_ms=(datetime.now(UTC) - requested_at).total_seconds() * 1000,
         )
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """What is to be sent, and whether it may be sent twice."""
+
+    endpoint: str
+    url: httpx.URL
+    params: Mapping[str, Any]
+    method: str = "GET"
+    body: bytes | None = None
+    headers: Mapping[str, str] | None = None
+    is_repeatable: bool = True
+
+    def may_follow(self, error: VendorError) -> bool:
+        """True when the same may be sent again after this failure."""
+        # Refused unread, or never sent: there was nobody to send it to.
+        is_undone = isinstance(error, RateLimitedError | ConnectionRefusedByVendorError)
+        return self.is_repeatable or is_undone
 
 
 class _RecordedAuth(httpx.Auth):

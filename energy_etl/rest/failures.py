@@ -34,6 +34,8 @@ _STATUS_ERRORS: Final[Mapping[int, tuple[type[VendorError], str]]] = {
     403: (PermissionDeniedError, "ask the vendor for the right that is missing"),
     404: (NotFoundError, "check the id in the portfolio"),
     408: (UnavailableError, "run again later"),
+    412: (BadRequestError, "it was changed since it was read: read it again, then decide anew"),
+    422: (BadRequestError, "the vendor understood it and refuses it: ask for less, or correct it"),
 }
 
 
@@ -97,7 +99,9 @@ class Failures:
             return cause
         who = self.who(endpoint, params)
         if isinstance(cause, ConnectionRefusedByVendorError):
-            return UnavailableError(f"{who} cannot be asked, {cause} to {self._where()}.")
+            return ConnectionRefusedByVendorError(
+                f"{who} cannot be asked, {cause} to {self._where()}."
+            )
         said = f"{who} failed at {self.shown(url)}: {str(cause).rstrip('.')}"
         if isinstance(cause, UnavailableError):
             return UnavailableError(f"{said}, {_times(attempt)}; run again later.")

@@ -85,6 +85,7 @@ class Distortions:
             register_id
             for register_id, register in sorted(world.registers.items())
             if register.kind == "cumulative"
+            and register.vendor == "wattsense"
             and (number % 2 or register.appliance == "heatPump")
             # A register that stands still for days shows a long zero after a reset, and nobody
             # can tell that from an outage.

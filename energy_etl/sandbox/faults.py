@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import msgspec
 
-VENDORS = ("digiwatt", "wattsense", "wattics")
+VENDORS = ("digiwatt", "smartgridone", "wattics", "wattsense", "wiser")
 KINDS = (
     "status",  # answer with `status` instead of handling the call
     "slow",  # handle it `delay_s` later

@@ -1,13 +1,20 @@
-"""The example fleet: six sites in five zones, their registers, tariffs and Wattics streams.
+"""The example fleet: seven sites in six zones, their registers, tariffs and Wattics streams.
 
 Fixed by hand and independent of the seed, because the example portfolio names these ids. How much
 flows through them is in `loads.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
-from energy_etl.sandbox.model import Register, Site, Stream, Tariff, id_wattics
+from energy_etl.sandbox.model import (
+    FIELDS_SMARTGRIDONE,
+    Register,
+    Site,
+    Stream,
+    Tariff,
+    id_wattics,
+)
 from energy_etl.units import Commodity, Unit
 
 
@@ -35,6 +42,7 @@ SITES: dict[str, Site] = {
         Site("dublin-a", "Rathmines terrace", "Europe/Dublin", 120.0, "main", "north"),
         Site("newyork-a", "Brooklyn brownstone", "America/New_York", 210.0, "second", "south"),
         Site("lordhowe-a", "Lagoon lodge", "Australia/Lord_Howe", 140.0, "second", "south"),
+        Site("ghent-a", "Patershol house", "Europe/Brussels", 150.0, "main", "north"),
     )
 }
 
@@ -45,6 +53,7 @@ LOADS: dict[str, Load] = {
     "dublin-a": Load(53.3, -6.3, 10.0, 5.0, 3.0, 1.0, pv_kw=3.0, heat_kw_per_k=0.16),
     "newyork-a": Load(40.7, -74.0, 12.5, 12.0, 4.0, 1.5, ev_kw=7.4, heat_kw_per_k=0.24),
     "lordhowe-a": Load(-31.5, 159.1, 19.0, -4.0, 3.0, 1.1, pv_kw=4.0, heat_kw_per_k=0.15),
+    "ghent-a": Load(51.1, 3.7, 10.5, 7.5, 4.0, 1.2, pv_kw=5.0, ev_kw=7.4, heat_kw_per_k=0.17),
 }
 
 
@@ -88,7 +97,13 @@ PURPOSES: dict[str, tuple[str, ...]] = {
     "dublin-a": (*_SOLAR, *_APPLIANCES, "gas", "water", "heat", "temperature"),
     "newyork-a": ("grid_import", "ev", *_APPLIANCES, "gas", "water", "heat", "temperature"),
     "lordhowe-a": (*_SOLAR, "heat_pump", *_APPLIANCES, "water", "heat", "temperature"),
+    "ghent-a": (*_SOLAR, "ev"),
 }
+# The places that a Schneider customer gave his consent for.
+LOCATIONS: dict[str, tuple[str, ...]] = {"Rome": ("rome-a", "rome-b"), "Dublin": ("dublin-a",)}
+# Sites whose meters SmartgridOne shows, and the one mains that is seen through two vendors.
+_SMARTGRIDONE_SITES = {"ghent-a"}
+_SEEN_TWICE = "berlin-a.grid_import"
 
 # These count in Wh instead of kWh: most registers of a fleet agree, and the odd ones hurt.
 _IN_WH = {"rome-b.fridge", "rome-b.standby", "newyork-a.grid_import", "dublin-a.washing_machine"}
@@ -127,11 +142,40 @@ def _register(site_id: str, purpose: str) -> Register:
     )
 
 
-REGISTERS: dict[str, Register] = {
-    f"{site_id}.{purpose}": _register(site_id, purpose)
-    for site_id, purposes in PURPOSES.items()
-    for purpose in purposes
-}
+def _register_smartgridone(seen: Register) -> Register:
+    """Return a register as SmartgridOne shows it: Wh counted or per interval, or power alone."""
+    field = FIELDS_SMARTGRIDONE[seen.purpose][1]
+    is_power, is_delta = field.endswith("_W"), "Delta" in field
+    rating = seen.rating_native_per_hour
+    return replace(
+        seen,
+        vendor="smartgridone",
+        kind="instant" if is_power else "interval" if is_delta else "cumulative",
+        unit="W" if is_power else "Wh",
+        digits=None,
+        rating_native_per_hour=None if is_power or rating is None else rating * 1000.0,
+        resolution_native=1.0,
+    )
+
+
+def _registers() -> dict[str, Register]:
+    found: dict[str, Register] = {}
+    for site_id, purposes in PURPOSES.items():
+        for purpose in purposes:
+            register = _register(site_id, purpose)
+            if site_id in _SMARTGRIDONE_SITES:
+                register = _register_smartgridone(register)
+            found[register.register_id] = register
+    seen = found[_SEEN_TWICE]
+    again = _register_smartgridone(replace(seen, same_as=_SEEN_TWICE))
+    register_id = f"{_SEEN_TWICE}_again"
+    found[register_id] = replace(
+        again, register_id=register_id, meter_id=f"{seen.meter_id}_again", name="Mains, seen again"
+    )
+    return found
+
+
+REGISTERS: dict[str, Register] = _registers()
 
 # What is pushed, with the field of the packet and what it holds.
 _PUSHED: dict[str, tuple[str, str]] = {
@@ -149,7 +193,9 @@ def build_streams(registers: dict[str, Register], sites: dict[str, Site]) -> dic
     """Return the streams of the example fleet by stream id."""
     streams: dict[str, Stream] = {}
     for register in registers.values():
-        if register.purpose in _PUSHED:
+        # A meter that is seen twice is pushed once; a total per interval has no counter to push.
+        is_pushable = register.same_as is None and register.kind != "interval"
+        if register.purpose in _PUSHED and is_pushable:
             stream_id = id_wattics(register.register_id)
             account = sites[register.site_id].account
             streams[stream_id] = Stream(
@@ -186,4 +232,5 @@ TARIFFS: dict[str, tuple[Tariff, ...]] = {
     "dublin-a": _day_night("dublin-a", _START, 0.38, 0.24),
     "newyork-a": _flat("newyork-a", _START, None, 0.22),
     "lordhowe-a": _flat("lordhowe-a", _START, None, 0.36),
+    "ghent-a": _day_night("ghent-a", _START, 0.36, 0.29),
 }

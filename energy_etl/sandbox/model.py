@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,10 @@ class Site:
 
 @dataclass(frozen=True)
 class Register:
-    """One register of one meter, as the portfolio describes it."""
+    """One register of one meter, as the portfolio describes it.
+
+    `vendor` is whose cloud shows it; `same_as` is the register whose truth it shows once more.
+    """
 
     register_id: str
     site_id: str
@@ -65,11 +68,13 @@ class Register:
     digits: int | None
     rating_native_per_hour: float | None
     resolution_native: float
+    vendor: str = "wattsense"
+    same_as: str | None = None
 
     @property
     def purpose(self) -> str:
         """The part of the id after the site: `grid_import`, `heat_pump`."""
-        return self.register_id.rpartition(".")[2]
+        return (self.same_as or self.register_id).rpartition(".")[2]
 
     @property
     def native_per_true(self) -> float:
@@ -109,6 +114,7 @@ class Truth(Protocol):
 
     name: str
     sites: dict[str, Site]
+    locations: dict[str, tuple[str, ...]]
     registers: dict[str, Register]
     streams: dict[str, Stream]
     origin_ms: int
@@ -201,6 +207,30 @@ def device_id_wattsense(site_id: str) -> str:
 def property_id_wattsense(register_id: str) -> str:
     """Return Wattsense's id of the property that carries a register."""
     return "p" + _digest("wattsense", register_id, 11)
+
+
+# What SmartgridOne measures of each purpose: measurement and field (the unit is its suffix).
+FIELDS_SMARTGRIDONE: Final[dict[str, tuple[str, str]]] = {
+    "grid_import": ("gridMetrics", "importedAbsEnergyTot_Wh"),
+    "grid_export": ("gridMetrics", "exportedAbsEnergyTot_Wh"),
+    "pv": ("solarInverterMetrics", "actualPowerTot_W"),
+    "ev": ("evChargerMetrics", "importedEnergyDeltaTot_Wh"),
+}
+
+
+def controller_id_smartgridone(site_id: str) -> str:
+    """Return SmartgridOne's node id of the controller at a site."""
+    return "SGO-" + _digest("smartgridone-controller", site_id, 8).upper()
+
+
+def node_id_smartgridone(meter_id: str) -> str:
+    """Return SmartgridOne's node id of a metering device."""
+    return "sgo_" + _digest("smartgridone", meter_id, 10)
+
+
+def id_wiser(kind: str, ours: str) -> str:
+    """Return Wiser's id of a location, site, room or device."""
+    return _digest(f"wiser-{kind}", ours, 12)
 
 
 def id_wattics(register_id: str) -> str:

@@ -60,6 +60,7 @@ class Replay:
                 f"{folder} holds no {FILE_NAME}; give the folder of the Open Power System Data file"
             )
         self.sites = {SITE_ID: Site(SITE_ID, "OPSD house", "Europe/Berlin", 180.0, "main", "north")}
+        self.locations = {"Konstanz": (SITE_ID,)}
         self.registers = {r.register_id: r for r in map(_register, _REGISTERS)}
         self.streams = {s.stream_id: s for s in map(_stream, self.registers)}
         self._readings = _read(path)

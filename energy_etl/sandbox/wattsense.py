@@ -63,8 +63,13 @@ class Wattsense:
         self.truth, self._known = truth, credentials
         self._limit = RateLimit(limit_calls, limit_window_s)
         self._config_limit = RateLimit(limit_config_calls, limit_window_s)
-        self._sites = {device_id_wattsense(site_id): site_id for site_id in truth.sites}
-        self._registers = {property_id_wattsense(each): each for each in truth.registers}
+        boxes = {r.site_id for r in truth.registers.values() if r.vendor == "wattsense"}
+        self._sites = {device_id_wattsense(each): each for each in truth.sites if each in boxes}
+        self._registers = {
+            property_id_wattsense(each.register_id): each.register_id
+            for each in truth.registers.values()
+            if each.vendor == "wattsense"
+        }
         self._n_pages = 0
 
     def handle(self, request: Request, raw_path: str, body: bytes) -> Response:
@@ -153,7 +158,7 @@ class Wattsense:
         query = dict(request.query_params)
         if unknown := set(query) - {"organizationId", "deviceGroupId"}:
             return error(400, f"Unknown query parameter: {sorted(unknown)[0]}.")
-        devices = [self._device(site_id) for site_id in self.truth.sites]
+        devices = [self._device(site_id) for site_id in self._sites.values()]
         for name, value in query.items():
             devices = [device for device in devices if device[name] == value]
         return answer(devices) if devices else Response(status_code=204)
@@ -228,7 +233,11 @@ class Wattsense:
         }
 
     def _of_site(self, site_id: str) -> list[Register]:
-        return [each for each in self.truth.registers.values() if each.site_id == site_id]
+        return [
+            each
+            for each in self.truth.registers.values()
+            if each.site_id == site_id and each.vendor == "wattsense"
+        ]
 
     def _find(self, site_id: str, property_or_slug: str) -> Register | None:
         for register in self._of_site(site_id):

@@ -12,7 +12,7 @@ import numpy as np
 
 from energy_etl.sandbox.calendar import from_ms, to_ms
 from energy_etl.sandbox.distortions import Distortions
-from energy_etl.sandbox.fleet import REGISTERS, SITES, TARIFFS, build_streams
+from energy_etl.sandbox.fleet import LOCATIONS, REGISTERS, SITES, TARIFFS, build_streams
 from energy_etl.sandbox.loads import CHUNK_SLOTS, SLOT_MS, chunk_flows
 from energy_etl.sandbox.model import Clock, FloatArray, Samples, Tariff, uniform
 
@@ -43,6 +43,7 @@ class World:
         """Start a world whose present is what `now` returns; nothing is generated yet."""
         self.seed = seed
         self.sites = SITES
+        self.locations = LOCATIONS
         self.registers = REGISTERS
         self.streams = build_streams(REGISTERS, SITES)
         self._now = now
@@ -69,9 +70,9 @@ class World:
 
     def edges(self, register_id: str) -> FloatArray:
         """Return the true register (kWh, m3) or value (degC) at each slot's edge."""
-        site_id = self.registers[register_id].site_id
-        self._extend(site_id)
-        return self._edges[register_id]
+        register = self.registers[register_id]
+        self._extend(register.site_id)
+        return self._edges[register.same_as or register_id]
 
     def steps(self, register_id: str) -> FloatArray:
         """Return the true kWh or m3 of each slot."""

@@ -45,15 +45,32 @@ class Window:
     to_at: datetime
 
 
-How = Window | Literal["merge", "append_versions"]
+@dataclass(frozen=True)
+class Listing:
+    """Keep what was listed as versions in time: appeared, changed, moved, vanished.
+
+    The table has `valid_from_at` (in its key) and `valid_to_at` (null: still so); the frame comes
+    without them.
+
+    Attributes:
+        scopes: one row per COMPLETE listing; its columns are columns of the table. What stood
+            within a scope and is not in the frame has vanished. Empty: nothing vanishes.
+        at: when the vendor was asked.
+    """
+
+    scopes: pl.DataFrame
+    at: datetime
+
+
+How = Window | Listing | Literal["merge", "append_versions"]
 
 
 @dataclass(frozen=True)
 class Write:
     """Rows for one table and the way to bring them in.
 
-    `Window` is `replace_window`, "merge" is by the table's key, "append_versions" adds only new and
-    changed values of `core.reading` as versions.
+    `Window` is `replace_window`, `Listing` is `write_listing`, "merge" is by the table's key,
+    "append_versions" adds only new and changed values of `core.reading` as versions.
     """
 
     table: Table
@@ -106,6 +123,36 @@ class Proposal:
 
 
 @dataclass(frozen=True)
+class Mart:
+    """A table of layer mart that is made of one vendor's nouns, computed with all other marts.
+
+    Attributes:
+        table: what is computed, whole; described in the vendor's tables.py, schema mart.
+        inputs: the tables it is made of: the vendor's, or shared ones (small, or aggregated).
+        compute: (frames by full name, now) -> the table's rows; pure.
+        note: for the UI: what makes it and how to read it.
+    """
+
+    table: Table
+    inputs: tuple[Table, ...]
+    compute: Callable[[Mapping[str, pl.DataFrame], datetime], pl.DataFrame]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a vendor's tables show that somebody should look at.
+
+    Attributes:
+        inputs: the tables that are looked at.
+        find: (frames by full name, now) -> rows of mart.finding; pure.
+    """
+
+    inputs: tuple[Table, ...]
+    find: Callable[[Mapping[str, pl.DataFrame], datetime], pl.DataFrame]
+
+
+@dataclass(frozen=True)
 class Vendor:
     """One vendor, as the rest of the package sees it.
 
@@ -123,6 +170,8 @@ class Vendor:
         sandbox: the sandbox's URL -> its section's settings on the target sandbox, where they are
             not set otherwise.
         fetch_listing: asks for what `propose` reads.
+        marts: tables of layer mart that are made of its nouns.
+        findings: what of its nouns somebody should look at; None: nothing.
     """
 
     name: str
@@ -137,6 +186,8 @@ class Vendor:
     feeds: tuple[Table, ...] = ()
     sandbox: Callable[[str], dict[str, Any]] | None = None
     fetch_listing: Callable[[Settings], list[RawCall]] | None = None
+    marts: tuple[Mart, ...] = ()
+    findings: Findings | None = None
 
     def core_writes(self, batch: VendorBatch, who: WhoIsWho) -> list[Write]:
         """Return the rows of layer core that a batch amounts to; empty ones are left out."""
@@ -151,9 +202,11 @@ UNMAPPED_SCHEMA: Final = pl.Schema(
 
 
 def all_tables() -> tuple[Table, ...]:
-    """Return every table: the shared ones and each vendor's."""
-    own = (table for vendor in discover_vendors().values() for table in vendor.tables)
-    return (*SHARED_TABLES, *own)
+    """Return every table: the shared ones, each vendor's, and the marts made of them."""
+    vendors = discover_vendors().values()
+    own = (table for vendor in vendors for table in vendor.tables)
+    marts = (mart.table for vendor in vendors for mart in vendor.marts)
+    return (*SHARED_TABLES, *own, *marts)
 
 
 def project_settings(root: Path | None = None, **overrides: Any) -> Settings:
@@ -180,6 +233,9 @@ def project_settings(root: Path | None = None, **overrides: Any) -> Settings:
 
 __all__ = [
     "UNMAPPED_SCHEMA",
+    "Findings",
+    "Listing",
+    "Mart",
     "Problem",
     "Proposal",
     "RawCall",

@@ -10,11 +10,14 @@ import sys
 from pathlib import Path
 
 from energy_etl.sandbox.model import (
+    FIELDS_SMARTGRIDONE,
     Register,
     Tariff,
     Truth,
     device_id_wattsense,
     id_digiwatt,
+    id_wiser,
+    node_id_smartgridone,
     property_id_wattsense,
 )
 from energy_etl.sandbox.replay import Replay
@@ -27,6 +30,7 @@ Rows = list[dict[str, object]]
 def portfolio_files(truth: Truth) -> dict[str, str]:
     """Return the text of each file of the portfolio of a truth."""
     registers = list(truth.registers.values())
+    at_wiser = {site_id for sites in truth.locations.values() for site_id in sites}
     tables: dict[str, Rows] = {
         "sites": [
             {
@@ -35,10 +39,11 @@ def portfolio_files(truth: Truth) -> dict[str, str]:
                 "zone": site.zone,
                 "currency": site.currency,
                 "area_m2": site.area_m2,
+                "site_id_wiser": id_wiser("site", site.site_id) if site.site_id in at_wiser else "",
             }
             for site in truth.sites.values()
         ],
-        "meters": _meters(registers),
+        "meters": _meters(registers, at_wiser),
         "registers": [_register(register, truth.slot_ms // 60_000) for register in registers],
         "streams": [
             {
@@ -60,16 +65,18 @@ def portfolio_files(truth: Truth) -> dict[str, str]:
     return texts
 
 
-def _meters(registers: list[Register]) -> Rows:
+def _meters(registers: list[Register], at_wiser: set[str]) -> Rows:
     rows: dict[str, dict[str, object]] = {}
     for register in registers:
-        is_mains = register.purpose == "grid_import"
+        is_mains = register.purpose == "grid_import" and register.vendor == "wattsense"
+        is_at_wiser = register.site_id in at_wiser and register.commodity == "electricity"
         row: dict[str, object] = {
             "meter_id": register.meter_id,
             "site_id": register.site_id,
             "name": "Mains" if register.meter_id.endswith(".mains") else register.name,
             "commodity": register.commodity,
             "meter_id_digiwatt": id_digiwatt(register.site_id) if is_mains else "",
+            "meter_id_wiser": id_wiser("device", register.meter_id) if is_at_wiser else "",
         }
         rows.setdefault(register.meter_id, row)
     return list(rows.values())
@@ -77,6 +84,12 @@ def _meters(registers: list[Register]) -> Rows:
 
 def _register(register: Register, grid_minutes: int) -> dict[str, object]:
     device_id = device_id_wattsense(register.site_id)
+    id_of = {"wattsense": "", "smartgridone": ""}
+    if register.vendor == "smartgridone":
+        field = FIELDS_SMARTGRIDONE[register.purpose][1]
+        id_of["smartgridone"] = f"{node_id_smartgridone(register.meter_id)}/{field}"
+    else:
+        id_of["wattsense"] = f"{device_id}/{property_id_wattsense(register.register_id)}"
     return {
         "register_id": register.register_id,
         "meter_id": register.meter_id,
@@ -88,9 +101,10 @@ def _register(register: Register, grid_minutes: int) -> dict[str, object]:
         "digits": register.digits or "",
         "rating_native_per_hour": register.rating_native_per_hour or "",
         "resolution_native": register.resolution_native,
-        "stamp": "instant",
-        "is_primary": "true",
-        "register_id_wattsense": f"{device_id}/{property_id_wattsense(register.register_id)}",
+        "stamp": "end" if register.kind == "interval" else "instant",
+        "is_primary": "false" if register.same_as else "true",
+        "register_id_wattsense": id_of["wattsense"],
+        "register_id_smartgridone": id_of["smartgridone"],
     }
 
 

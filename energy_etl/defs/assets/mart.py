@@ -1,6 +1,7 @@
 """Group `mart`: what people read, computed from what `core` holds at that moment."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final
 
 import dagster as dg
@@ -16,7 +17,7 @@ from energy_etl.transform.disaggregation import compute_appliance_shares
 from energy_etl.transform.disaggregation_scores import compute_disaggregation_scores
 from energy_etl.transform.findings import compute_findings
 from energy_etl.transform.trends import compute_coverage, compute_period_trends
-from energy_etl.vendors import UNMAPPED_SCHEMA, discover_vendors
+from energy_etl.vendors import UNMAPPED_SCHEMA, Mart, discover_vendors
 from energy_etl.warehouse import Reader
 
 # Without the flags and the counter: a third of the bytes.
@@ -127,10 +128,41 @@ def coverage(etl: Etl) -> dg.MaterializeResult:
     return _written(etl, mart.COVERAGE, frame)
 
 
+def _vendor_mart(made: Mart) -> dg.AssetsDefinition:
+    """Return the asset of a table that is made of one vendor's nouns."""
+
+    @dg.multi_asset(
+        name=made.table.name, pool=POOL, specs=[_spec(made.table, made.inputs, made.note)]
+    )
+    @plainly
+    def vendor_mart(etl: Etl) -> dg.MaterializeResult:
+        frames = {
+            table.full_name: frame
+            for table, frame in zip(made.inputs, _read(etl, *made.inputs), strict=True)
+        }
+        return _written(etl, made.table, made.compute(frames, etl.now()))
+
+    return vendor_mart
+
+
+_VENDORS: Final = discover_vendors().values()
+vendor_marts = [_vendor_mart(made) for vendor in _VENDORS for made in vendor.marts]
+
+
 @dg.multi_asset(
     name="finding",
     pool=POOL,
-    specs=[_spec(mart.FINDING, (mart.COVERAGE, core.EDIT, core.ALIAS))],
+    specs=[
+        _spec(
+            mart.FINDING,
+            (
+                mart.COVERAGE,
+                core.EDIT,
+                core.ALIAS,
+                *(table for v in _VENDORS if v.findings for table in v.findings.inputs),
+            ),
+        )
+    ],
 )
 @plainly
 def finding(etl: Etl) -> dg.MaterializeResult:
@@ -139,16 +171,27 @@ def finding(etl: Etl) -> dg.MaterializeResult:
         etl, core.REGISTER, core.EDIT, mart.COVERAGE, raw.QUARANTINE
     )
     with etl.warehouse().reading() as reader:
-        unmapped = _unmapped(reader)
+        unmapped, of_vendors = _unmapped(reader), _of_vendors(reader, etl.now())
     frame = compute_findings(registers, edits, coverage, unmapped=unmapped, quarantine=quarantine)
-    return _written(etl, mart.FINDING, frame)
+    return _written(etl, mart.FINDING, pl.concat([frame, *of_vendors]).sort(mart.FINDING.key))
+
+
+def _of_vendors(reader: Reader, now: datetime) -> list[pl.DataFrame]:
+    """What each vendor's own tables show."""
+    return [
+        vendor.findings.find(
+            {table.full_name: reader.read_table(table) for table in vendor.findings.inputs}, now
+        )
+        for vendor in _VENDORS
+        if vendor.findings
+    ]
 
 
 def _unmapped(reader: Reader) -> pl.DataFrame:
     """Ids that a vendor lists and the portfolio does not."""
     alias = reader.read_table(core.ALIAS)
     found = [pl.DataFrame(schema=UNMAPPED_SCHEMA)]
-    for vendor in discover_vendors().values():
+    for vendor in _VENDORS:
         if vendor.unmapped is not None:
             # What is read in bulk lists nothing; only the small tables are looked at.
             listed = [table for table in vendor.tables if table.time_column is None]
