@@ -145,7 +145,12 @@ INTERVAL: Final = Table(
         Column("energy_kwh", "float", "Energy; null when missing or not an energy register."),
         Column("volume_m3", "float", "Volume; null when missing or not a volume register."),
         Column("register_end_native", "float", "The counter's value at end_at, null: unknown."),
-        Column("quality", "text", "measured, estimated, missing or implausible.", False),
+        Column(
+            "quality",
+            "text",
+            "measured, integrated (from power), estimated, missing or implausible.",
+            False,
+        ),
         Column(
             "flags", "flags", "What happened: reset, rollover, gap, dip, ...", is_nullable=False
         ),

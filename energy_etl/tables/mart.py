@@ -18,7 +18,12 @@ DAILY_ENERGY: Final = Table(
         Column("energy_kwh", "float", "Energy of the intervals that have one; null when none has."),
         Column("volume_m3", "float", "Volume of the intervals that have one; null when none has."),
         Column("n_expected", "int", "Intervals the day has.", is_nullable=False),
-        Column("n_measured", "int", "Intervals that were measured.", is_nullable=False),
+        Column(
+            "n_measured",
+            "int",
+            "Intervals that were measured (counted, or integrated from power).",
+            is_nullable=False,
+        ),
         Column(
             "n_estimated", "int", "Intervals that were estimated within a measured total.", False
         ),

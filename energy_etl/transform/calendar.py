@@ -141,7 +141,7 @@ def _sum_by_day(lazy: pl.LazyFrame, counted: pl.DataFrame, days: pl.DataFrame) -
         .agg(
             energy_kwh=exact_sum(pl.col("energy_kwh")),
             volume_m3=exact_sum(pl.col("volume_m3")),
-            n_measured=(has_value & (pl.col("quality") == "measured")).sum(),
+            n_measured=(has_value & pl.col("quality").is_in(("measured", "integrated"))).sum(),
             n_estimated=(has_value & (pl.col("quality") == "estimated")).sum(),
             n_settled=(has_value & ~pl.col("is_provisional")).sum(),
         )

@@ -218,7 +218,7 @@ def _truth(
     frame = (
         intervals.lazy()
         .filter(
-            (pl.col("quality") == "measured")
+            pl.col("quality").is_in(("measured", "integrated"))
             & ~pl.col("is_provisional")
             & pl.col("energy_kwh").is_finite()
         )

@@ -32,13 +32,14 @@ from energy_etl.transform.registers_grid import (
     GridTotals,
     register_grid,
 )
+from energy_etl.transform.registers_power import compute_power_totals, count_own_direction
 from energy_etl.transform.registers_readings import order_readings
 from energy_etl.transform.registers_totals import (
     Meter,
     compute_interval_totals,
     compute_samples,
 )
-from energy_etl.units import KWH_PER_UNIT, M3_PER_UNIT, SECONDS_PER_HOUR
+from energy_etl.units import KW_PER_UNIT, KWH_PER_UNIT, M3_PER_UNIT, SECONDS_PER_HOUR
 
 _EPOCH_US: Final = timedelta(microseconds=1)
 
@@ -67,6 +68,7 @@ class _Way:
     gap_us: float
     is_end_stamped: bool
     is_watched: bool
+    is_integrated: bool
     kwh_per_unit: float | None
     m3_per_unit: float | None
 
@@ -107,6 +109,10 @@ def compute_intervals(
     after three hours); only totals of `kind` interval can be `zero_filled`. `register_end_native`
     is the counter as the meter shows it: between unflagged intervals its difference is the energy.
 
+    Electric power (`kind` instant, W or kW) of a meter without an energy register in the same role
+    becomes energy too, quality `integrated` (`registers_power.py`); beside a counter it stays a
+    sample.
+
     An interval is provisional until two kept readings exist at or after its end, or `hold_for`
     has passed since. It is pushable with a value, measured or estimated, and not provisional.
 
@@ -114,7 +120,8 @@ def compute_intervals(
         readings: `core.reading` (register_id, read_at, reading_native, version) in any order; the
             WHOLE history of each register in it. Null, NaN, negative or impossible values become
             edits. Readings of registers that are not in `registers` are left out.
-        registers: `core.register`; one without readings gives no row.
+        registers: `core.register`, all of a site's (what a meter has beside a register counts);
+            one without readings gives no row.
         exchanges: `core.exchange`; those after `now` do not count yet.
         now: the instant of the computation.
         hold_for: after this long an interval is no longer provisional.
@@ -139,10 +146,12 @@ def compute_intervals(
     declared = _declared(exchanges, now_us)
     ordered = order_readings(readings, ids)
     has_production = {row["site_id"] for row in rows.values() if row["role"] == "production"}
+    counted = {_place_of(row) for row in rows.values() if row["kind"] != "instant"}
     ways: defaultdict[_Way, list[int]] = defaultdict(list)
     for code, register_id in enumerate(ids):
         row = rows[register_id]
-        ways[_way(row, row["site_id"] in has_production)].append(code)
+        has_counter = _place_of(row) in counted
+        ways[_way(row, row["site_id"] in has_production, has_counter)].append(code)
     parts = _Parts()
     for way, codes in ways.items():
         for group, chunk in ordered.chunks(codes):
@@ -188,10 +197,20 @@ def _compute_chunk(
             now_us=now_us,
             hold_us=hold_us,
         )
-        parts.edit.append(edits)
         numbers = samples["register"].to_numpy()
         _keep_pieces(parts.sample, group, numbers, _sample_frame(samples, ids))
-        return
+        if not way.is_integrated:
+            parts.edit.append(edits)
+            return
+        own, _ = compute_samples(
+            count_own_direction(chunk),
+            [],
+            way.grid,
+            gap_us=way.gap_us,
+            now_us=now_us,
+            hold_us=hold_us,
+        )
+        totals = compute_power_totals(own, way.grid)
     parts.edit.append(edits)
     frame = _interval_frame(totals, way, ids, now_us, hold_us)
     _keep_pieces(parts.interval, group, totals.register, frame)
@@ -259,7 +278,12 @@ def _in_order(kept: dict[int, _Piece], empty: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([empty, *slices], rechunk=False)
 
 
-def _way(row: dict[str, Any], has_production: bool) -> _Way:
+def _place_of(row: dict[str, Any]) -> tuple[str, str, str]:
+    """Return what two registers share that show the same energy: meter, role and commodity."""
+    return str(row["meter_id"]), str(row["role"]), str(row["commodity"])
+
+
+def _way(row: dict[str, Any], has_production: bool, has_counter: bool) -> _Way:
     kind = str(row["kind"])
     if kind not in ("cumulative", "interval", "instant"):
         raise TransformError(
@@ -267,6 +291,8 @@ def _way(row: dict[str, Any], has_production: bool) -> _Way:
             "make it cumulative, interval or instant in registers.csv."
         )
     grid_minutes = int(row["grid_minutes"])
+    kw_per_unit = KW_PER_UNIT.get(str(row["unit"]))
+    is_integrated = kind == "instant" and kw_per_unit is not None and not has_counter
     return _Way(
         kind=kind,
         grid=register_grid(str(row["zone"]), grid_minutes),
@@ -277,7 +303,8 @@ def _way(row: dict[str, Any], has_production: bool) -> _Way:
         is_watched=row["role"] == "mains"
         and row["commodity"] == "electricity"
         and not has_production,
-        kwh_per_unit=KWH_PER_UNIT.get(str(row["unit"])),
+        is_integrated=is_integrated,
+        kwh_per_unit=kw_per_unit if is_integrated else KWH_PER_UNIT.get(str(row["unit"])),
         m3_per_unit=M3_PER_UNIT.get(str(row["unit"])),
     )
 

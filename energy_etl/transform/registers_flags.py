@@ -19,9 +19,10 @@ class Quality(IntEnum):
     """How an interval's total came about."""
 
     MEASURED = 0
-    ESTIMATED = 1
-    MISSING = 2
-    IMPLAUSIBLE = 3
+    INTEGRATED = 1
+    ESTIMATED = 2
+    MISSING = 3
+    IMPLAUSIBLE = 4
 
 
 class Flag(IntFlag):
@@ -51,6 +52,7 @@ QUALITY_NAMES: Final = pl.Series([quality.name.lower() for quality in Quality], 
 PROVISIONAL_REASON: Final = "provisional: no second reading after it yet"
 _HOLD_REASONS: Final = pl.Series(
     [
+        None,
         None,
         None,
         "missing: no reading covers it",

@@ -67,9 +67,11 @@ def compute_interval_totals(
     """Put totals on the grid, from each register's first reading to its last.
 
     An interval without a reading is `missing` (null, flag `gap`); so is one whose reading is
-    null. A negative, impossible or too high total is `implausible` (null). Readings that fall
-    into one interval are added. On mains, zeros for three hours or more are `missing` (flag
-    `zero_filled`), and one non-zero value for three intervals or more is flagged `stuck`.
+    null (an interval with fewer readings than the register usually sends is `missing` too: a sum
+    of some of its parts is no total). A negative, impossible or too high total is `implausible`
+    (null). Readings that fall into one interval are added. On mains, zeros for three hours or more
+    are `missing` (flag `zero_filled`), and one non-zero value for three intervals or more is
+    flagged `stuck`.
 
     Args:
         readings: `register` (place in `meters`), `at_us`, `reading`, `is_corrected`; sorted.
@@ -88,6 +90,12 @@ def compute_interval_totals(
         pl.col("reading").sum(),
         pl.col("rule").drop_nulls().sort().last(),
         pl.col("is_corrected").any(),
+        pl.len().alias("n_readings"),
+    )
+    cells = cells.join(_usual_number(named, grid), on="register", maintain_order="left")
+    is_partial = pl.col("rule").is_null() & (pl.col("n_readings") < pl.col("n_usual"))
+    cells = cells.with_columns(
+        rule=pl.when(is_partial).then(pl.lit("partial")).otherwise(pl.col("rule")),
     )
     place, start = _places(cells)
     n = int(start[-1])
@@ -97,11 +105,12 @@ def compute_interval_totals(
     rule = cells["rule"]
     energy[place] = np.where(rule.is_null().to_numpy(), cells["reading"].to_numpy(), np.nan)
     quality[place] = np.select(
-        [rule.is_null().to_numpy(), (rule == "missing").fill_null(False).to_numpy()],
+        [rule.is_null().to_numpy(), rule.is_in(("missing", "partial")).fill_null(False).to_numpy()],
         [Quality.MEASURED, Quality.MISSING],
         Quality.IMPLAUSIBLE,
     )
     flags[place] = np.where((rule == "false_high").fill_null(False).to_numpy(), Flag.FALSE_HIGH, 0)
+    flags[place] |= np.where((rule == "partial").fill_null(False).to_numpy(), Flag.GAP, 0)
     flags[place] |= np.where(cells["is_corrected"].to_numpy(), Flag.CORRECTED, 0)
     first_edge = cells["edge"].to_numpy()[np.searchsorted(place, start[:-1])]
     lengths = np.diff(start)
@@ -263,6 +272,17 @@ def _means_of_lines(lines: _Lines, grid: Grid) -> pl.DataFrame:
         },
         schema=_NO_MEANS,
     )
+
+
+def _usual_number(named: pl.DataFrame, grid: Grid) -> pl.DataFrame:
+    """Return how many readings an interval of each register has: `register`, `n_usual` (>= 1).
+
+    From the usual distance of its readings: the median over all of them, which a gap or a reading
+    sent twice does not move.
+    """
+    distance_us = pl.col("at_us").diff().quantile(0.5, "lower")
+    n_usual = (grid.step_us / distance_us.clip(lower_bound=1)).round().clip(1)
+    return named.group_by("register").agg(n_usual.fill_null(1).cast(pl.Int64).alias("n_usual"))
 
 
 def _edge(grid: Grid, is_end_stamped: bool) -> pl.Expr:

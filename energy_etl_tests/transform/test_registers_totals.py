@@ -109,7 +109,18 @@ def test_same_value_three_times_on_mains_is_stuck() -> None:
 def test_totals_finer_than_the_grid_are_added() -> None:
     row = register(kind="interval", stamp="start", grid_minutes=60)
     intervals = compute(readings(series([1.0, 2.0, 3.0, 4.0, 5.0])), row).intervals
-    assert intervals["energy_kwh"].to_list() == [10.0, 5.0]
+    # The second hour has one of its four quarters: a part is no total.
+    assert intervals["energy_kwh"].to_list() == [10.0, None]
+    assert intervals["quality"].to_list() == ["measured", "missing"]
+    assert intervals["flags"].to_list() == [[], ["gap"]]
+
+
+def test_hour_with_a_quarter_lost_is_missing_until_it_comes() -> None:
+    row = register(kind="interval", stamp="end", grid_minutes=60)
+    all_four = [(15.0 * n, 1.0) for n in range(1, 13)]
+    lost = [each for each in all_four if each[0] != 90.0]
+    assert compute(readings(lost), row).intervals["energy_kwh"].to_list() == [4.0, None, 4.0]
+    assert compute(readings(all_four), row).intervals["energy_kwh"].to_list() == [4.0, 4.0, 4.0]
 
 
 def test_volume_totals_become_cubic_metres() -> None:

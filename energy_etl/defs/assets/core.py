@@ -231,12 +231,10 @@ def _computed(
     warehouse: Warehouse, ids: list[str], now: datetime, etl: Etl
 ) -> dict[Table, pl.DataFrame]:
     """Read the registers' whole history and compute their intervals, edits and samples."""
-    chosen = ("list_contains(?, register_id)", [ids])
     with warehouse.reading() as reader:
         readings = reader.read(_READINGS, [ids])
-        registers, exchanges = (
-            reader.read_table(table, *chosen) for table in (core.REGISTER, core.EXCHANGE)
-        )
+        # All of them: what a register amounts to depends on what its meter has beside it.
+        registers, exchanges = map(reader.read_table, (core.REGISTER, core.EXCHANGE))
     result = compute_intervals(
         readings, registers, exchanges, now=now, hold_for=etl.settings().hold_for
     )

@@ -29,7 +29,7 @@ _ENERGY: Final = (
 _TRUTH: Final = (
     "SELECT register_id, start_at, end_at, energy_kwh, quality, is_provisional "
     "FROM core.interval JOIN core.register USING (register_id) "
-    "WHERE role IN ('submeter', 'appliance') AND quality = 'measured' "
+    "WHERE role IN ('submeter', 'appliance') AND quality IN ('measured', 'integrated') "
     "AND start_at >= (SELECT min(start_at) FROM core.appliance_interval)"
 )
 

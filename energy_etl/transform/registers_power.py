@@ -1,0 +1,84 @@
+"""Power -> energy: totals of registers that show watts and have no energy counter beside them.
+
+Energy is the time-weighted mean power of an interval times its length (the trapezoidal rule between
+readings), so it has the quality `integrated`: nobody counted it. Means come from
+`registers_totals.compute_samples`; which register is computed so is `registers.py`'s to say.
+"""
+
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from energy_etl.transform.registers_flags import Flag, Quality
+from energy_etl.transform.registers_grid import Grid, GridTotals
+
+_US_PER_HOUR: Final = 3_600_000_000
+
+
+def count_own_direction(readings: pl.DataFrame) -> pl.DataFrame:
+    """Return the readings with power against a register's own direction as 0.
+
+    A register counts one direction: what flows the other way is another register's (export beside
+    import), and noise around zero is no negative energy.
+    """
+    return readings.with_columns(pl.max_horizontal(pl.col("reading"), 0.0).alias("reading"))
+
+
+def compute_power_totals(samples: pl.DataFrame, grid: Grid) -> GridTotals:
+    """Turn mean powers per interval into energies, from each register's first to its last.
+
+    An interval that is covered only in part, or not at all, is `missing` (null, flag `gap`): a mean
+    over some minutes says nothing about the others. The last one is open until another follows.
+
+    Args:
+        samples: `register`, `end_us`, `sample_native` (W or kW), `is_provisional` (covered in
+            part); sorted by register and end, each interval once.
+        grid: the grid of all of them.
+
+    Returns:
+        Totals sorted by register and end, in the unit of the power times hours (`end_native`
+        unknown).
+    """
+    whole = samples.filter(~pl.col("is_provisional"))
+    register, end_us = whole["register"].to_numpy(), whole["end_us"].to_numpy()
+    if not register.size:
+        return _totals_of_nothing()
+    first = np.flatnonzero(np.diff(register, prepend=register[0] - 1))
+    last = np.append(first[1:], len(register)) - 1
+    lengths = (end_us[last] - end_us[first]) // grid.step_us + 1
+    start = np.concatenate(([0], np.cumsum(lengths)))
+    n = int(start[-1])
+    of_register = np.repeat(np.arange(len(first)), lengths)
+    all_ends = end_us[first][of_register] + (np.arange(n) - start[of_register]) * grid.step_us
+    which = np.repeat(np.arange(len(first)), last - first + 1)
+    place = start[which] + (end_us - end_us[first][which]) // grid.step_us
+    energy = np.full(n, np.nan)
+    quality = np.full(n, Quality.MISSING, dtype=np.uint8)
+    flags = np.full(n, Flag.GAP, dtype=np.int32)
+    energy[place] = whole["sample_native"].to_numpy() * (grid.step_us / _US_PER_HOUR)
+    quality[place], flags[place] = Quality.INTEGRATED, 0
+    is_open = np.zeros(n, dtype=bool)
+    is_open[start[1:] - 1] = True
+    return GridTotals(
+        register[first][of_register].astype(np.int64),
+        all_ends,
+        np.full(n, np.nan),
+        energy,
+        quality,
+        flags,
+        is_open,
+    )
+
+
+def _totals_of_nothing() -> GridTotals:
+    whole_numbers, floats = np.empty(0, dtype=np.int64), np.empty(0)
+    return GridTotals(
+        whole_numbers,
+        whole_numbers,
+        floats,
+        floats,
+        np.empty(0, dtype=np.uint8),
+        np.empty(0, dtype=np.int32),
+        np.empty(0, dtype=bool),
+    )
