@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from energy_etl.defs import assets as assets_package
-from energy_etl.defs.checks import build_checks
+from energy_etl.defs.checks import build_checks, build_vendor_checks
 from energy_etl.defs.jobs import build_jobs
 from energy_etl.defs.resources import Etl
 from energy_etl.defs.schedules import build_schedules
@@ -45,12 +45,21 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
         if isinstance(asset, dg.AssetsDefinition)
         for spec in asset.specs
     }
-    extracted = sorted(name for name in discover_vendors() if name in groups)
+    vendors = discover_vendors()
+    extracted = sorted(name for name in vendors if name in groups)
     made = {key for a in assets if isinstance(a, dg.AssetsDefinition) for key in a.keys}
     tables = [t for t in all_tables() if dg.AssetKey([t.schema, t.name]) in made]
     return dg.Definitions(
         assets=assets,
-        asset_checks=build_checks(tables),
+        asset_checks=[
+            *build_checks(tables),
+            *build_vendor_checks(
+                check
+                for vendor in vendors.values()
+                for check in vendor.checks
+                if check.table in tables
+            ),
+        ],
         jobs=build_jobs(extracted),
         schedules=build_schedules(extracted, settings.refetch_days, schedule_status),
         sensors=build_sensors(sensor_status),

@@ -1,4 +1,5 @@
-"""Asset checks: from each table its unique key, and for `core.interval` that energy is conserved.
+"""Asset checks: from each table its unique key, for `core.interval` that energy is conserved, and
+what vendors say of their own tables.
 
 A blocking check is for faults of a whole table and stops what is downstream in the same run;
 the quality of single rows is a matter of the rows (`is_pushable`).
@@ -14,6 +15,7 @@ from energy_etl.defs.metadata import asset_key
 from energy_etl.defs.resources import Etl
 from energy_etl.tables import Table, core
 from energy_etl.units import KWH_PER_UNIT, M3_PER_UNIT
+from energy_etl.vendors import VendorCheck
 from energy_etl.warehouse import Reader
 
 BLOCKING_SCHEMA: Final = "core"
@@ -52,6 +54,27 @@ def build_checks(tables: Iterable[Table]) -> list[dg.AssetChecksDefinition]:
         if table.is_published:
             by_schema.setdefault(table.schema, []).append(table)
     return [_schema_checks(schema, group) for schema, group in sorted(by_schema.items())]
+
+
+def build_vendor_checks(checks: Iterable[VendorCheck]) -> list[dg.AssetChecksDefinition]:
+    """Return one definition per check of a vendor's tables; each warns and stops nothing."""
+    return [_vendor_check(each) for each in checks]
+
+
+def _vendor_check(wanted: VendorCheck) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=asset_key(wanted.table), name=wanted.name, description=wanted.description)
+    def check(etl: Etl) -> dg.AssetCheckResult:
+        with etl.warehouse().reading() as reader:
+            frames = {table.full_name: reader.read_table(table) for table in wanted.inputs}
+        verdict = wanted.judge(frames, etl.now())
+        return dg.AssetCheckResult(
+            passed=verdict.passed,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata=dict(verdict.numbers),
+            description=verdict.message or None,
+        )
+
+    return check
 
 
 def _schema_checks(schema: str, tables: list[Table]) -> dg.AssetChecksDefinition:

@@ -18,7 +18,7 @@ from energy_etl.rest import FetchReport, RequestLog
 from energy_etl.state import Window
 from energy_etl.tables import Table, core
 from energy_etl.tables.raw import BODY, QUARANTINE, REQUEST
-from energy_etl.vendors import Listing, Vendor, VendorBatch, WhoIsWho, Write
+from energy_etl.vendors import Listing, Vendor, VendorBatch, WhoIsWho, Whole, Write
 from energy_etl.vendors import Window as FetchedWindow
 from energy_etl.warehouse import Change, Writer, write_listing
 
@@ -101,6 +101,8 @@ def apply_write(writer: Writer, write: Write) -> Change:
             from_at=write.how.from_at,
             to_at=write.how.to_at,
         )
+    if isinstance(write.how, Whole):
+        return writer.replace_whole(write.table, write.frame, ids=write.how.ids)
     if isinstance(write.how, Listing):
         return write_listing(
             writer, write.table, write.frame, scopes=write.how.scopes, at=write.how.at

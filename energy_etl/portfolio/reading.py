@@ -20,7 +20,7 @@ from energy_etl.portfolio.layout import (
     FileLayout,
 )
 from energy_etl.tables import Table, core
-from energy_etl.units import KWH_PER_UNIT
+from energy_etl.units import KW_PER_UNIT, KWH_PER_UNIT
 
 _SHOWN_PROBLEMS: Final = 50
 
@@ -237,7 +237,9 @@ def _check_streams(rows: _Rows, problems: list[str]) -> None:
             problems.append(
                 row.problem("content", "'cumulative_wh' needs a cumulative energy register")
             )
-        if (content == "sample") != (register["kind"] == "instant"):
+        # The energy of a power register can be pushed as its power can.
+        is_power = register["unit"] in KW_PER_UNIT and content == "interval"
+        if (content == "sample") != (register["kind"] == "instant") and not is_power:
             problems.append(
                 row.problem(
                     "content",

@@ -28,6 +28,15 @@ from energy_etl.rest import RawCall
 from energy_etl.settings import Settings, load_settings
 from energy_etl.tables import SHARED_TABLES, Table
 from energy_etl.tables.raw import QUARANTINE
+from energy_etl.vendors.preview import (
+    GUESSED_CALL_S,
+    PAST_METERS,
+    PAST_REGISTERS,
+    PastPreview,
+    PastQuestion,
+    PlannedCalls,
+    oldest_sentence,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,17 @@ class Window:
     time_column: str
     from_at: datetime
     to_at: datetime
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Replace: everything that the table holds of `ids` came whole, at no matter what instants.
+
+    Attributes:
+        ids: one row per thing; its columns are columns of the table.
+    """
+
+    ids: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -62,14 +82,15 @@ class Listing:
     at: datetime
 
 
-How = Window | Listing | Literal["merge", "append_versions"]
+How = Window | Whole | Listing | Literal["merge", "append_versions"]
 
 
 @dataclass(frozen=True)
 class Write:
     """Rows for one table and the way to bring them in.
 
-    `Window` is `replace_window`, `Listing` is `write_listing`, "merge" is by the table's key,
+    `Window` is `replace_window`, `Whole` is `replace_whole`, `Listing` is `write_listing`, "merge"
+    is by the table's key,
     "append_versions" adds only new and changed values of `core.reading` as versions.
     """
 
@@ -153,6 +174,40 @@ class Findings:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What a check found.
+
+    Attributes:
+        passed: False shows the asset as degraded; nothing is stopped.
+        numbers: what was counted, for the UI.
+        message: what is wrong and what to do next; empty when it passed.
+    """
+
+    passed: bool
+    numbers: Mapping[str, int | float | str]
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class VendorCheck:
+    """An asset check that warns about what a vendor gave; it stops nothing.
+
+    Attributes:
+        table: the asset it is shown at.
+        name: in the UI, snake_case.
+        description: what has to hold.
+        inputs: the tables that are looked at.
+        judge: (frames by full name, now) -> verdict; pure.
+    """
+
+    table: Table
+    name: str
+    description: str
+    inputs: tuple[Table, ...]
+    judge: Callable[[Mapping[str, pl.DataFrame], datetime], Verdict]
+
+
+@dataclass(frozen=True)
 class Vendor:
     """One vendor, as the rest of the package sees it.
 
@@ -172,6 +227,9 @@ class Vendor:
         fetch_listing: asks for what `propose` reads.
         marts: tables of layer mart that are made of its nouns.
         findings: what of its nouns somebody should look at; None: nothing.
+        checks: asset checks that warn, beside the unique key of each table.
+        preview: what loading past days would cost and bring; pure; None: it keeps no past that
+            could be loaded.
     """
 
     name: str
@@ -188,6 +246,8 @@ class Vendor:
     fetch_listing: Callable[[Settings], list[RawCall]] | None = None
     marts: tuple[Mart, ...] = ()
     findings: Findings | None = None
+    checks: tuple[VendorCheck, ...] = ()
+    preview: Callable[[PastQuestion], PastPreview] | None = None
 
     def core_writes(self, batch: VendorBatch, who: WhoIsWho) -> list[Write]:
         """Return the rows of layer core that a batch amounts to; empty ones are left out."""
@@ -232,21 +292,31 @@ def project_settings(root: Path | None = None, **overrides: Any) -> Settings:
 
 
 __all__ = [
+    "GUESSED_CALL_S",
+    "PAST_METERS",
+    "PAST_REGISTERS",
     "UNMAPPED_SCHEMA",
     "Findings",
     "Listing",
     "Mart",
+    "PastPreview",
+    "PastQuestion",
+    "PlannedCalls",
     "Problem",
     "Proposal",
     "RawCall",
     "Vendor",
     "VendorBatch",
+    "VendorCheck",
+    "Verdict",
     "WhoIsWho",
+    "Whole",
     "Window",
     "Write",
     "all_tables",
     "discover_vendors",
     "group_fetches",
+    "oldest_sentence",
     "project_settings",
 ]
 

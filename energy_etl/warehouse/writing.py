@@ -170,6 +170,35 @@ class Writer:
         with self._registered(_WINDOWS, windows):
             return replace(self._settle(table, batch, scope), kept_ids=kept)
 
+    def replace_whole(self, table: Table, frame: pl.DataFrame, *, ids: pl.DataFrame) -> Change:
+        """Make all that the table holds of some ids equal to the frame; for small tables.
+
+        Args:
+            table: any table.
+            frame: all rows of the ids; the last of two rows with one key wins.
+            ids: columns of the table; one row per thing that came whole.
+
+        Raises:
+            TransformError: wrong columns, or a row of none of the ids.
+        """
+        batch = deduplicated(table, checked(table, frame))
+        things = ids.unique(maintain_order=True)
+        lost = batch.join(things, on=things.columns, how="anti", nulls_equal=True)
+        if lost.height:
+            raise TransformError(
+                f"{lost.height} rows for {table.full_name} belong to none of the ids that were to "
+                "be replaced: name their ids too, or leave the rows out."
+            )
+        if things.is_empty():
+            return Change()
+        exists = fill(
+            "EXISTS (SELECT 1 FROM $windows AS w WHERE $same)",
+            windows=_WINDOWS,
+            same=matched(things.columns, "t", "w"),
+        )
+        with self._registered(_WINDOWS, things):
+            return self._settle(table, batch, _Scope(exists=exists))
+
     def append_versions(
         self, table: Table, frame: pl.DataFrame, *, value: str = "reading_native"
     ) -> Change:

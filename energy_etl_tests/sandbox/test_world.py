@@ -28,7 +28,8 @@ def test_fleet_has_the_promised_size(world):
     assert {"America/New_York", "Australia/Lord_Howe", "Europe/Dublin"} <= zones
     assert len(world.registers) >= 60
     assert len(world.streams) >= 20
-    assert {r.unit for r in world.registers.values()} == {"kWh", "Wh", "m3", "degC"}
+    assert {r.unit for r in world.registers.values()} == {"kWh", "Wh", "W", "m3", "degC"}
+    assert {r.vendor for r in world.registers.values()} == {"wattsense", "smartgridone"}
 
 
 def test_each_vendor_has_its_own_distinct_ids(world):
@@ -104,11 +105,14 @@ def test_registers_never_fall_and_stay_within_rating_and_digits(world):
         peak_per_hour = steps.max() * 3_600_000 / world.slot_ms
         assert 1.5 * peak_per_hour < rating < 9.0 * peak_per_hour, register.register_id
         last = world.edges(register.register_id)[-1] * register.native_per_true
-        assert last < 10.0 ** (register.digits or 0), register.register_id
+        assert register.digits is None or last < 10.0**register.digits, register.register_id
 
 
 def test_load_follows_the_local_hour_in_every_zone_on_both_sides_of_a_clock_change(world):
-    for site_id, site in world.sites.items():
+    with_water = [site for key, site in world.sites.items() if f"{key}.water" in world.registers]
+    assert len({site.zone for site in with_water}) >= 5
+    for site in with_water:
+        site_id = site.site_id
         slots = world.origin_ms + np.arange(CHUNK_SLOTS * 6) * world.slot_ms
         local = local_time(site.zone, slots)
         water = world.steps(f"{site_id}.water")[: len(slots)]

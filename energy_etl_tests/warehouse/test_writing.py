@@ -426,3 +426,24 @@ def test_windows_of_a_rewrite_cover_months_that_lost_rows(warehouse: Warehouse) 
         writer.append(INTERVAL, pl.concat([january, february]))
     change = replaced(warehouse, january, ["r1"], to_at=datetime(2024, 3, 1, tzinfo=UTC))
     assert change.months == (date(2024, 2, 1),)
+
+
+def test_thing_that_came_whole_loses_what_it_no_longer_names(warehouse: Warehouse) -> None:
+    with warehouse.write() as writer:
+        writer.append(INTERVAL, pl.concat([intervals("r1", 3), intervals("r2", 3)]))
+    with warehouse.write() as writer:
+        ids = pl.DataFrame({"register_id": ["r1"]})
+        change = writer.replace_whole(INTERVAL, intervals("r1", 2, first=1), ids=ids)
+    assert (change.n_added, change.n_removed) == (0, 1)
+    kept = warehouse.read_table(INTERVAL).group_by("register_id").len().sort("register_id")
+    assert kept.rows() == [("r1", 2), ("r2", 3)]
+
+
+def test_row_of_a_thing_that_was_not_named_whole_is_refused(warehouse: Warehouse) -> None:
+    ids = pl.DataFrame({"register_id": ["r1"]})
+    with (
+        pytest.raises(TransformError, match="belong to none of the ids"),
+        warehouse.write() as writer,
+    ):
+        writer.replace_whole(INTERVAL, intervals("r2", 1), ids=ids)
+    assert warehouse.read_table(INTERVAL).is_empty()

@@ -12,6 +12,8 @@ savings.
 
 from energy_etl.tables.core import APPLIANCE_INTERVAL, VENDOR_APPLIANCE_FIGURE, VENDOR_FIGURE
 from energy_etl.vendors import Vendor
+from energy_etl.vendors.digiwatt.drift import SCHEMA_DRIFT_CHECK
+from energy_etl.vendors.digiwatt.preview import preview_past
 from energy_etl.vendors.digiwatt.rows import to_batch
 from energy_etl.vendors.digiwatt.settings import DigiwattSettings, sandbox_section
 from energy_etl.vendors.digiwatt.tables import DIGIWATT_TABLES
@@ -28,4 +30,6 @@ VENDOR = Vendor(
     unmapped=find_unmapped,
     feeds=(VENDOR_FIGURE, VENDOR_APPLIANCE_FIGURE, APPLIANCE_INTERVAL),
     sandbox=sandbox_section,
+    checks=(SCHEMA_DRIFT_CHECK,),
+    preview=preview_past,
 )

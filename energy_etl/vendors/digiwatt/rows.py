@@ -1,8 +1,9 @@
 """Digiwatt's answers -> frames of its tables; pure, the same for a fetch and for a rebuild.
 
-Numbers stay as sent, in the unit of their endpoint: kWh, but Wh in savings. Everything is merged by
-key: a second fetch on one local day replaces the first. An answer that cannot be read is a problem
-by name; unknown and missing fields become rows of digiwatt.schema_drift.
+Numbers stay as sent, in the unit of their endpoint: kWh, but Wh in savings. A second fetch on one
+local day replaces the first whole; months and disaggregation are merged by key. An answer that
+cannot be read is a problem by name; unknown and missing fields become rows of
+digiwatt.schema_drift.
 """
 
 from collections import Counter, defaultdict
@@ -18,7 +19,7 @@ from energy_etl.errors import MalformedError
 from energy_etl.rest import RawCall
 from energy_etl.tables.model import Table
 from energy_etl.tables.raw import QUARANTINE
-from energy_etl.vendors import Problem, VendorBatch, Write
+from energy_etl.vendors import Problem, VendorBatch, Whole, Write
 from energy_etl.vendors.digiwatt import tables, wire
 from energy_etl.vendors.digiwatt.wire import Drift
 
@@ -27,6 +28,8 @@ Parser = Callable[[Any, RawCall, Drift], Iterator[Row]]
 
 _NO_CONTENT: Final = 204
 _DEFAULT_STEP: Final = timedelta(hours=1)
+# What one answer lists several of; the rest of a key says which answer it was.
+_PARTS: Final = frozenset({"appliance", "part"})
 _TOTALS: Final = TypeAdapter(list[wire.ApplianceTotal])
 _MONTHS: Final = TypeAdapter(list[wire.MonthTotal])
 _COMPOUND_MONTHS: Final = TypeAdapter(list[wire.CompoundMonth])
@@ -64,7 +67,11 @@ def to_batch(calls: Sequence[RawCall]) -> VendorBatch:
                 [{name: row.get(name) for name in table.polars_schema} for row in rows[endpoint]],
                 schema=table.polars_schema,
             ).unique(subset=table.key, keep="last", maintain_order=True)
-            batch.writes.append(Write(table, frame, "merge"))
+            whole = [name for name in table.key if name not in _PARTS]
+            # An appliance that an answer names no more must not stay beside the others.
+            is_in_parts = len(whole) < len(table.key) and table.time_column is None
+            how = Whole(frame.select(whole).unique()) if is_in_parts else "merge"
+            batch.writes.append(Write(table, frame, how))
     drift_frame = _drift_frame(drifts, fetched_at)
     if drift_frame.height:
         batch.writes.append(Write(tables.SCHEMA_DRIFT, drift_frame, "merge"))

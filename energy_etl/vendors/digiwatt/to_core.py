@@ -12,7 +12,7 @@ import polars as pl
 from energy_etl.tables.core import APPLIANCE_INTERVAL, VENDOR_APPLIANCE_FIGURE, VENDOR_FIGURE
 from energy_etl.tables.model import Table
 from energy_etl.units import WH_PER_KWH
-from energy_etl.vendors import UNMAPPED_SCHEMA, VendorBatch, WhoIsWho, Write
+from energy_etl.vendors import UNMAPPED_SCHEMA, VendorBatch, WhoIsWho, Whole, Write
 from energy_etl.vendors.digiwatt import tables
 
 NAME: Final = "digiwatt"
@@ -23,15 +23,22 @@ _SNAPSHOT: Final = [_ID, "period", "fetched_on"]
 
 def to_core(batch: VendorBatch, who: WhoIsWho) -> list[Write]:
     """Turn a batch into figures per period, figures per appliance, and appliance intervals."""
-    frames = (
+    figures, of_appliances, intervals = (
         to_vendor_figures(batch, who.alias),
         to_appliance_figures(batch, who.alias),
         to_appliance_intervals(batch, who.alias),
     )
-    return [Write(table, frame, "merge") for table, frame in frames if frame.height]
+    # An appliance that an answer names no more must not stay beside the others.
+    answers = of_appliances.select("meter_id", "vendor", "period", "fetched_on").unique()
+    writes = (
+        Write(VENDOR_FIGURE, figures, "merge"),
+        Write(VENDOR_APPLIANCE_FIGURE, of_appliances, Whole(answers)),
+        Write(APPLIANCE_INTERVAL, intervals, "merge"),
+    )
+    return [write for write in writes if write.frame.height]
 
 
-def to_vendor_figures(batch: VendorBatch, alias: pl.DataFrame) -> tuple[Table, pl.DataFrame]:
+def to_vendor_figures(batch: VendorBatch, alias: pl.DataFrame) -> pl.DataFrame:
     """One row per meter, period and day of the fetch, sorted; kWh, EUR and percent.
 
     Consumption, costs and performance meet in one row; a figure whose endpoint failed is null. The
@@ -63,10 +70,10 @@ def to_vendor_figures(batch: VendorBatch, alias: pl.DataFrame) -> tuple[Table, p
         peer_max_kwh=pl.col("max_consumption_wh") / WH_PER_KWH,
     )
     figures = pl.concat([periods.select(_ID, *wanted), last_30_days.select(_ID, *wanted)])
-    return VENDOR_FIGURE, _mapped(figures, alias, VENDOR_FIGURE)
+    return _mapped(figures, alias, VENDOR_FIGURE)
 
 
-def to_appliance_figures(batch: VendorBatch, alias: pl.DataFrame) -> tuple[Table, pl.DataFrame]:
+def to_appliance_figures(batch: VendorBatch, alias: pl.DataFrame) -> pl.DataFrame:
     """One row per meter, period, day of the fetch and appliance, in kWh, sorted.
 
     Rows without a value are left out: core knows no appliance figure that is null.
@@ -86,13 +93,13 @@ def to_appliance_figures(batch: VendorBatch, alias: pl.DataFrame) -> tuple[Table
     )
     figures = pl.concat([shares.select(columns), savings.select(columns)])
     valued = figures.filter(pl.col("energy_kwh").is_not_null())
-    return VENDOR_APPLIANCE_FIGURE, _mapped(valued, alias, VENDOR_APPLIANCE_FIGURE)
+    return _mapped(valued, alias, VENDOR_APPLIANCE_FIGURE)
 
 
-def to_appliance_intervals(batch: VendorBatch, alias: pl.DataFrame) -> tuple[Table, pl.DataFrame]:
+def to_appliance_intervals(batch: VendorBatch, alias: pl.DataFrame) -> pl.DataFrame:
     """One row per meter, appliance and interval, in kWh, sorted."""
     series = batch.frame(tables.DISAGGREGATION).rename({"consumption_kwh": "energy_kwh"})
-    return APPLIANCE_INTERVAL, _mapped(series, alias, APPLIANCE_INTERVAL)
+    return _mapped(series, alias, APPLIANCE_INTERVAL)
 
 
 def find_unmapped(frames: Mapping[str, pl.DataFrame], alias: pl.DataFrame) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 | content | the packet's number |
 |---|---|
 | cumulative_wh | the register at the interval's end in Wh, plus the stream's offset |
-| interval | the interval's total, in the register's unit |
+| interval | the interval's total, in the register's unit (of power: Wh for W, kWh for kW) |
 | sample | the interval's mean, in the register's unit |
 
 The server subtracts successive cumulative values, so a stream's offset is a step function that
@@ -22,7 +22,7 @@ import polars as pl
 
 from energy_etl.errors import TransformError
 from energy_etl.tables.push import STREAM_OFFSET
-from energy_etl.units import KWH_PER_UNIT, M3_PER_UNIT, WH_PER_KWH
+from energy_etl.units import KW_PER_UNIT, KWH_PER_UNIT, M3_PER_UNIT, WH_PER_KWH
 from energy_etl.vendors.wattics.wire import FIELDS, packet_head, stamp_expression
 
 PACKET_SCHEMA: Final = pl.Schema(
@@ -97,7 +97,7 @@ def _mapped(streams: pl.DataFrame, registers: pl.DataFrame) -> pl.DataFrame:
         how="left",
     ).with_columns(
         per_unit=pl.col("unit").replace_strict(
-            {**KWH_PER_UNIT, **M3_PER_UNIT}, default=None, return_dtype=pl.Float64
+            {**KWH_PER_UNIT, **KW_PER_UNIT, **M3_PER_UNIT}, default=None, return_dtype=pl.Float64
         ),
         is_energy=pl.col("unit").is_in(list(KWH_PER_UNIT)),
         step_us=pl.col("interval_minutes") * _US_PER_MINUTE,
