@@ -37,6 +37,11 @@ class Token(msgspec.Struct, frozen=True):
         issued_for: fingerprint of the credential it was issued for: a mended secret must not be
             answered with the token of the old one.
         refresh_token: what a new access token is got with; None: none was given.
+        refresh_expires_at_s: when that one ends, seconds since 1970; None: not told.
+        authorised_at_s: when a person gave the consent that it stands for; None: no person did.
+        renewal_sent_at_s: since when it is not known whether the refresh token was used up: its
+            renewal was sent and gave no token; None: nothing is in doubt.
+        ended_at_s: since when the consent is known to have ended; None: it has not.
     """
 
     access_token: str
@@ -45,6 +50,10 @@ class Token(msgspec.Struct, frozen=True):
     lifetime_s: float
     issued_for: str
     refresh_token: str | None = None
+    refresh_expires_at_s: float | None = None
+    authorised_at_s: float | None = None
+    renewal_sent_at_s: float | None = None
+    ended_at_s: float | None = None
 
     def __repr__(self) -> str:
         """Say when it expires, never what it is."""

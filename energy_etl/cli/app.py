@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from energy_etl.cli.backfill import backfill
+from energy_etl.cli.wiser import app as wiser_app
 from energy_etl.errors import ConfigurationError
 
 app = typer.Typer(
@@ -14,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Energy readings from vendor clouds into DuckDB, and in order to Wattics.",
 )
+app.add_typer(wiser_app, name="wiser")
 
 ReplayOption = Annotated[
     Path | None,
@@ -86,6 +89,9 @@ def sandbox(
     from energy_etl.sandbox.server import serve
 
     serve(port=port, replay=replay, now=_instant(now), state_dir=state_dir)
+
+
+app.command()(backfill)
 
 
 @app.command()

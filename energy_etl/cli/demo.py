@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -20,6 +20,7 @@ from dagster._core.execution.plan.objects import StepFailureData
 from rich.console import Console
 
 from energy_etl.cli.processes import free_port, stop_children
+from energy_etl.cli.sandbox_consent import grant_sandbox_consent
 from energy_etl.cli.setup import claim_world, prepare
 from energy_etl.cli.summary import is_delivered, print_summary
 from energy_etl.cli.up import close_lost_runs, locked_home, start_sandbox
@@ -31,11 +32,14 @@ from energy_etl.defs.resources import Etl
 from energy_etl.errors import ConfigurationError
 from energy_etl.settings import Settings
 from energy_etl.state import get_fact, open_state, set_fact
+from energy_etl.vendors import Vendor, discover_vendors
 
 DAYS = 100
 PUSH_DAYS = 7
 # Days of one run: the size of a backfill's batches.
 BATCH_DAYS = 31
+# The vendor that readings are sent to: it is asked after the push.
+COLLECTOR = "wattics"
 _NOW_FACT = "demo_now"
 
 
@@ -109,6 +113,7 @@ def run_demo(
             close_lost_runs(settings, "The demo that ran it is gone.")
             _pin(settings, now)
             etl = Etl(root=str(settings.root), now_at=now.isoformat(), sandbox_url=url)
+            grant_sandbox_consent(etl.settings())
             with open_instance(settings.dagster_home) as instance:
                 demo = _Demo(settings, instance, build_defs({"etl": etl}), console)
                 is_run = _run_jobs(demo, now, span_days)
@@ -120,21 +125,42 @@ def _run_jobs(demo: _Demo, now: datetime, n_days: int) -> bool:
     """Run what loads, computes and sends; a vendor that fails does not stop the others."""
     last_on = now.date()
     first_on = last_on - timedelta(days=n_days - 1)
+    jobs = {job.name for job in demo.definitions.jobs or ()}
+    vendors = {
+        name: vendor
+        for name, vendor in discover_vendors().items()
+        if extraction_job_name(name) in jobs
+    }
+    # What it holds is only worth asking for when it was sent something.
+    collecting = vendors.pop(COLLECTOR)
+    loaded = [_load(demo, vendor, first_on, last_on) for vendor in vendors.values()]
+    computed = demo.run("Compute intervals and marts", COMPUTE_JOB, changed_tags(last_on))
+    sent = demo.run("Push to Wattics", SEND_JOB, {})
+    loaded.append(_load(demo, collecting, max(first_on, last_on - timedelta(days=6)), last_on))
+    compared = demo.run("Compare with what Wattics holds", COMPUTE_JOB, changed_tags(last_on))
+    return all((*loaded, computed, sent, compared))
+
+
+def _load(demo: _Demo, vendor: Vendor, first_on: date, last_on: date) -> bool:
+    """Run a vendor's extraction: what has partitions in batches, the rest once."""
+    job_name = extraction_job_name(vendor.name)
+    graph = demo.definitions.resolve_asset_graph()
+    keys = [key for key in graph.get_all_asset_keys() if key.path[0] == vendor.name]
+    by_days = [".".join(key.path) for key in keys if graph.get(key).is_partitioned]
+    if not by_days:
+        return demo.run(f"Load {vendor.title}", job_name, {})
     is_well = True
     batch_on = first_on
     while batch_on <= last_on:
         end_on = min(batch_on + timedelta(days=BATCH_DAYS - 1), last_on)
         is_well &= demo.run(
-            f"Load Wattsense readings {batch_on} to {end_on}",
-            extraction_job_name("wattsense"),
+            f"Load {vendor.title} {batch_on} to {end_on}",
+            job_name,
             span_tags(batch_on, end_on),
             # The snapshots are relative to now: once is enough.
-            None if end_on == last_on else ["wattsense.history"],
+            None if end_on == last_on else by_days,
         )
         batch_on = end_on + timedelta(days=1)
-    is_well &= demo.run("Load Digiwatt figures", extraction_job_name("digiwatt"), {})
-    is_well &= demo.run("Compute intervals and marts", COMPUTE_JOB, changed_tags(last_on))
-    is_well &= demo.run("Push to Wattics", SEND_JOB, {})
     return is_well
 
 

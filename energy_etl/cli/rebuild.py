@@ -21,11 +21,12 @@ from energy_etl.settings import Settings
 from energy_etl.vendors import discover_vendors, group_fetches
 from energy_etl.warehouse import Warehouse
 
-# Only what rows are made of; failed calls and those of other endpoints bring none.
+# Only what rows are made of: failed calls bring none, but for those that were to change something.
 _CALLS = """
 SELECT request_id, vendor, endpoint, params, status, body_zlib, requested_at
 FROM raw.request LEFT JOIN raw.body USING (body_sha256)
-WHERE vendor = ? AND status BETWEEN 200 AND 299
+WHERE vendor = ? AND endpoint <> 'token'
+    AND (status BETWEEN 200 AND 299 OR params ->> '$.is_change' = 'true')
 ORDER BY requested_at, request_id
 """
 

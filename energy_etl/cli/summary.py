@@ -1,4 +1,4 @@
-"""What the demo prints at its end: sites, streams, where the data is, what to try next."""
+"""What the demo prints at its end: vendors, sites, streams, where the data is, what to try next."""
 
 from rich import box
 from rich.console import Console
@@ -7,7 +7,8 @@ from rich.table import Table as ScreenTable
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.settings import Settings
 from energy_etl.state import open_state
-from energy_etl.warehouse import read_published
+from energy_etl.vendors import discover_vendors
+from energy_etl.warehouse import count_published, read_published
 
 # README repeats these three and a test runs them.
 QUERIES = (
@@ -31,6 +32,7 @@ def is_delivered(settings: Settings) -> bool:
 def print_summary(settings: Settings) -> None:
     """Print the tables on stdout."""
     console = Console()
+    _print_vendors(console, settings)
     sites = read_published(
         settings.published_path, "SELECT * FROM mart.site_last_week ORDER BY site_id"
     )
@@ -79,6 +81,26 @@ def print_summary(settings: Settings) -> None:
     console.print(
         "Runs, partitions and checks: [bold]make up[/], then open the URL that it prints."
     )
+
+
+def _print_vendors(console: Console, settings: Settings) -> None:
+    """Print what was extracted from each vendor: the rows of its tables."""
+    screen = ScreenTable(
+        title="Extracted, rows per table",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    screen.add_column("vendor")
+    screen.add_column("rows", justify="right")
+    screen.add_column("of which", overflow="fold")
+    for vendor in discover_vendors().values():
+        counts = count_published(settings.published_path, vendor.tables)
+        if counts:
+            largest = sorted(counts.items(), key=lambda item: -item[1])
+            shown = ", ".join(f"{table.name} {n:,}" for table, n in largest if n)
+            screen.add_row(vendor.title, f"{sum(counts.values()):,}", shown or "nothing")
+    console.print(screen)
 
 
 def _number(figure: float | None, digits: int, unit: str = "", sign: str = "") -> str:

@@ -20,11 +20,13 @@ from energy_etl.cli.processes import (
     stop_signals,
     wait_until_answering,
 )
+from energy_etl.cli.sandbox_consent import grant_sandbox_consent
 from energy_etl.cli.setup import claim_world, prepare, today_at
 from energy_etl.defs.activity import active_runs
 from energy_etl.defs.instance import open_instance
 from energy_etl.errors import ConfigurationError, EnergyEtlError
 from energy_etl.settings import PREFIX, ROOT_VARIABLE, Settings
+from energy_etl.vendors import project_settings
 
 START_DEADLINE_S = 120.0
 _WORKSPACE = """\
@@ -130,6 +132,8 @@ def _start(
         child, url = start_sandbox(settings, port=free_port(8080), replay=replay)
         children.append(child)
         environment[f"{PREFIX}SANDBOX_URL"] = url
+        # A sandbox that was started anew has forgotten every consent.
+        grant_sandbox_consent(project_settings(settings.root, sandbox_url=url))
     workspace = settings.dagster_home / "workspace.yaml"
     workspace.write_text(_WORKSPACE.format(root=settings.root), encoding="utf-8")
     print("Starting Dagster ...", file=sys.stderr, flush=True)

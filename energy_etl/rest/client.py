@@ -1,4 +1,7 @@
-"""`RestClient`: the only maker of httpx clients, and all that is the same for every vendor.
+"""`RestClient`: one vendor's calls, and all that is the same for every vendor.
+
+Requests, answers, URLs, cookies and auth flows are httpx's; they are sent through the transport
+without `httpx.Client`, which takes as long per call as all the rest of it.
 
 Ids become part of a URL only through `build_path`, and every URL is checked against the vendor's
 host and path prefix before anything is signed or sent. Redirects are never followed: headers that
@@ -15,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote, urlencode
+from typing import Any, Final, Self
+from urllib.parse import quote, urlencode, urljoin
 
 import httpx
 import msgspec
@@ -33,6 +36,15 @@ from energy_etl.rest.failures import Failures, is_loopback
 from energy_etl.rest.redaction import Redactor
 from energy_etl.rest.request_log import TOKEN_ENDPOINT, RequestLog
 from energy_etl.rest.transport import BoundedTransport, ConnectionRefusedByVendorError, Limits
+
+_HEADERS: Final = httpx.Headers(
+    {
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+        "Connection": "keep-alive",
+        "User-Agent": "energy-etl/0.1",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,7 @@ class RestClient:
         quotas: Sequence[Quota] = (),
         secrets: Sequence[str] = (),
         credential_hint: str = "check the credential in the settings",
+        url_setting: str = "base_url",
         max_parallel: int = 8,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -103,6 +116,7 @@ class RestClient:
             quotas: limits that every call counts against.
             secrets: values that are removed from whatever is stored or shown.
             credential_hint: what to do when the vendor refuses the credential.
+            url_setting: the vendor's setting that holds base_url, for errors.
             max_parallel: connections at most.
             sleep: how to wait (tests).
 
@@ -111,27 +125,18 @@ class RestClient:
         """
         self.vendor = vendor
         self.log = log
-        self._base = _checked_base(vendor, base_url)
+        self._base = _checked_base(f"{vendor}.{url_setting}", base_url)
         self._limits = limits or Limits()
         self._quotas = tuple(quotas)
         self._redactor = Redactor(secrets)
-        self._failures = Failures(vendor, self._base, self._redactor, credential_hint)
+        self._failures = Failures(vendor, self._base, self._redactor, credential_hint, url_setting)
         self._sleep = sleep
         self._paused_until_s = 0.0
         self._pause_lock = threading.Lock()
-        transport = BoundedTransport(self._limits, max_connections=max_parallel)
-        self._client = httpx.Client(
-            auth=_RecordedAuth(auth, self._record_token_call) if auth else None,
-            transport=transport,
-            follow_redirects=False,
-            # A proxy or a .netrc of the machine must not decide where credentials go.
-            trust_env=False,
-            headers={
-                "Accept": "application/json",
-                "Accept-Encoding": "gzip",
-                "User-Agent": "energy-etl/0.1",
-            },
-        )
+        self._auth = auth
+        self._cookies = httpx.Cookies()
+        # No proxy and no .netrc of the machine: they must not decide where credentials go.
+        self._transport = BoundedTransport(self._limits, max_connections=max_parallel)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -148,7 +153,7 @@ class RestClient:
 
     def close(self) -> None:
         """Close connections and quotas."""
-        self._client.close()
+        self._transport.close()
         for quota in self._quotas:
             quota.close()
 
@@ -228,7 +233,9 @@ class RestClient:
     ) -> Answer:
         """GET a link, absolute or relative, that an answer gave."""
         try:
-            url = httpx.URL(previous.url).join(link)
+            if not link.isprintable():
+                raise ValueError("urljoin would drop line breaks")
+            url = httpx.URL(urljoin(previous.url, link))
         except (httpx.InvalidURL, ValueError):
             raise MalformedError(
                 f"{self._failures.who(endpoint, params or {})} gave a link that is no URL: "
@@ -263,22 +270,21 @@ class RestClient:
 
     def _attempt(self, exchange: "_Exchange", attempt: int) -> Answer:
         endpoint, url, params = exchange.endpoint, exchange.url, exchange.params
+        url_text = str(url)
         requested_at = datetime.now(UTC)
         started_s = time.monotonic()
         # 0: no answer came; never seen outside, since an error is raised then.
         status, headers, body = 0, {}, b""
         try:
-            answer = self._client.request(
-                exchange.method, url, content=exchange.body, headers=exchange.headers
-            )
-            status, headers = answer.status_code, dict(answer.headers)
+            answer = self._signed_and_sent(exchange.request())
+            status, headers = answer.status_code, dict(answer.headers.items())
             body = self._redactor.body(answer.content)
             error = self._failures.of_status(endpoint, url, params, answer, attempt)
         except VendorError as cause:
             error = self._failures.of_cause(endpoint, url, params, cause, attempt)
         request_id = self.log.record(
             endpoint=endpoint,
-            url=self._redactor.text(str(url)),
+            url=self._redactor.text(url_text),
             params=params,
             status=status or None,
             error=self._redactor.text(str(error)) if error else None,
@@ -289,7 +295,35 @@ class RestClient:
         if error is not None:
             error.status = status or None
             raise error
-        return Answer(status, headers, body, request_id, requested_at, str(url))
+        return Answer(status, headers, body, request_id, requested_at, url_text)
+
+    def _signed_and_sent(self, request: httpx.Request) -> httpx.Response:
+        """Run the vendor's auth; each further request it makes (token calls) is recorded."""
+        if self._cookies:
+            self._cookies.set_cookie_header(request)
+        if self._auth is None:
+            return self._sent(request)
+        flow = self._auth.sync_auth_flow(request)
+        try:
+            current = next(flow)
+            while True:
+                requested_at = datetime.now(UTC)
+                answer = self._sent(current)
+                if current is not request:
+                    self._record_token_call(current, answer, requested_at)
+                try:
+                    current = flow.send(answer)
+                except StopIteration:
+                    return answer
+        finally:
+            # A renewal that failed lets go of the token's lock.
+            flow.close()
+
+    def _sent(self, request: httpx.Request) -> httpx.Response:
+        answer = self._transport.handle_request(request)
+        if "set-cookie" in answer.headers:
+            self._cookies.extract_cookies(answer)
+        return answer
 
     def _wait_for_place(self, quotas: Sequence[Quota]) -> float:
         waited_s = 0.0
@@ -363,6 +397,12 @@ class _Exchange:
     headers: Mapping[str, str] | None = None
     is_repeatable: bool = True
 
+    def request(self) -> httpx.Request:
+        """Return it anew: an auth flow changes its headers."""
+        headers = httpx.Headers(_HEADERS)
+        headers.update(self.headers)
+        return httpx.Request(self.method, self.url, headers=headers, content=self.body)
+
     def may_follow(self, error: VendorError) -> bool:
         """True when the same may be sent again after this failure."""
         # Refused unread, or never sent: there was nobody to send it to.
@@ -370,46 +410,18 @@ class _Exchange:
         return self.is_repeatable or is_undone
 
 
-class _RecordedAuth(httpx.Auth):
-    """Runs a vendor's auth and reports each further request it makes (token calls)."""
-
-    def __init__(
-        self,
-        inner: httpx.Auth,
-        report: Callable[[httpx.Request, httpx.Response, datetime], None],
-    ) -> None:
-        self._inner = inner
-        self._report = report
-
-    def auth_flow(self, request: httpx.Request) -> Any:
-        flow = self._inner.sync_auth_flow(request)
-        try:
-            current = next(flow)
-            while True:
-                requested_at = datetime.now(UTC)
-                response = yield current
-                if current is not request:
-                    self._report(current, response, requested_at)
-                current = flow.send(response)
-        except StopIteration:
-            return
-        finally:
-            flow.close()
-
-
-def _checked_base(vendor: str, base_url: str) -> httpx.URL:
+def _checked_base(setting: str, base_url: str) -> httpx.URL:
     try:
         url = httpx.URL(base_url)
     except (httpx.InvalidURL, TypeError):
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query:
         raise ConfigurationError(
-            f"{vendor}.base_url is no http(s) address without user and query: "
-            "correct it in the settings."
+            f"{setting} is no http(s) address without user and query: correct it in the settings."
         )
     if url.scheme == "http" and not is_loopback(url.host):
         raise ConfigurationError(
-            f"{vendor}.base_url is plain http to {url.host}, which would show the credential to "
+            f"{setting} is plain http to {url.host}, which would show the credential to "
             "everybody on the way: use https."
         )
     return url

@@ -46,12 +46,14 @@ class Failures:
     Attributes:
         base: the address in effect.
         credential_hint: what to do when the vendor refuses the credential.
+        url_setting: the vendor's setting that holds the address.
     """
 
     vendor: str
     base: httpx.URL
     redactor: Redactor
     credential_hint: str
+    url_setting: str = "base_url"
 
     def of_status(
         self,
@@ -81,7 +83,7 @@ class Failures:
             target = self.redactor.text(answer.headers.get("location", "nowhere"))[:_EXCERPT]
             return MalformedError(
                 f"{said}, a redirect to {target}, which is never followed: "
-                f"set {self.vendor}.base_url to the address the vendor answers at."
+                f"set {self.vendor}.{self.url_setting} to the address the vendor answers at."
             )
         kind, advice = _STATUS_ERRORS.get(status, _STATUS_ERRORS[400])
         return kind(f"{said}{excerpt}: {advice}.")
@@ -134,9 +136,9 @@ class Failures:
         if is_loopback(self.base.host):
             return (
                 f"{address}: start the sandbox with `energy-etl sandbox`, "
-                f"or set {self.vendor}.base_url"
+                f"or set {self.vendor}.{self.url_setting}"
             )
-        return f"{address}: check the network and {self.vendor}.base_url in the settings"
+        return f"{address}: check the network and {self.vendor}.{self.url_setting} in the settings"
 
     def _excerpt(self, answer: httpx.Response) -> str:
         # Redacted before it is cut: half of a secret is no longer found.

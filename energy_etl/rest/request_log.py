@@ -30,6 +30,7 @@ class RawCall:
 
     Attributes:
         params: what the call was made for; `fetch_id` names the fetch it belongs to.
+        status: 0 when no answer came (only calls of a change are kept then).
         body: the answer as stored (secrets and known personal fields removed).
     """
 
@@ -50,7 +51,7 @@ class RawCall:
             vendor=row["vendor"],
             endpoint=row["endpoint"],
             params=json.loads(row["params"] or "{}"),
-            status=row["status"],
+            status=row["status"] or 0,
             body=zlib.decompress(packed) if packed else b"",
             requested_at=row["requested_at"],
         )
@@ -74,10 +75,20 @@ class _Record:
 class RequestLog:
     """Collects the calls of one fetch from one vendor."""
 
-    def __init__(self, vendor: str, *, fetch_id: str | None = None) -> None:
-        """Start a fetch; its id is drawn when none is given."""
+    def __init__(
+        self, vendor: str, *, fetch_id: str | None = None, is_change: bool = False
+    ) -> None:
+        """Start a fetch.
+
+        Args:
+            vendor: whom the calls go to.
+            fetch_id: drawn when none is given.
+            is_change: True for calls that are to change something at the vendor: then failed ones
+                count too, since what was tried must stay known. They say so in their params.
+        """
         self.vendor = vendor
         self.fetch_id = fetch_id or uuid.uuid4().hex
+        self.is_change = is_change
         self._lock = threading.Lock()
         self._records: dict[str, _Record] = {}
 
@@ -102,7 +113,11 @@ class RequestLog:
             request_id=uuid.uuid4().hex,
             endpoint=endpoint,
             url=url,
-            params={**params, "fetch_id": self.fetch_id},
+            params={
+                **params,
+                "fetch_id": self.fetch_id,
+                **({"is_change": True} if self.is_change else {}),
+            },
             status=status,
             error=error,
             requested_at=requested_at,
@@ -123,7 +138,10 @@ class RequestLog:
             self._records[request_id].params.update(facts)
 
     def calls(self) -> list[RawCall]:
-        """Return the calls that were answered with success, in order of request."""
+        """Return the calls that were answered with success, in order of request.
+
+        Of a change also those that failed, with the status 0 when no answer came.
+        """
         with self._lock:
             records = list(self._records.values())
         answered = [
@@ -132,15 +150,12 @@ class RequestLog:
                 vendor=self.vendor,
                 endpoint=record.endpoint,
                 params=dict(record.params),
-                status=record.status,
+                status=record.status or 0,
                 body=record.body,
                 requested_at=record.requested_at,
             )
             for record in records
-            if record.error is None
-            and record.status is not None
-            and 200 <= record.status < 300
-            and record.endpoint != TOKEN_ENDPOINT
+            if record.endpoint != TOKEN_ENDPOINT and (self.is_change or _is_answered(record))
         ]
         return sorted(answered, key=lambda call: (call.requested_at, call.request_id))
 
@@ -175,3 +190,7 @@ class RequestLog:
             schema=BODY.polars_schema,
         )
         return requests, frame
+
+
+def _is_answered(record: _Record) -> bool:
+    return record.error is None and record.status is not None and 200 <= record.status < 300

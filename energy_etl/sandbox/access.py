@@ -21,7 +21,10 @@ class Credentials:
         default_factory=lambda: {"sandbox-digiwatt": "sandbox-digiwatt-secret"}
     )
     wattsense_keys: dict[str, str] = field(
-        default_factory=lambda: {"sandbox-wattsense": "sandbox-wattsense-secret"}
+        default_factory=lambda: {
+            "sandbox-wattsense": "sandbox-wattsense-secret",
+            "sandbox-dashboard-wattsense": "sandbox-dashboard-wattsense-secret",
+        }
     )
     wattsense_users: dict[str, str] = field(
         default_factory=lambda: {"sandbox-user": "sandbox-user-secret"}
@@ -32,23 +35,48 @@ class Credentials:
             "sandbox-service-basic": ("sandbox-service-secret", True),
         }
     )
+    smartgridone: dict[str, str] = field(
+        default_factory=lambda: {"sandbox-smartgridone": "sandbox-smartgridone-secret"}
+    )
+    smartgridone_two_factor: dict[str, str] = field(
+        default_factory=lambda: {"sandbox-smartgridone-2fa": "sandbox-smartgridone-secret"}
+    )
     wattics: dict[str, tuple[str, str]] = field(
         default_factory=lambda: {
             "main": ("sandbox-wattics", "sandbox-wattics-secret"),
             "second": ("sandbox-wattics-2", "sandbox-wattics-2-secret"),
         }
     )
+    # Of Wattics' read and management API; the second may only read.
+    wattics_tokens: dict[str, str] = field(
+        default_factory=lambda: {
+            "wattics-api": "sandbox-wattics-token",
+            "wattics-api-reader": "sandbox-wattics-reader-token",
+        }
+    )
+    wiser: dict[str, str] = field(default_factory=lambda: {"sandbox-wiser": "sandbox-wiser-secret"})
 
     def change(self, account: str, password: str) -> bool:
         """Give an account a new password or secret; False when nobody is called that."""
         if account in self.wattics:
             self.wattics[account] = (self.wattics[account][0], password)
             return True
+        if account in self.wattics_tokens:
+            self.wattics_tokens[account] = password
+            return True
         if account in self.wattsense_service_accounts:
             is_basic_on = self.wattsense_service_accounts[account][1]
             self.wattsense_service_accounts[account] = (password, is_basic_on)
             return True
-        for accounts in (self.digiwatt, self.wattsense_keys, self.wattsense_users):
+        one_password = (
+            self.digiwatt,
+            self.smartgridone,
+            self.smartgridone_two_factor,
+            self.wattsense_keys,
+            self.wattsense_users,
+            self.wiser,
+        )
+        for accounts in one_password:
             if account in accounts:
                 accounts[account] = password
                 return True

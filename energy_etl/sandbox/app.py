@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from energy_etl.sandbox import digiwatt, wattics, wattsense
+from energy_etl.sandbox import digiwatt, smartgridone, wattics, wattics_api, wattsense, wiser
 from energy_etl.sandbox.access import Credentials
 from energy_etl.sandbox.control import Control
 from energy_etl.sandbox.faults import Fault, Faults, spoil
@@ -22,6 +22,7 @@ from energy_etl.sandbox.wattics import Answer, Headers
 
 MAX_BODY_BYTES = 1_000_000
 MAX_LOGGED = 50_000
+_WATTICS_API: Final = wattics_api.PREFIX + "/"
 _DROPPED = 0  # the logged status of a call that got no answer
 
 
@@ -40,7 +41,9 @@ class SandboxVendor(Protocol):
 # Start of the path -> vendor, and what makes it. The collector is `wattics` too, by a faster way.
 VENDORS: Final[dict[str, tuple[str, Any]]] = {
     digiwatt.PREFIX + "/": ("digiwatt", digiwatt.Digiwatt),
+    smartgridone.PREFIX + "/": ("smartgridone", smartgridone.SmartgridOne),
     wattsense.PREFIX + "/": ("wattsense", wattsense.Wattsense),
+    wiser.PREFIX + "/": ("wiser", wiser.Wiser),
 }
 
 
@@ -76,6 +79,9 @@ class SandboxApp:
         self.wattics = wattics.Wattics(
             truth, self.credentials, state_dir=state_dir, **options.pop("wattics_options", {})
         )
+        self.wattics_api = wattics_api.WatticsApi(
+            truth, self.credentials, self.wattics, state_dir=state_dir
+        )
         self.vendors: dict[str, SandboxVendor] = {
             name: make(truth, self.credentials, **options.pop(f"{name}_options", {}))
             for name, make in VENDORS.values()
@@ -103,7 +109,7 @@ class SandboxApp:
             return
         vendor = _vendor_of(raw_path)
         if vendor is None:
-            served = ", ".join([*VENDORS, wattics.PREFIX])
+            served = ", ".join([*VENDORS, wattics.PREFIX, _WATTICS_API])
             await _send(send, 404, [], f"the sandbox serves {served}\n".encode())
             return
         query = scope["query_string"].decode("latin-1")
@@ -118,6 +124,8 @@ class SandboxApp:
             await self._fail(fault, scope, send, raw_path, body)
 
     def _handle(self, vendor: str, scope: Any, raw_path: str, body: bytes) -> Answer:
+        if raw_path.startswith(_WATTICS_API):
+            return _plain(self.wattics_api.handle(Request(scope), raw_path, body))
         if vendor == "wattics":
             query, headers = scope["query_string"], scope["headers"]
             return self.wattics.handle(scope["method"], raw_path, query, headers, body)
@@ -138,7 +146,7 @@ class SandboxApp:
             self._late.add(task)
             task.add_done_callback(self._late.discard)
         elif kind == "status":
-            answer = self._error(vendor, fault.status, fault.retry_after_s)
+            answer = self._error(vendor, raw_path, fault)
         elif kind not in ("drop_before", "down"):
             if kind == "slow":
                 await asyncio.sleep(fault.delay_s)
@@ -162,8 +170,11 @@ class SandboxApp:
         await asyncio.sleep(fault.delay_s)
         self._handle(fault.vendor, scope, raw_path, body)
 
-    def _error(self, vendor: str, status: int, retry_after_s: int | None) -> Answer:
-        wait = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+    def _error(self, vendor: str, raw_path: str, fault: Fault) -> Answer:
+        status, after_s = fault.status, fault.retry_after_s
+        wait = {} if after_s is None else {"Retry-After": str(after_s)}
+        if raw_path.startswith(_WATTICS_API):
+            return _plain(self.wattics_api.error(status, **wait))
         if vendor == "wattics":
             pairs = [(name.lower().encode(), value.encode()) for name, value in wait.items()]
             return self.wattics.error(status, *pairs)
@@ -200,7 +211,7 @@ def build_app(
 
 
 def _vendor_of(raw_path: str) -> str | None:
-    if raw_path.startswith(wattics.PREFIX):
+    if raw_path.startswith((wattics.PREFIX, _WATTICS_API)):
         return "wattics"
     return next((name for start, (name, _) in VENDORS.items() if raw_path.startswith(start)), None)
 

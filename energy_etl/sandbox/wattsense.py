@@ -1,50 +1,35 @@
 """Wattsense as its API page says: devices, latest properties, history with `Link` paging, configs.
 
-Base path `/wattsense`; resources under `/v1`. Names are those since release 2020-12-16.03. The page
-leaves open, and this sandbox decides: `since` inclusive and `until` exclusive; items in order of
-time; error bodies `{"message", "status"}`; without `since` the history starts at the beginning.
-Read only: a PUT is refused.
+Base path `/wattsense`; resources under `/v1`. Who is who, and how three versions of the API name
+it: `wattsense_people.py`; paths are the same in all three, but for `/v1/organizationUnits`, which
+the newest does not have. The page leaves open, and this sandbox decides: `since` inclusive and
+`until` exclusive; items in order of time; error bodies `{"message", "status"}`; without `since` the
+history starts at the beginning; a service account gets 403 where users, service accounts and API
+keys are listed. Read only: a PUT is refused.
 """
 
-import base64
-import hashlib
-import hmac
-import time
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-import msgspec
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from energy_etl.sandbox.access import Credentials, RateLimit, basic_credentials
+from energy_etl.sandbox.access import Credentials, RateLimit
 from energy_etl.sandbox.model import Register, Truth, device_id_wattsense, property_id_wattsense
+from energy_etl.sandbox.wattsense_login import Login, answer, error
+from energy_etl.sandbox.wattsense_people import (
+    GROUP_IDS,
+    ORGANIZATION_IDS,
+    SERVICE_ACCOUNT,
+    VERSIONS,
+    Holder,
+    People,
+)
 
 PREFIX = "/wattsense"
-CLOCK_TOLERANCE_S = 300
 DEFAULT_SIZE, MAX_SIZE = 500, 2500
-TENANT_ID = "org-7c01"
-ORGANIZATION_IDS = {"north": "org-7c02", "south": "org-7c03"}
 _UNIT_TEXT = {"kWh": "kWh", "Wh": "Wh", "m3": "m³", "degC": "°C"}
 _HISTORY_KEYS = {"property", "since", "until", "size", "repeat"}
-
-
-def answer(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return a JSON response."""
-    raw = msgspec.json.encode(body)
-    return Response(raw, status, headers=headers, media_type="application/json")
-
-
-def error(status: int, message: str, **headers: str) -> Response:
-    """Return an error in the shape this sandbox gives Wattsense's errors."""
-    return answer({"message": message, "status": status}, status, headers)
-
-
-def sign(secret: str, method: str, raw_path: str, query: str, body: bytes, stamp: str) -> str:
-    """Return the signature over the parts that are present, joined by one line feed."""
-    parts = [method.upper().encode(), raw_path.encode(), query.encode(), body, stamp.encode()]
-    message = b"\n".join(part for part in parts if part)
-    return base64.b64encode(hmac.new(secret.encode(), message, hashlib.sha512).digest()).decode()
 
 
 class Wattsense:
@@ -58,9 +43,25 @@ class Wattsense:
         limit_calls: int = 2500,
         limit_config_calls: int = 100,
         limit_window_s: float = 300.0,
+        api_version: str = VERSIONS[-1],
+        suspended: tuple[str, ...] = (),
     ) -> None:
-        """Serve `truth` to the holders of `credentials`."""
-        self.truth, self._known = truth, credentials
+        """Serve `truth` to the holders of `credentials`.
+
+        Args:
+            truth: sites, registers and their samples.
+            credentials: who may call.
+            limit_calls: calls that a window gives.
+            limit_config_calls: how many of them may be on configurations.
+            limit_window_s: length of the window in seconds.
+            api_version: whose names are spoken, one of `wattsense_people.VERSIONS`.
+            suspended: sites whose box has a suspended subscription.
+        """
+        self.truth = truth
+        self._people = People(api_version, credentials)
+        self._login = Login(credentials, self._people)
+        self._suspended = frozenset(suspended)
+        self._used = {site.organization for site in truth.sites.values()}
         self._limit = RateLimit(limit_calls, limit_window_s)
         self._config_limit = RateLimit(limit_config_calls, limit_window_s)
         boxes = {r.site_id for r in truth.registers.values() if r.vendor == "wattsense"}
@@ -76,14 +77,15 @@ class Wattsense:
         """Answer one call; `raw_path` is the path as it was sent."""
         if (wait_s := self._limit.wait_s()) > 0:
             return _too_many(wait_s, "2500 requests in 5 minutes")
-        if (refusal := self._authenticate(request, raw_path, body)) is not None:
-            return refusal
+        caller = self._login.caller(request, raw_path, body)
+        if isinstance(caller, Response):
+            return caller
         parts = [unquote(part) for part in raw_path.removeprefix(PREFIX + "/").split("/")]
         if parts[0] != "v1":
             return error(404, "No such resource.")
         if request.method != "GET":
             return error(403, "This key may only read.")
-        return self._route(request, parts[1:])
+        return self._list_people(caller, parts[1:]) or self._route(request, parts[1:])
 
     def error(self, status: int, **headers: str) -> Response:
         """Return a fault's answer."""
@@ -91,10 +93,6 @@ class Wattsense:
 
     def _route(self, request: Request, parts: list[str]) -> Response:
         match parts:
-            case ["user"]:
-                return answer({"userId": "u-1", "email": "sandbox@example.org", "roles": []})
-            case ["organizations"]:
-                return answer(self._organizations())
             case ["devices"]:
                 return self._devices(request)
             case ["devices", device_id, *rest] if device_id in self._sites:
@@ -107,56 +105,31 @@ class Wattsense:
                     return self._properties(request, site_id, rest[1:])
         return error(404, f"No such resource: {'/'.join(parts)}.")
 
-    # -- who calls ---------------------------------------------------------------------------
-
-    def _authenticate(self, request: Request, raw_path: str, body: bytes) -> Response | None:
-        header = request.headers.get("x-api-auth")
-        if header is None:
-            return self._authenticate_basic(request)
-        key, _, signature = header.partition(":")
-        stamp = request.headers.get("x-api-timestamp", "")
-        if key not in self._known.wattsense_keys:
-            return error(401, "Unknown API key.")
-        if not stamp.isdigit():
-            return error(401, "X-API-Timestamp is missing or not epoch milliseconds.")
-        if abs(time.time() - int(stamp) / 1000.0) > CLOCK_TOLERANCE_S:
-            return error(401, "X-API-Timestamp is more than 300 seconds away from our clock.")
-        query = request.scope.get("query_string", b"").decode("latin-1")
-        expected = sign(
-            self._known.wattsense_keys[key], request.method, raw_path, query, body, stamp
-        )
-        if not hmac.compare_digest(expected.encode(), signature.encode()):
-            return error(401, "The signature does not match.")
+    def _list_people(self, caller: Holder, parts: list[str]) -> Response | None:
+        """Answer for users and the like; None when something else is asked for."""
+        people = self._people
+        match parts:
+            case ["user"]:
+                return answer(people.caller(caller))
+            case ["organizations"]:
+                return answer(people.organizations(self._used))
+            case ["organizationUnits"] if people.names.has_units:
+                return answer(people.units(self._used))
+            case ["roles"]:
+                return answer(people.roles())
+            case [("users" | "serviceAccounts" | "apiKeys") as name]:
+                if caller.kind == SERVICE_ACCOUNT:
+                    return error(403, f"A service account may not act on {name}.")
+                lists = {"users": people.users, "serviceAccounts": people.service_accounts}
+                return answer(lists.get(name, people.keys)())
         return None
-
-    def _authenticate_basic(self, request: Request) -> Response | None:
-        user, password = basic_credentials(request.headers.get("authorization", ""))
-        if user in self._known.wattsense_service_accounts:
-            expected, is_basic_on = self._known.wattsense_service_accounts[user]
-            if password != expected:
-                return error(401, "Wrong user or password.")
-            if not is_basic_on:
-                return error(401, "Basic authentication is off for this service account.")
-            return None
-        if user in self._known.wattsense_users and self._known.wattsense_users[user] == password:
-            return None
-        message = "Wrong user or password." if user else "Authentication is required."
-        return error(401, message)
 
     # -- resources ---------------------------------------------------------------------------
 
-    def _organizations(self) -> list[dict]:
-        used = {site.organization for site in self.truth.sites.values()}
-        rows: list[dict] = [{"organizationId": TENANT_ID, "tenantId": None, "name": "Fleet"}]
-        for name, organization_id in ORGANIZATION_IDS.items():
-            if name in used:
-                row = {"organizationId": organization_id, "tenantId": TENANT_ID}
-                rows.append({**row, "name": name.capitalize()})
-        return rows
-
     def _devices(self, request: Request) -> Response:
         query = dict(request.query_params)
-        if unknown := set(query) - {"organizationId", "deviceGroupId"}:
+        names = self._people.names
+        if unknown := set(query) - {names.organization_id, names.group_id}:
             return error(400, f"Unknown query parameter: {sorted(unknown)[0]}.")
         devices = [self._device(site_id) for site_id in self._sites.values()]
         for name, value in query.items():
@@ -172,14 +145,13 @@ class Wattsense:
             "name": site.name,
             "description": f"Box at {site.name}",
             "externalId": None,
-            "tenantId": TENANT_ID,
-            "organizationId": ORGANIZATION_IDS[site.organization],
             "siteId": "site-" + device_id[1:5].lower(),
-            "deviceGroupId": "grp-" + site.organization,
+            **self._people.place(ORGANIZATION_IDS[site.organization], GROUP_IDS[site.organization]),
             "status": "ONLINE",
             "deviceVersionInfo": {"bsp": "5.1.0", "hardware": "2.0", "software": "6.12.3"},
             "deviceConfigOrigin": "cloud",
             "deviceSubscription": {
+                "status": "SUSPENDED" if site_id in self._suspended else "ACTIVE",
                 "ratePlan": "BASIC",
                 "addons": [],
                 "autoRenew": True,
@@ -199,9 +171,21 @@ class Wattsense:
             return answer(properties)
         if rest:
             return error(404, "No such configuration.")
-        created = "2023-12-01T09:00:00Z"
+        first, second = "2023-11-20T09:00:00Z", "2023-12-01T09:00:00Z"
+        archived = {
+            "revisionId": "rev-1",
+            "parentRevisionId": None,
+            "notes": "First set-up",
+            "createdAt": first,
+            "updatedAt": second,
+            "status": "ARCHIVED",
+            "errors": [],
+            "properties": [],
+            "networks": [],
+            "equipments": [],
+        }
         revision = {"revisionId": "rev-2", "parentRevisionId": "rev-1", "notes": ""}
-        body = {"createdAt": created, "updatedAt": created, "status": "CURRENT", "errors": []}
+        body = {"createdAt": second, "updatedAt": second, "status": "CURRENT", "errors": []}
         equipments = [
             {
                 "equipmentId": _equipment_id(meter_id),
@@ -212,7 +196,7 @@ class Wattsense:
             for meter_id in sorted({register.meter_id for register in self._of_site(site_id)})
         ]
         parts = {"properties": properties, "networks": [], "equipments": equipments}
-        return answer([revision | body | parts])
+        return answer([revision | body | parts, archived])
 
     def _property_config(self, register: Register) -> dict:
         scaling = {"a": 0.001, "b": 0.0} if _shape(register) in ("count", "text") else None

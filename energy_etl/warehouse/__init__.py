@@ -9,7 +9,7 @@ people open. No vendor, no transform and no column is known here: tables come in
 
 from energy_etl.warehouse.change import Change
 from energy_etl.warehouse.listing import write_listing
-from energy_etl.warehouse.people import read_published
+from energy_etl.warehouse.people import count_published, read_published
 from energy_etl.warehouse.publishing import PublishReport, publish
 from energy_etl.warehouse.store import Reader, Warehouse
 from energy_etl.warehouse.writing import Writer
@@ -20,6 +20,7 @@ __all__ = [
     "Reader",
     "Warehouse",
     "Writer",
+    "count_published",
     "publish",
     "read_published",
     "write_listing",

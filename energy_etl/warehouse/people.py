@@ -93,6 +93,22 @@ def read_published(path: Path, sql: str, params: Parameters = ()) -> pl.DataFram
             connection.close()
 
 
+def count_published(path: Path, tables: Sequence[Table]) -> dict[Table, int]:
+    """Return the rows of each table in the published file.
+
+    Raises:
+        WarehouseError: nothing was published yet.
+    """
+    counts = [
+        fill("SELECT $i AS i, count(*) AS n FROM $table", i=str(i), table=full_name(table))
+        for i, table in enumerate(tables)
+    ]
+    if not counts:
+        return {}
+    rows = read_published(path, " UNION ALL ".join(counts)).rows()
+    return {tables[i]: n for i, n in rows}
+
+
 def _create_table(connection: duckdb.DuckDBPyConnection, table: Table, *, is_filled: bool) -> None:
     run(connection, table.create_statement())
     for statement in table.comment_statements():

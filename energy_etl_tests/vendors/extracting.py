@@ -53,7 +53,9 @@ def content(batch: VendorBatch) -> dict[str, list[dict[str, Any]]]:
     """All rows of a batch by table, in a fixed order."""
     found: dict[str, list[dict[str, Any]]] = {}
     for write in batch.writes:
-        rows = write.frame.sort(write.table.key).to_dicts()
+        # A listing comes without the instants of its versions.
+        key = [name for name in write.table.key if name in write.frame.columns]
+        rows = write.frame.sort(key).to_dicts()
         found.setdefault(write.table.full_name, []).extend(rows)
     return found
 

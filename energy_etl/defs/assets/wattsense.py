@@ -1,5 +1,6 @@
-"""Group `wattsense`: the inventory as of now, and the history per UTC day."""
+"""Group `wattsense`: inventory and access rights as of now, and the history per UTC day."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,16 +19,30 @@ from energy_etl.vendors.wattsense.client import PropertyWindow, WattsenseClient
 from energy_etl.vendors.wattsense.rows import to_batch
 from energy_etl.vendors.wattsense.settings import WattsenseSettings
 from energy_etl.vendors.wattsense.tables import (
+    CONFIGURATION,
     DEVICE,
+    DEVICE_SUBSCRIPTION,
+    EQUIPMENT,
     HISTORY,
     LATEST,
     ORGANIZATION,
     PROPERTY,
 )
+from energy_etl.vendors.wattsense.tables_access import ACCESS_TABLES
 
-INVENTORY: Final = (ORGANIZATION, DEVICE, PROPERTY, LATEST)
+INVENTORY: Final = (
+    ORGANIZATION,
+    DEVICE,
+    DEVICE_SUBSCRIPTION,
+    CONFIGURATION,
+    EQUIPMENT,
+    PROPERTY,
+    LATEST,
+)
 # A batch is fetched from before its start, so that its first interval has a predecessor.
 LOOKBACK: Final = timedelta(hours=2)
+# What the hourly schedule writes into CATCH_UP_TAG.
+HOURLY: Final = "hourly"
 
 
 def _client(etl: Etl, log: RequestLog) -> WattsenseClient:
@@ -46,7 +61,7 @@ def _client(etl: Etl, log: RequestLog) -> WattsenseClient:
 )
 @plainly
 def inventory(context: dg.AssetExecutionContext, etl: Etl):
-    """What Wattsense lists: organizations, boxes, properties, latest values."""
+    """What Wattsense lists: organizations, boxes with their subscriptions, configurations, values."""
     log = RequestLog(VENDOR.name)
     with _client(etl, log) as client:
         report = client.fetch_inventory(progress=progress_log(context, "inventory calls"))
@@ -55,6 +70,37 @@ def inventory(context: dg.AssetExecutionContext, etl: Etl):
     numbers = tell(context, VENDOR, report, batch)
     for table in INVENTORY:
         rows = batch.frame(table).height
+        yield materialized(table, rows=rows, rows_changed=written.rows_changed(table), **numbers)
+
+
+@dg.multi_asset(
+    name="wattsense_access",
+    pool="wattsense",
+    specs=[
+        table_spec(
+            table,
+            note="As of the fetch, kept as versions; unpartitioned. Needs the API key (or Basic) "
+            "of a user with an account role: a service account may not see users and keys.",
+        )
+        for table in ACCESS_TABLES
+    ],
+)
+@plainly
+def access(context: dg.AssetExecutionContext, etl: Etl):
+    """Who or what may do what at Wattsense: users, service accounts, API keys, roles, units."""
+    if not etl.settings().section(WattsenseSettings).read_access:
+        context.log.info("wattsense.read_access is false: nobody was asked who may do what.")
+        for table in ACCESS_TABLES:
+            yield materialized(table, rows=0, rows_changed=0)
+        return
+    log = RequestLog(VENDOR.name)
+    with _client(etl, log) as client:
+        report = client.fetch_access(progress=progress_log(context, "lists"))
+    batch = to_batch(log.calls())
+    written = write_batch(etl, VENDOR, batch, log)
+    numbers = tell(context, VENDOR, report, batch)
+    for table in ACCESS_TABLES:
+        rows = sum(write.frame.height for write in batch.writes if write.table is table)
         yield materialized(table, rows=rows, rows_changed=written.rows_changed(table), **numbers)
 
 
@@ -68,8 +114,8 @@ def inventory(context: dg.AssetExecutionContext, etl: Etl):
             deps=(PROPERTY,),
             partitions=DAYS,
             note="GET /v1/devices/{deviceId}/properties, one range per mapped register and run. "
-            "The running day is fetched hourly, the last days once a day for what comes late; "
-            "backfill the days to fill again.",
+            "Hourly from the newest value less wattsense.refetch_window_h, however old it is; the "
+            "last days whole once a day, for what comes late; backfill the days to fill again.",
         )
     ],
 )
@@ -83,13 +129,10 @@ def history(context: dg.AssetExecutionContext, etl: Etl, config: OnlyConfig):
         .filter((pl.col("thing") == "register") & (pl.col("vendor") == VENDOR.name))
         .join(frames[core.REGISTER], left_on="thing_id", right_on="register_id")
     )
-    starts = _last_measured(etl) if CATCH_UP_TAG in context.run.tags else {}
+    begin_at = _beginnings(etl, context.run.tags.get(CATCH_UP_TAG), from_at)
     wanted = [
         PropertyWindow.of_vendor_id(
-            row["vendor_id"],
-            min(from_at, starts.get(row["vendor_id"], from_at)) - LOOKBACK,
-            to_at,
-            row["thing_id"],
+            row["vendor_id"], begin_at(row["vendor_id"]), to_at, row["thing_id"]
         )
         for row in mapped.iter_rows(named=True)
     ]
@@ -106,10 +149,33 @@ def history(context: dg.AssetExecutionContext, etl: Etl, config: OnlyConfig):
     )
 
 
+def _beginnings(etl: Etl, schedule: str | None, from_at: datetime) -> Callable[[str], datetime]:
+    """Return where to begin with a property, given as `<deviceId>/<propertyId>`.
+
+    A run by hand takes its days whole. The hourly run begins a little before the newest value,
+    within the running day or, after an outage, before it; the daily one takes its days whole and
+    what is missing before them. Until a property has a value its days are taken whole, too.
+    """
+    newest = _last_measured(etl) if schedule else {}
+    if schedule != HOURLY:
+        return lambda vendor_id: min(from_at, newest.get(vendor_id, from_at)) - LOOKBACK
+    window = timedelta(hours=etl.settings().section(WattsenseSettings).refetch_window_h)
+
+    def begin_at(vendor_id: str) -> datetime:
+        last_at = newest.get(vendor_id)
+        if last_at is None:
+            return from_at - LOOKBACK
+        # Whole hours: windows that begin together are replaced together, in one write.
+        return (last_at - window).replace(minute=0, second=0, microsecond=0)
+
+    return begin_at
+
+
 def _last_measured(etl: Etl) -> dict[str, datetime]:
-    """Return the newest instant of each property: after an outage of days a run begins there."""
+    """Return the newest instant of each property, which a box with a wrong clock cannot advance."""
     rows = etl.warehouse().read(
         "SELECT device_id_wattsense || '/' || property_id_wattsense AS vendor_id, "
-        "max(measured_at) AS last_at FROM wattsense.history GROUP BY ALL"
+        "max(measured_at) AS last_at FROM wattsense.history WHERE measured_at <= ? GROUP BY ALL",
+        [etl.now()],
     )
     return dict(rows.iter_rows())

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 LIVE_URL: Final = "https://web-collector.wattics.com/measurements/v2/unifiedjson/"
 SANDBOX_PATH: Final = "/measurements/v2/unifiedjson/"
+LIVE_API_URL: Final = "https://api.wattics.com/api/v1"
+SANDBOX_API_PATH: Final = "/wattics/api/v1"
 _LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -27,13 +29,17 @@ class WatticsCredential(BaseModel):
 
 
 class WatticsSettings(BaseModel):
-    """How to reach the collector, and as whom.
+    """How to reach the collector and the read and management API, and as whom.
 
     Attributes:
         collector_url: production's; the sandbox's on the target sandbox.
         credentials: by the name that streams.csv gives in `credential`.
         request_timeout_s: after this the packet is asked for, not sent again.
         max_parallel_streams: streams under way at once; each has one packet in flight.
+        api_url: of the read and management API; the sandbox's on the target sandbox.
+        api_token: sent as it is; empty: nothing is read from Wattics, pushing goes on.
+        max_parallel: calls to the API at once.
+        calls_per_minute: no limit is documented; this one is ours, so that nobody is hammered.
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -42,6 +48,12 @@ class WatticsSettings(BaseModel):
     credentials: dict[str, WatticsCredential] = Field(default_factory=dict)
     request_timeout_s: float = Field(default=10.0, gt=0, le=300)
     max_parallel_streams: int = Field(default=32, ge=1, le=512)
+    api_url: str = LIVE_API_URL
+    api_token: SecretStr = SecretStr("")
+    max_parallel: int = Field(default=8, ge=1, le=64)
+    answer_s: float = Field(default=30.0, gt=0)
+    total_s: float = Field(default=180.0, gt=0)
+    calls_per_minute: int = Field(default=600, ge=1)
 
     @field_validator("collector_url")
     @classmethod
@@ -53,6 +65,8 @@ def sandbox_section(sandbox_url: str) -> dict[str, Any]:
     """Return what this section is on the sandbox, where nothing else is set."""
     return {
         "collector_url": sandbox_url.rstrip("/") + SANDBOX_PATH,
+        "api_url": sandbox_url.rstrip("/") + SANDBOX_API_PATH,
+        "api_token": "sandbox-wattics-token",
         "credentials": {
             "main": {"username": "sandbox-wattics", "password": "sandbox-wattics-secret"},
             "second": {"username": "sandbox-wattics-2", "password": "sandbox-wattics-2-secret"},

@@ -2,15 +2,20 @@
 
 Document: "Wattsense API Version 2019-04.300", the vendor's API pages, release 2020-12-16.03.
 Base URL: https://api.wattsense.com, resources under /v1; bare JSON lists, 204 when there is none.
-Auth: HMAC-SHA512 over method, path, query, body and time stamp with an API key (`auth.py`).
+Auth: HMAC-SHA512 over method, path, query, body and time stamp with an API key, or Basic of a user
+or of a service account for which it was switched on (`energy_etl/auth`).
 Limits: 2500 calls in 5 minutes, 100 of them on configurations.
-Left open by the document, modelled from public clients and not verified: error bodies, whether
-`until` includes its instant (taken as not), the body of organizations, `scaling` as a*x+b.
+Names of three API versions are read into the same columns (`names.py`).
+Left open by the document, modelled and not verified: error bodies, whether `until` includes its
+instant (taken as not), `scaling` as a*x+b; paths (`client.py`) and members (`wire_access.py`) of
+organizations, users, service accounts, keys and roles; the spelling of privileges (`names.py`).
 """
 
 from energy_etl.tables.core import READING
 from energy_etl.vendors import Vendor
+from energy_etl.vendors.wattsense.access import ACCESS_FINDINGS, ACCESS_MART
 from energy_etl.vendors.wattsense.client import fetch_listing
+from energy_etl.vendors.wattsense.preview import preview_past
 from energy_etl.vendors.wattsense.rows import to_batch
 from energy_etl.vendors.wattsense.settings import WattsenseSettings, sandbox_section
 from energy_etl.vendors.wattsense.tables import WATTSENSE_TABLES
@@ -29,4 +34,7 @@ VENDOR = Vendor(
     feeds=(READING,),
     sandbox=sandbox_section,
     fetch_listing=fetch_listing,
+    marts=(ACCESS_MART,),
+    findings=ACCESS_FINDINGS,
+    preview=preview_past,
 )

@@ -15,8 +15,12 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from energy_etl.auth import HmacSha512Auth
-from energy_etl.errors import ConfigurationError, MalformedError
+from energy_etl.errors import (
+    ConfigurationError,
+    MalformedError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from energy_etl.quota import Quota
 from energy_etl.rest import (
     Answer,
@@ -30,16 +34,25 @@ from energy_etl.rest import (
     fetch_all,
 )
 from energy_etl.settings import Settings
+from energy_etl.vendors.wattsense.links import next_link
+from energy_etl.vendors.wattsense.login import login_of
+from energy_etl.vendors.wattsense.rows_access import UNITS_ARE_GONE
 from energy_etl.vendors.wattsense.settings import WattsenseSettings
 
-# Path templates; the one of organizations is modelled, not verified.
 PATHS: Final = {
     "user": "/v1/user",
-    "organizations": "/v1/organizations",
     "devices": "/v1/devices",
     "properties": "/v1/devices/{device_id}/properties",
     "history": "/v1/devices/{device_id}/properties",
+    "configs": "/v1/devices/{device_id}/configs",
     "configs/current/properties": "/v1/devices/{device_id}/configs/current/properties",
+    # From here on modelled, not verified: only the concepts are documented.
+    "organizations": "/v1/organizations",
+    "organizationUnits": "/v1/organizationUnits",
+    "users": "/v1/users",
+    "serviceAccounts": "/v1/serviceAccounts",
+    "apiKeys": "/v1/apiKeys",
+    "roles": "/v1/roles",
 }
 _WINDOW_S: Final = 300.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -96,16 +109,7 @@ class WattsenseClient:
             ConfigurationError: a credential is missing or holds characters no header can carry.
         """
         base_url = settings.base_url
-        secret = settings.api_secret.get_secret_value()
-        if not settings.api_key or not secret:
-            raise ConfigurationError(
-                "wattsense.api_key or wattsense.api_secret is empty: set ENERGY_ETL_WATTSENSE__"
-                "API_KEY and ENERGY_ETL_WATTSENSE__API_SECRET in the environment or in .env."
-            )
-        if not (settings.api_key.isascii() and settings.api_key.isprintable()):
-            raise ConfigurationError(
-                "wattsense.api_key holds characters that no header can carry: copy it again."
-            )
+        login = login_of(settings)
         self._page_size = settings.page_size
         self._max_parallel = settings.max_parallel
         self._configuration_quota = Quota(
@@ -121,12 +125,11 @@ class WattsenseClient:
             vendor="wattsense",
             base_url=base_url,
             log=log,
-            auth=HmacSha512Auth(settings.api_key, settings.api_secret),
+            auth=login.auth,
             limits=Limits(answer_s=settings.answer_s, total_s=settings.total_s),
             quotas=[quota],
-            secrets=[secret, settings.api_key],
-            credential_hint="check wattsense.api_key and wattsense.api_secret in the settings, "
-            "and that this machine's clock is right (the signature carries the time)",
+            secrets=login.secrets,
+            credential_hint=login.hint,
             max_parallel=settings.max_parallel,
         )
 
@@ -150,27 +153,61 @@ class WattsenseClient:
 
     def fetch_user(self) -> Answer:
         """GET /v1/user: whose credential this is (documented path)."""
-        return self._rest.get("user", PATHS["user"])
+        answer = self._rest.get("user", PATHS["user"], params={"page": 0})
+        self._rest.log.annotate(answer.request_id, is_last=True)
+        return answer
 
-    def fetch_organizations(self) -> Answer:
+    def fetch_organizations(self) -> list[Answer]:
         """GET /v1/organizations: what the credential can see (modelled, not verified)."""
-        return self._rest.get("organizations", PATHS["organizations"])
+        return self._fetch_list("organizations")
 
-    def fetch_devices(self) -> Answer:
-        """GET /v1/devices: all boxes."""
-        return self._rest.get("devices", PATHS["devices"])
+    def fetch_organization_units(self) -> list[Answer]:
+        """GET /v1/organizationUnits: each with shipping, billing and contact information.
+
+        Raises:
+            NotFoundError: the API has none, as since version 2020-12-16.03.
+        """
+        return self._fetch_list("organizationUnits")
+
+    def fetch_users(self) -> list[Answer]:
+        """GET /v1/users, with account roles and other roles (modelled, not verified).
+
+        Raises:
+            PermissionDeniedError: the credential is a service account's, or lacks the role.
+        """
+        return self._fetch_for_users("users")
+
+    def fetch_service_accounts(self) -> list[Answer]:
+        """GET /v1/serviceAccounts (modelled, not verified); errors as `fetch_users`."""
+        return self._fetch_for_users("serviceAccounts")
+
+    def fetch_api_keys(self) -> list[Answer]:
+        """GET /v1/apiKeys, each with its owner (modelled, not verified); errors as `fetch_users`.
+
+        Should a secret be sent, it is taken out before anything is stored or parsed.
+        """
+        return self._fetch_for_users("apiKeys")
+
+    def fetch_roles(self) -> list[Answer]:
+        """GET /v1/roles, each a list of privileges (modelled, not verified)."""
+        return self._fetch_for_users("roles")
+
+    def fetch_devices(self) -> list[Answer]:
+        """GET /v1/devices: all boxes, each with its subscription."""
+        return self._fetch_list("devices")
 
     def fetch_properties(self, device_id: str) -> Answer:
         """GET /v1/devices/{deviceId}/properties: the latest value of each property; 204: none."""
         path = build_path(PATHS["properties"], device_id=device_id)
         return self._rest.get("properties", path, params={"device_id": device_id})
 
+    def fetch_configs(self, device_id: str) -> Answer:
+        """GET /v1/devices/{deviceId}/configs: revisions, equipments; the stricter quota."""
+        return self._fetch_config("configs", device_id)
+
     def fetch_property_configs(self, device_id: str) -> Answer:
         """GET /v1/devices/{deviceId}/configs/current/properties, within the stricter quota."""
-        endpoint = "configs/current/properties"
-        path = build_path(PATHS[endpoint], device_id=device_id)
-        quotas = [self._configuration_quota]
-        return self._rest.get(endpoint, path, params={"device_id": device_id}, quotas=quotas)
+        return self._fetch_config("configs/current/properties", device_id)
 
     def fetch_history(self, wanted: PropertyWindow) -> list[Answer]:
         """GET /v1/devices/{deviceId}/properties?property=&since=&until=&size=, page by page.
@@ -187,9 +224,11 @@ class WattsenseClient:
             "to_at": wanted.to_at.isoformat(),
             "window": uuid.uuid4().hex,
         }
-        answer = self._rest.get(
+        return self._fetch_pages(
             "history",
             build_path(PATHS["history"], device_id=wanted.device_id),
+            f"history of {wanted.subject}",
+            params,
             query={
                 "property": wanted.property_id,
                 "since": _to_ms(wanted.from_at),
@@ -197,22 +236,7 @@ class WattsenseClient:
                 "until": -_to_ms(wanted.to_at, sign=-1),
                 "size": self._page_size,
             },
-            params={**params, "page": 0},
         )
-        answers = [answer]
-        followed = {answer.url}
-        while answer.status != _NO_CONTENT and (link := next_link(answer.headers.get("link", ""))):
-            page = {**params, "page": len(answers)}
-            answer = self._rest.follow("history", link, answer, params=page)
-            if answer.url in followed:
-                raise MalformedError(
-                    f"wattsense history of {wanted.subject} links in a circle after page "
-                    f"{len(answers)}: the window was not replaced, run the fetch again."
-                )
-            followed.add(answer.url)
-            answers.append(answer)
-        self._rest.log.annotate(answer.request_id, is_last=True)
-        return answers
 
     def fetch_histories(
         self, wanted: Iterable[PropertyWindow], progress: Progress | None = None
@@ -227,7 +251,7 @@ class WattsenseClient:
     def fetch_inventory(
         self, *, with_configs: bool = True, progress: Progress | None = None
     ) -> FetchReport:
-        """Fetch organizations and boxes, and of each box latest values and property configs.
+        """Fetch organizations and boxes, and of each box latest values and configurations.
 
         Args:
             with_configs: False saves the stricter quota of configuration calls.
@@ -237,30 +261,109 @@ class WattsenseClient:
         report = fetch_all(
             [
                 Job("organizations", self.fetch_organizations),
-                Job("devices", lambda: found.append(self.fetch_devices())),
+                Job("devices", lambda: found.extend(self.fetch_devices())),
             ],
             max_parallel=self._max_parallel,
         )
-        jobs: list[Job] = []
-        for device_id in _device_ids(found):
-            jobs.append(
-                Job(
-                    f"device {device_id}, latest values",
-                    lambda device_id=device_id: self.fetch_properties(device_id),
-                    group=f"device {device_id}",
-                )
+        parts: list[tuple[str, Callable[[str], Answer]]] = [
+            ("latest values", self.fetch_properties)
+        ]
+        if with_configs:
+            parts += [
+                ("property configs", self.fetch_property_configs),
+                ("configurations", self.fetch_configs),
+            ]
+        jobs = [
+            Job(
+                f"device {device_id}, {what}",
+                lambda fetch=fetch, device_id=device_id: fetch(device_id),
+                group=f"device {device_id}",
             )
-            if with_configs:
-                jobs.append(
-                    Job(
-                        f"device {device_id}, property configs",
-                        lambda device_id=device_id: self.fetch_property_configs(device_id),
-                        group=f"device {device_id}",
-                    )
-                )
+            for device_id in _device_ids(found)
+            for what, fetch in parts
+        ]
         if report.stopped_by is None:
             report.merge(fetch_all(jobs, max_parallel=self._max_parallel, progress=progress))
         return report
+
+    def fetch_access(self, progress: Progress | None = None) -> FetchReport:
+        """Fetch the current user, organization units, users, service accounts, keys and roles.
+
+        One that the credential may not see, or that this version of the API does not have, stops
+        no other; having no organization units is no failure.
+        """
+        callers: list[Answer] = []
+        report = fetch_all(
+            [Job("current user", lambda: callers.append(self.fetch_user()))], max_parallel=1
+        )
+        if report.stopped_by is not None:
+            return report
+        jobs = [
+            Job("organization units", lambda: self._units_or_none(callers)),
+            Job("users", self.fetch_users),
+            Job("service accounts", self.fetch_service_accounts),
+            Job("API keys", self.fetch_api_keys),
+            Job("roles", self.fetch_roles),
+        ]
+        report.merge(fetch_all(jobs, max_parallel=self._max_parallel, progress=progress))
+        return report
+
+    def _units_or_none(self, callers: Sequence[Answer]) -> None:
+        try:
+            self.fetch_organization_units()
+        except NotFoundError:
+            # Since 2020-12-16.03. Only answered calls are replayed, so it is noted with one.
+            for answer in callers:
+                self._rest.log.annotate(answer.request_id, **{UNITS_ARE_GONE: True})
+
+    def _fetch_for_users(self, endpoint: str) -> list[Answer]:
+        off = "or set wattsense.read_access to false, and nobody asks any more"
+        try:
+            return self._fetch_list(endpoint)
+        except PermissionDeniedError as error:
+            raise PermissionDeniedError(
+                f"{str(error).rstrip('.')}; a service account may not act on users, service "
+                "accounts or API keys, and a user needs an account role for it: use such a user's "
+                f"API key, {off}."
+            ) from error
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"{str(error).rstrip('.')}; the path is modelled, not verified: correct it in "
+                f"PATHS of the Wattsense client, {off}."
+            ) from error
+
+    def _fetch_list(self, endpoint: str) -> list[Answer]:
+        return self._fetch_pages(endpoint, PATHS[endpoint], endpoint, {})
+
+    def _fetch_config(self, endpoint: str, device_id: str) -> Answer:
+        path = build_path(PATHS[endpoint], device_id=device_id)
+        quotas = [self._configuration_quota]
+        return self._rest.get(endpoint, path, params={"device_id": device_id}, quotas=quotas)
+
+    def _fetch_pages(
+        self,
+        endpoint: str,
+        path: str,
+        what: str,
+        params: dict[str, Any],
+        query: dict[str, str | int] | None = None,
+    ) -> list[Answer]:
+        """GET a page and all that it links to; the last one's row in the log says `is_last`."""
+        answer = self._rest.get(endpoint, path, query=query, params={**params, "page": 0})
+        answers = [answer]
+        followed = {answer.url}
+        while answer.status != _NO_CONTENT and (link := next_link(answer.headers.get("link", ""))):
+            page = {**params, "page": len(answers)}
+            answer = self._rest.follow(endpoint, link, answer, params=page)
+            if answer.url in followed:
+                raise MalformedError(
+                    f"wattsense {what} links in a circle after page {len(answers)}: what was "
+                    "asked for was not replaced, run the fetch again."
+                )
+            followed.add(answer.url)
+            answers.append(answer)
+        self._rest.log.annotate(answer.request_id, is_last=True)
+        return answers
 
 
 def fetch_listing(settings: Settings) -> list[RawCall]:
@@ -296,23 +399,6 @@ def _device_ids(answers: Sequence[Answer]) -> list[str]:
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 continue
     return [device_id for device_id in dict.fromkeys(ids) if device_id]
-
-
-def next_link(header: str) -> str | None:
-    """Return the target of `rel="next"` in a Link header (RFC 8288), None when there is none."""
-    rest = header
-    while "<" in rest:
-        target, found, rest = rest.partition("<")[2].partition(">")
-        attributes, _, _ = rest.partition("<")
-        relations = [
-            value.strip().strip('"').lower().split()
-            for name, _, value in (part.partition("=") for part in attributes.split(";"))
-            if name.strip().lower() == "rel"
-        ]
-        # The last attribute of a link ends where a comma starts the next one.
-        if found and any("next" in [r.rstrip('",') for r in relation] for relation in relations):
-            return target.strip()
-    return None
 
 
 def _to_ms(instant: datetime, sign: int = 1) -> int:

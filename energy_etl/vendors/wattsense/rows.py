@@ -1,42 +1,30 @@
 """Wattsense's answers -> frames of its tables; pure, the same for a fetch and for a rebuild.
 
+Here: which endpoint becomes what, and history. Small objects: `small.py`, and what they say:
+`rows_boxes.py`, `rows_access.py`.
+
 History: the pages of one property and window belong together (params `window`, `page`, `is_last`).
 Whole ones replace what the table holds in that window; of a window with a page missing or refused,
 what came is merged and nothing is deleted.
 """
 
-import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeVar
-from zoneinfo import ZoneInfo
+from typing import Any, Final
 
-import msgspec
 import polars as pl
-from pydantic import BaseModel, ValidationError
 
 from energy_etl.errors import MalformedError
 from energy_etl.rest import RawCall
-from energy_etl.tables.model import Table
-from energy_etl.tables.raw import QUARANTINE
 from energy_etl.vendors import Problem, VendorBatch, Window, Write
-from energy_etl.vendors.wattsense.pages import NO_CONTENT, read_pages
-from energy_etl.vendors.wattsense.tables import (
-    DEVICE,
-    HISTORY,
-    LATEST,
-    ORGANIZATION,
-    PROPERTY,
-)
-from energy_etl.vendors.wattsense.wire import (
-    Device,
-    Organization,
-    PropertyConfig,
-    PropertyValue,
-)
+from energy_etl.vendors.wattsense.pages import read_pages
+from energy_etl.vendors.wattsense.rows_access import ACCESS_ENDPOINTS, UNITS, UNITS_ARE_GONE
+from energy_etl.vendors.wattsense.rows_boxes import BOX_ENDPOINTS
+from energy_etl.vendors.wattsense.small import Endpoint, add_small, gone
+from energy_etl.vendors.wattsense.tables import HISTORY
 
-Sent = TypeVar("Sent", bound=BaseModel)
+ENDPOINTS: Final[Mapping[str, Endpoint]] = {**BOX_ENDPOINTS, **ACCESS_ENDPOINTS}
 _WINDOW: Final = ("device_id", "property_id", "from_at", "to_at")
 _IDS: Final = ("device_id_wattsense", "property_id_wattsense")
 
@@ -48,13 +36,11 @@ def to_batch(calls: Sequence[RawCall]) -> VendorBatch:
     for call in calls:
         by_endpoint[call.endpoint].append(call)
     quarantines: list[pl.DataFrame] = []
-    for endpoint, (table, model, to_row) in _SMALL.items():
-        rows, bad = _small_rows(by_endpoint[endpoint], model, to_row, batch)
-        quarantines.append(bad)
-        if rows:
-            frame = pl.DataFrame(rows, schema=table.polars_schema)
-            unique = frame.unique(subset=table.key, keep="last", maintain_order=True)
-            batch.writes.append(Write(table, unique, "merge"))
+    for name, endpoint in ENDPOINTS.items():
+        quarantines.append(add_small(endpoint, by_endpoint[name], batch))
+    for call in by_endpoint["user"]:
+        if call.params.get(UNITS_ARE_GONE):
+            batch.writes += gone(ENDPOINTS[UNITS], UNITS, call)
     quarantines.append(_add_history(by_endpoint["history"], batch))
     batch.quarantine = pl.concat(quarantines)
     return batch
@@ -157,151 +143,3 @@ def _refused_page(call: RawCall, error: MalformedError) -> Problem:
             f"{call.request_id}): {error}; nothing of that page was used, run the fetch again."
         ),
     )
-
-
-def _small_rows(
-    calls: Sequence[RawCall],
-    model: type[Sent],
-    to_row: Callable[[Sent, RawCall], dict[str, Any]],
-    batch: VendorBatch,
-) -> tuple[list[dict[str, Any]], pl.DataFrame]:
-    rows: list[dict[str, Any]] = []
-    bad: list[dict[str, Any]] = []
-    for call in calls:
-        if call.status == NO_CONTENT:
-            continue
-        try:
-            items = msgspec.json.decode(call.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            items = None
-        if not isinstance(items, list):
-            subject = str(call.params.get("device_id") or call.endpoint)
-            message = (
-                f"wattsense {call.endpoint} of {subject} (request {call.request_id}) is no JSON "
-                "list; nothing of it was used, run the fetch again."
-            )
-            batch.problems.append(Problem(subject, MalformedError(message)))
-            continue
-        for number, item in enumerate(items):
-            try:
-                rows.append(to_row(model.model_validate(item), call))
-            except ValidationError as error:
-                bad.append(_bad_row(call, number, error, item))
-    return rows, pl.DataFrame(bad, schema=QUARANTINE.polars_schema)
-
-
-def _bad_row(call: RawCall, number: int, error: ValidationError, item: object) -> dict[str, Any]:
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    reasons = sorted({f"type:{'.'.join(str(part) for part in f['loc'])}" for f in faults})
-    return {
-        "request_id": call.request_id,
-        "vendor": call.vendor,
-        "endpoint": call.endpoint,
-        "row_number": number,
-        "reasons": ",".join(reasons),
-        "raw_text": json.dumps(item)[:2000],
-    }
-
-
-def _came_by(call: RawCall) -> dict[str, Any]:
-    return {"request_id": call.request_id, "received_at": call.requested_at}
-
-
-def _device_row(device: Device, call: RawCall) -> dict[str, Any]:
-    return {
-        "device_id_wattsense": device.device_id,
-        "name": device.name,
-        "description": device.description,
-        "organization_id_wattsense": device.organization_id,
-        "tenant_id_wattsense": device.tenant_id,
-        "device_group_id_wattsense": device.device_group_id,
-        "site_id_wattsense": device.site_id,
-        "external_id": device.external_id,
-        "hardware_id": device.hardware_id,
-        "status": device.status,
-        "zone": _zone(device.tags),
-        "tags": _json(device.tags),
-        **_came_by(call),
-    }
-
-
-def _property_row(config: PropertyConfig, call: RawCall) -> dict[str, Any]:
-    return {
-        "device_id_wattsense": call.params["device_id"],
-        "property_id_wattsense": config.property_id,
-        "equipment_id_wattsense": config.equipment_id,
-        "slug": config.slug,
-        "name": config.name,
-        "description": config.description,
-        "access_type": config.access_type,
-        "is_disabled": config.disabled,
-        "kind": config.kind,
-        "unit_text": config.unit,
-        "scaling_a": config.scaling.a if config.scaling else None,
-        "scaling_b": config.scaling.b if config.scaling else None,
-        "tags": _json(config.tags),
-        **_came_by(call),
-    }
-
-
-def _latest_row(value: PropertyValue, call: RawCall) -> dict[str, Any]:
-    number = parse_number(value.payload)
-    measured_at = None
-    if value.timestamp is not None:
-        measured_at = datetime.fromtimestamp(value.timestamp / 1000, tz=ZoneInfo("UTC"))
-    return {
-        "device_id_wattsense": call.params["device_id"],
-        "property_id_wattsense": value.property_id,
-        "slug": value.slug,
-        "name": value.name,
-        "unit_text": value.unit,
-        "measured_at": measured_at,
-        "payload_text": None if isinstance(value.payload, float) else _payload_text(value.payload),
-        "payload_number": number,
-        "scaled_payload": value.scaled_payload,
-        "reading_native": number if value.scaled_payload is None else value.scaled_payload,
-        "is_out_of_service": value.is_out_of_service,
-        **_came_by(call),
-    }
-
-
-def _organization_row(organization: Organization, call: RawCall) -> dict[str, Any]:
-    return {
-        "organization_id_wattsense": organization.organization_id,
-        "tenant_id_wattsense": organization.tenant_id,
-        "name": organization.name,
-        **_came_by(call),
-    }
-
-
-# The endpoints of small objects: table, what is sent, and how one becomes a row.
-_SMALL: Final[Mapping[str, tuple[Table, type[Any], Callable[[Any, RawCall], dict[str, Any]]]]] = {
-    "organizations": (ORGANIZATION, Organization, _organization_row),
-    "devices": (DEVICE, Device, _device_row),
-    "configs/current/properties": (PROPERTY, PropertyConfig, _property_row),
-    "properties": (LATEST, PropertyValue, _latest_row),
-}
-
-
-def parse_number(payload: object) -> float | None:
-    """Return a payload as a finite number, None when it is none."""
-    if isinstance(payload, bool) or not isinstance(payload, float | int | str):
-        return None
-    try:
-        number = float(payload)
-    except ValueError:
-        return None
-    return number if abs(number) < float("inf") else None
-
-
-def _payload_text(payload: object) -> str | None:
-    return payload if payload is None or isinstance(payload, str) else json.dumps(payload)
-
-
-def _json(tags: Mapping[str, Any] | None) -> str | None:
-    return None if tags is None else json.dumps(tags, sort_keys=True, ensure_ascii=False)
-
-
-def _zone(tags: Mapping[str, Any] | None) -> str | None:
-    zone = (tags or {}).get("timezone")
-    return zone if isinstance(zone, str) else None

@@ -11,7 +11,8 @@ from energy_etl.errors import MalformedError
 from energy_etl.rest import RawCall
 from energy_etl.vendors import VendorBatch, Window
 from energy_etl.vendors.wattsense import VENDOR
-from energy_etl.vendors.wattsense.rows import parse_number, to_batch
+from energy_etl.vendors.wattsense.rows import to_batch
+from energy_etl.vendors.wattsense.rows_boxes import parse_number
 from energy_etl.vendors.wattsense.tables import DEVICE, HISTORY, LATEST, ORGANIZATION, PROPERTY
 
 FROM_AT = datetime(2025, 4, 15, tzinfo=UTC)

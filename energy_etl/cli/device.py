@@ -1,0 +1,72 @@
+"""`energy-etl device`: SmartgridOne's devices: update."""
+
+import json
+from typing import Annotated, Any, Literal
+
+import typer
+
+from energy_etl.errors import ConfigurationError
+
+app = typer.Typer(no_args_is_help=True, help="SmartgridOne's devices.")
+
+
+@app.callback()
+def device() -> None:
+    """SmartgridOne's devices."""
+
+
+@app.command()
+def update(
+    node_id: Annotated[str, typer.Argument(help="The device's node id.")],
+    given: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A property; JSON or text; dots go into objects; may be repeated.",
+        ),
+    ],
+    mode: Annotated[
+        Literal["strict", "legacy", "merge"],
+        typer.Option(help="strict replaces all, legacy top-level keys, merge goes into objects."),
+    ] = "merge",
+    validate: Annotated[
+        bool, typer.Option(help="Let SmartgridOne validate the properties.")
+    ] = True,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without a question.")] = False,
+) -> None:
+    """Change properties of a device: show before and after, ask, do it."""
+    from energy_etl.cli.changing import show_ask_do
+    from energy_etl.vendors.smartgridone.changes import UpdateDevice
+
+    show_ask_do(UpdateDevice(node_id, parse_properties(given), mode, validate), is_agreed=yes)
+
+
+def parse_properties(given: list[str]) -> dict[str, Any]:
+    """Return `--set` texts as properties: `info.model=X` is {"info": {"model": "X"}}.
+
+    Raises:
+        ConfigurationError: one has no name or no `=`, or two contradict each other.
+    """
+    properties: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        path = name.split(".")
+        if not equals or not all(path):
+            raise ConfigurationError(f"--set {text} is not NAME=VALUE: write it so.")
+        inner = properties
+        for part in path[:-1]:
+            inner = inner.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise ConfigurationError(f"--set {text} goes into a value that --set gave before.")
+        if path[-1] in inner:
+            raise ConfigurationError(f"--set gives {name} twice: leave one out.")
+        inner[path[-1]] = _value_of(value)
+    return properties
+
+
+def _value_of(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,46 @@
+"""Group `wiser`: what a customer has, as versions in time."""
+
+import dagster as dg
+
+from energy_etl.defs.extraction import progress_log, tell, write_batch
+from energy_etl.defs.failures import plainly
+from energy_etl.defs.metadata import materialized, table_spec
+from energy_etl.defs.resources import Etl
+from energy_etl.rest import RequestLog
+from energy_etl.vendors.wiser import VENDOR
+from energy_etl.vendors.wiser.client import WiserClient
+from energy_etl.vendors.wiser.rows import to_batch
+from energy_etl.vendors.wiser.settings import WiserSettings
+
+
+@dg.multi_asset(
+    name="wiser_inventory",
+    pool="wiser",
+    specs=[
+        table_spec(
+            table,
+            note="As listed when the run began; a version begins when something changed and ends "
+            "when it is listed no more. Unpartitioned: the past cannot be asked for again.",
+        )
+        for table in VENDOR.tables
+    ],
+)
+@plainly
+def inventory(context: dg.AssetExecutionContext, etl: Etl):
+    """What Wiser lists: locations, sites, rooms, devices; an account must be authorised."""
+    log = RequestLog(VENDOR.name)
+    settings = etl.settings()
+    client = WiserClient(
+        settings.section(WiserSettings),
+        log=log,
+        state_path=settings.state_path,
+        token_folder=settings.token_dir,
+    )
+    with client:
+        report = client.fetch_inventory(progress=progress_log(context, "lists"))
+    batch = to_batch(log.calls())
+    written = write_batch(etl, VENDOR, batch, log)
+    numbers = tell(context, VENDOR, report, batch)
+    for table in VENDOR.tables:
+        rows = batch.frame(table).height
+        yield materialized(table, rows=rows, rows_changed=written.rows_changed(table), **numbers)

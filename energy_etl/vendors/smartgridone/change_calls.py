@@ -1,0 +1,175 @@
+"""Reading the state that a plan is made of, and carrying a plan out: the calls of `changes.py`.
+
+Nothing here is repeated after an answer that did not come: the state is read again instead, and
+what it says is what is told.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from energy_etl.errors import EnergyEtlError, NotFoundError, VendorError
+from energy_etl.rest import Job, RequestLog, fetch_all
+from energy_etl.rest.redaction import Redactor
+from energy_etl.vendors.smartgridone.change_rows import RECORD, change_row
+from energy_etl.vendors.smartgridone.changes import (
+    ActivateLicense,
+    ClaimLicense,
+    Plan,
+    Wish,
+    plan_activation,
+    plan_claim,
+    plan_update,
+)
+from energy_etl.vendors.smartgridone.client import SmartgridOneClient
+from energy_etl.vendors.smartgridone.states import (
+    controllers_of,
+    customers_of,
+    device_state,
+    licence_states,
+)
+
+_CHANGED_SINCE: Final = 412
+
+
+def make_plan(client: SmartgridOneClient, wish: Wish) -> Plan:
+    """Read the present state and plan; nothing is changed.
+
+    Raises:
+        ConfigurationError: the wish cannot be sent as it is.
+        NotFoundError: the account sees no such device.
+        VendorError: the state could not be read.
+    """
+    address = client.settings.base_url.rstrip("/")
+    if isinstance(wish, ActivateLicense):
+        remarks = _read_licences(client)
+        return plan_activation(wish, licence_states(client.log.calls()), address, remarks)
+    if isinstance(wish, ClaimLicense):
+        remarks = _read_licences(client)
+        calls = client.log.calls()
+        if wish.node_id not in controllers_of(calls):
+            remarks.append(f"the account sees no controller {wish.node_id}")
+        return plan_claim(wish, licence_states(calls), address, remarks)
+    client.fetch_devices(only={"nodeId": [wish.node_id]})
+    device = device_state(client.log.calls(), wish.node_id)
+    if device is None:
+        raise NotFoundError(
+            f"smartgridone: the account sees no device {wish.node_id}: take its node id from "
+            "smartgridone.device."
+        )
+    return plan_update(wish, device, address)
+
+
+def note_plan(log: RequestLog, plan: Plan, *, change_id: str, asked_by: str) -> None:
+    """Write what is about to be asked beside the last call that read the state before."""
+    record = {
+        "change_id": change_id,
+        "action": plan.action,
+        "subject": plan.subject,
+        "asked_by": asked_by,
+        "plan_hash": plan.plan_hash,
+        "method": plan.method,
+        "url": plan.address + plan.target,
+        "body": plan.body,
+        "before": plan.before,
+        "planned": plan.after,
+    }
+    # As any answer that is stored: known personal fields go.
+    redacted = Redactor().body(json.dumps(record).encode())
+    log.annotate(log.calls()[-1].request_id, **{RECORD: json.loads(redacted)})
+
+
+def carry_out(client: SmartgridOneClient, plan: Plan, wish: Wish) -> VendorError | None:
+    """Send the plan's call once and read the state again; return the first failure, or None.
+
+    What came of it is told by `change_row` of all calls, not by the error alone.
+    """
+    failed: VendorError | None = None
+    try:
+        _send(client, plan, wish)
+    except VendorError as error:
+        failed = error
+    # As far as it can be read: what is not, is not in the log and makes the outcome unknown.
+    try:
+        if isinstance(wish, ActivateLicense | ClaimLicense):
+            _read_licences(client)
+        else:
+            client.fetch_devices(only={"nodeId": [wish.node_id]})
+    except VendorError as error:
+        failed = failed or error
+    return failed
+
+
+def told(row: Mapping[str, Any], failed: EnergyEtlError | None) -> str:
+    """Say in one sentence what came of a change, what stands there now, and what to do next."""
+    what = f"{row['action']} of {row['subject']}"
+    now = row["state_after"] or "not known: it could not be read"
+    if row["outcome"] == "done":
+        if row["status"] is None or row["status"] >= 300:
+            return f"SmartgridOne gave no answer, but {what} was done: it says now {now}."
+        return f"SmartgridOne did {what}: it says now {now}."
+    if row["outcome"] == "refused" and row["status"] == _CHANGED_SINCE:
+        return (
+            f"SmartgridOne refused {what} (412): somebody changed it after it was read, so nothing "
+            f"was written; it says now {now}: plan again, look at what changed, then decide anew."
+        )
+    if row["outcome"] == "refused":
+        return (
+            f"SmartgridOne refused {what}, so nothing was written: {failed or row['answer']} "
+            f"It says now {now}."
+        )
+    if row["outcome"] == "not_done":
+        return (
+            f"SmartgridOne gave no answer to {what}, and it was not done: it says now {now}; plan "
+            f"again. ({failed})"
+        )
+    return (
+        f"SmartgridOne gave no answer to {what}, and the state could not be read either, so "
+        f"whether it was done is not known: plan again before anything is repeated. ({failed})"
+    )
+
+
+__all__ = ["carry_out", "change_row", "make_plan", "note_plan", "told"]
+
+
+def _send(client: SmartgridOneClient, plan: Plan, wish: Wish) -> None:
+    if isinstance(wish, ActivateLicense):
+        client.activate_license(wish.key, wish.activation_at)
+    elif isinstance(wish, ClaimLicense):
+        client.claim_license(wish.key, wish.node_id)
+    elif plan.device_id is not None:
+        client.update_device(
+            plan.device_id,
+            wish.properties,
+            mode=wish.mode,
+            is_validated=wish.is_validated,
+            unmodified_since=plan.unmodified_since,
+        )
+
+
+def _read_licences(client: SmartgridOneClient) -> list[str]:
+    """Read the licences of every controller and customer; return what could not be read."""
+    n_before = len(client.log.calls())
+    client.fetch_devices()
+    client.fetch_companies()
+    calls = client.log.calls()[n_before:]
+    jobs = [
+        Job(
+            f"controller {node_id}",
+            lambda node_id=node_id: client.fetch_controller_licenses(node_id),
+        )
+        for node_id in controllers_of(calls)
+    ] + [
+        Job(
+            f"customer {customer}",
+            lambda customer=customer: client.fetch_customer_licenses(customer),
+        )
+        for customer in customers_of(calls)
+    ]
+    report = fetch_all(jobs, max_parallel=client.settings.max_parallel)
+    if report.stopped_by is not None:
+        raise report.stopped_by
+    return [
+        f"the licences of {subject} could not be read ({error})"
+        for subject, error in sorted(report.failures.items())
+    ]

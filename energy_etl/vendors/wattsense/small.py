@@ -1,0 +1,149 @@
+"""Lists of small objects -> writes to their tables; pure. What each object says: `rows_*.py`.
+
+A table that keeps versions in time gets a `Listing`, any other a merge. A listing is complete when
+its last page is known to be the last, every page before it came, and every row of it could be read:
+only then does what is missing count as vanished.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import polars as pl
+from pydantic import BaseModel, ValidationError
+
+from energy_etl.errors import MalformedError
+from energy_etl.rest import RawCall
+from energy_etl.tables.model import Table
+from energy_etl.tables.raw import QUARANTINE
+from energy_etl.vendors import Listing, Problem, VendorBatch, Write
+from energy_etl.vendors.wattsense.pages import NO_CONTENT
+
+Row = dict[str, Any]
+_VERSION: Final = "valid_from_at"
+_BOUNDS: Final = frozenset({_VERSION, "valid_to_at"})
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What an endpoint sends, and the rows that one object of it becomes.
+
+    Attributes:
+        model: of one object.
+        tables: each with the rows that an object means for it.
+        is_single: True for an endpoint that sends one object and no list.
+    """
+
+    model: type[BaseModel]
+    tables: Mapping[Table, Callable[[Any, RawCall], list[Row]]]
+    is_single: bool = False
+
+
+def add_small(endpoint: Endpoint, calls: Sequence[RawCall], batch: VendorBatch) -> pl.DataFrame:
+    """Add the writes of one endpoint's calls to the batch; return what goes to quarantine.
+
+    Args:
+        endpoint: how its objects are read.
+        calls: those of one fetch, in order.
+        batch: gets the writes and problems.
+    """
+    rows: dict[Table, list[Row]] = {table: [] for table in endpoint.tables}
+    bad: list[Row] = []
+    n_problems = len(batch.problems)
+    for call in calls:
+        for number, item in enumerate(_items(endpoint, call, batch)):
+            try:
+                sent = endpoint.model.model_validate(item)
+            except ValidationError as error:
+                bad.append(_bad_row(call, number, error, item))
+                continue
+            for table, to_rows in endpoint.tables.items():
+                brought_by = {"request_id": call.request_id, "received_at": call.requested_at}
+                rows[table] += [row | brought_by for row in to_rows(sent, call)]
+    is_whole = _every_page_came(calls) and not bad and len(batch.problems) == n_problems
+    for table, found in rows.items():
+        if _VERSION not in table.key:
+            if found:
+                frame = pl.DataFrame(found, schema=table.polars_schema)
+                unique = frame.unique(subset=table.key, keep="last", maintain_order=True)
+                batch.writes.append(Write(table, unique, "merge"))
+        elif calls:
+            batch.writes.append(_listing(table, found, calls, is_whole=is_whole))
+    return pl.DataFrame(bad, schema=QUARANTINE.polars_schema)
+
+
+def gone(endpoint: Endpoint, name: str, asked: RawCall) -> list[Write]:
+    """Return the writes of a list that the vendor does not have (any more): all of it vanished."""
+    return [
+        Write(table, _frame(table, []), Listing(_scope(name), asked.requested_at))
+        for table in endpoint.tables
+        if _VERSION in table.key
+    ]
+
+
+def _listing(
+    table: Table, rows: Sequence[Row], calls: Sequence[RawCall], *, is_whole: bool
+) -> Write:
+    name = calls[-1].endpoint
+    frame = _frame(table, [row | {"listed_in": name} for row in rows])
+    scopes = _scope(name)
+    how = Listing(scopes if is_whole else scopes.clear(), calls[-1].requested_at)
+    return Write(table, frame, how)
+
+
+def _frame(table: Table, rows: Sequence[Row]) -> pl.DataFrame:
+    schema = {name: kind for name, kind in table.polars_schema.items() if name not in _BOUNDS}
+    things = [name for name in table.key if name != _VERSION]
+    frame = pl.DataFrame(rows, schema=schema)
+    return frame.unique(subset=things, keep="last", maintain_order=True)
+
+
+def _scope(name: str) -> pl.DataFrame:
+    return pl.DataFrame({"listed_in": [name]})
+
+
+def _every_page_came(calls: Sequence[RawCall]) -> bool:
+    numbers = [call.params.get("page") for call in calls]
+    is_last = [call.params.get("is_last") is True for call in calls]
+    return numbers == list(range(len(calls))) and any(is_last[-1:])
+
+
+def _items(endpoint: Endpoint, call: RawCall, batch: VendorBatch) -> list[Any]:
+    if call.status == NO_CONTENT:
+        return []
+    try:
+        sent = msgspec.json.decode(call.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        sent = None
+    if endpoint.is_single and isinstance(sent, dict):
+        return [sent]
+    if not endpoint.is_single and isinstance(sent, list):
+        return sent
+    subject = str(call.params.get("device_id") or call.endpoint)
+    wanted = "object" if endpoint.is_single else "list"
+    message = (
+        f"wattsense {call.endpoint} of {subject} (request {call.request_id}) is no JSON {wanted}; "
+        "nothing of it was used, run the fetch again."
+    )
+    batch.problems.append(Problem(subject, MalformedError(message)))
+    return []
+
+
+def _bad_row(call: RawCall, number: int, error: ValidationError, item: object) -> Row:
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    reasons = sorted({f"type:{'.'.join(str(part) for part in f['loc'])}" for f in faults})
+    return {
+        "request_id": call.request_id,
+        "vendor": call.vendor,
+        "endpoint": call.endpoint,
+        "row_number": number,
+        "reasons": ",".join(reasons),
+        "raw_text": json.dumps(item)[:2000],
+    }
+
+
+def json_text(value: Any) -> str | None:
+    """Return tags and the like as JSON with sorted keys."""
+    return None if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,60 @@
+"""Wiser's section `wiser` of the settings, and the addresses that it is reached at."""
+
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+# The document names no address. Host, authorize and token path are those of the vendor's sibling
+# APIs, the API's path is guessed after theirs: modelled, not verified; they stand only here.
+LIVE_URL: Final = "https://api.exchange.se.com"
+AUTHORIZE_PATH: Final = "/ecostruxure/v1/oauth/authorize"
+TOKEN_PATH: Final = "/ecostruxure/v1/oauth/token"
+API_PATH: Final = "/ecostruxure/wiser-energy-monitoring/v1"
+# The vendor's sibling APIs name these two scopes; without the second no refresh token is given.
+DEFAULT_SCOPE: Final = "read:site offline_access"
+SANDBOX_PATH: Final = "/wiser"
+
+
+class WiserSettings(BaseModel):
+    """How to reach Wiser, with whose consent, and how hard.
+
+    Attributes:
+        base_url: the host of API, authorize and token endpoint; the sandbox's on the target
+            sandbox.
+        account: our name for the customer who consents; each account has a consent of its own.
+        scope: what the customer is asked for, separated by spaces.
+        redirect_port: where `energy-etl wiser authorize` listens on 127.0.0.1; 0 takes a free
+            one. `http://127.0.0.1:<port>/callback` is the address to register with the vendor.
+        redirect_uri: another address, where the vendor takes no loopback one; only with --paste.
+        uses_pkce: whether a code challenge (S256) is sent; the document does not speak of it.
+        authorize_deadline_s: how long `energy-etl wiser authorize` waits for the customer.
+        calls_per_minute: no limit is documented; this one is ours: one per second.
+    """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    base_url: str = LIVE_URL
+    client_id: str = ""
+    client_secret: SecretStr = SecretStr("")
+    account: str = Field(default="main", min_length=1)
+    scope: str = DEFAULT_SCOPE
+    redirect_port: int = Field(default=8917, ge=0, le=65535)
+    redirect_uri: str = ""
+    uses_pkce: bool = True
+    authorize_deadline_s: float = Field(default=300.0, gt=0)
+    max_parallel: int = Field(default=4, ge=1, le=64)
+    answer_s: float = Field(default=30.0, gt=0)
+    total_s: float = Field(default=180.0, gt=0)
+    calls_per_minute: int = Field(default=60, ge=1)
+
+
+def sandbox_section(sandbox_url: str) -> dict[str, Any]:
+    """Return what this section is on the sandbox, where nothing else is set."""
+    return {
+        "base_url": sandbox_url.rstrip("/") + SANDBOX_PATH,
+        "client_id": "sandbox-wiser",
+        "client_secret": "sandbox-wiser-secret",
+        # Any port is registered there, and nobody has to be spared.
+        "redirect_port": 0,
+        "calls_per_minute": 3000,
+    }
