@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from energy_etl.defs import assets as assets_package
+from energy_etl.defs.changes import CHANGE_JOBS
 from energy_etl.defs.checks import build_checks, build_vendor_checks
 from energy_etl.defs.jobs import build_jobs
 from energy_etl.defs.resources import Etl
@@ -60,7 +61,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
                 if check.table in tables
             ),
         ],
-        jobs=build_jobs(extracted),
+        jobs=[*build_jobs(extracted), *CHANGE_JOBS],
         schedules=build_schedules(extracted, settings.refetch_days, schedule_status),
         sensors=build_sensors(sensor_status),
         resources={"etl": etl, **(resources or {})},

@@ -20,9 +20,10 @@ from energy_etl_tests.documents import LONGEST_QUOTE_WORDS, Document, Row
 from energy_etl_tests.documents.digiwatt import DOCUMENT as DIGIWATT
 from energy_etl_tests.documents.wattics import DOCUMENT as WATTICS
 from energy_etl_tests.documents.wattsense import DOCUMENT as WATTSENSE
+from energy_etl_tests.documents.wiser import DOCUMENT as WISER
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = (DIGIWATT, WATTICS, WATTSENSE)
+DOCUMENTS = (DIGIWATT, WATTICS, WATTSENSE, WISER)
 ROWS = [(document, row) for document in DOCUMENTS for row in document.rows]
 KEPT = [(document, row) for document, row in ROWS if not row.left_out]
 # A line that states something: an item of a list that is more than a fold of a sample, or a text
@@ -120,6 +121,7 @@ COLLECTING = {
     "energy_etl.vendors.digiwatt.client:DigiwattClient.fetch_meters",
     "energy_etl.vendors.wattsense.client:WattsenseClient.fetch_histories",
     "energy_etl.vendors.wattsense.client:WattsenseClient.fetch_inventory",
+    "energy_etl.vendors.wiser.client:WiserClient.fetch_inventory",
 }
 
 

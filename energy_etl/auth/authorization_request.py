@@ -20,6 +20,7 @@ from energy_etl.errors import (
 # 256 bit each; RFC 7636 wants 43 to 128 characters of the verifier.
 _N_BYTES: Final = 32
 _MAX_PARAMETERS: Final = 32
+_DENIED: Final = "access_denied"
 _OUTAGES: Final = frozenset({"server_error", "temporarily_unavailable"})
 
 
@@ -78,6 +79,10 @@ class AuthorizationRequest:
         is_ours = secrets.compare_digest(state, self._state.encode())
         return is_ours and bool(answer.get("error") or answer.get("code"))
 
+    def is_denied_by(self, query: str) -> bool:
+        """True when the person said no."""
+        return self.is_answered_by(query) and _parameters(query).get("error") == _DENIED
+
     def code_of(self, query: str) -> str:
         """Return the code that a redirect brought.
 
@@ -99,7 +104,7 @@ class AuthorizationRequest:
 
     def _denial(self, error: str, description: str) -> EnergyEtlError:
         who = f"the {self._vendor} account {self._account}"
-        if error == "access_denied":
+        if error == _DENIED:
             return AuthenticationError(
                 f"Consent for {who} was denied: nothing was stored; run `energy-etl "
                 f"{self._vendor} authorize` again when the customer agrees."

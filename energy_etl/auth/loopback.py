@@ -141,9 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(
                 400,
                 render_page(
-                    "This is not the answer that is waited for",
-                    "It belongs to another attempt, or it is incomplete. Open the address that "
-                    "energy-etl printed last.",
+                    "This answer belongs to another attempt",
+                    "Or it is incomplete. Open the address that energy-etl printed last.",
                 ),
             )
         elif not self.server.is_answered.acquire(blocking=False):

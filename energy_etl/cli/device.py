@@ -31,8 +31,9 @@ def update(
         typer.Option(help="strict replaces all, legacy top-level keys, merge goes into objects."),
     ] = "merge",
     validate: Annotated[
-        bool, typer.Option(help="Let SmartgridOne validate the properties.")
-    ] = True,
+        bool | None,
+        typer.Option(help="Let SmartgridOne validate them, or not; default: as it does itself."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it without a question.")] = False,
 ) -> None:
     """Change properties of a device: show before and after, ask, do it."""

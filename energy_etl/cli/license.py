@@ -10,20 +10,18 @@ app = typer.Typer(no_args_is_help=True, help="SmartgridOne's licences.")
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do it without a question.")]
 KeyArgument = Annotated[str, typer.Argument(help="The licence's key.")]
-_SHOWN = (
-    "licence_key_end",
-    "licence_type",
-    "licence_status",
-    "site_id",
-    "controller_node_id_smartgridone",
-    "ends_on",
-    "days_left",
-    "grid_kw",
-    "solar_kw",
-    "battery_kw",
-    "ev_kw",
-    "has_capacity",
-)
+# Heading: column of mart.licence. A key is a claim, so only its end is shown: whole keys stand in
+# smartgridone.licence.
+_SHOWN = {
+    "key": "licence_key_end",
+    "status": "licence_status",
+    "site": "site_id",
+    "controller": "controller_node_id_smartgridone",
+    "ends on": "ends_on",
+    "days": "days_left",
+    "enough": "has_capacity",
+}
+_CAPACITIES = ("grid_kw", "solar_kw", "battery_kw", "ev_kw")
 
 
 @app.command()
@@ -59,7 +57,10 @@ def claim(
 def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask SmartgridOne for the licences as they are now, beside what is installed."""
+    """Ask SmartgridOne for the licences as they are now.
+
+    Capacity is grid/solar/battery/ev in kW; it is enough when it covers what is installed.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table as ScreenTable
@@ -67,14 +68,24 @@ def list_(
     from energy_etl.defs.changes import list_licences
     from energy_etl.defs.resources import Etl
 
-    licences = list_licences(Etl())
+    licences, failures = list_licences(Etl())
+    for failure in failures:
+        print(f"energy-etl: {failure}", file=sys.stderr)
     if as_json:
         json.dump(licences.to_dicts(), sys.stdout, indent=2, default=str)
         print()
         return
-    screen = ScreenTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name in _SHOWN:
-        screen.add_column(name, overflow="fold")
-    for row in licences.select(_SHOWN).iter_rows():
-        screen.add_row(*("-" if cell is None else str(cell) for cell in row))
+    screen = ScreenTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, padding=(0, 1))
+    for heading in _SHOWN:
+        screen.add_column(heading, overflow="fold")
+    screen.add_column("capacity kW", overflow="fold")
+    for row in licences.iter_rows(named=True):
+        cells = [_cell(row[name]) for name in _SHOWN.values()]
+        screen.add_row(*cells, "/".join(_cell(row[name]) for name in _CAPACITIES))
     Console().print(screen)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

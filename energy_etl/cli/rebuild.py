@@ -26,7 +26,7 @@ _CALLS = """
 SELECT request_id, vendor, endpoint, params, status, body_zlib, requested_at
 FROM raw.request LEFT JOIN raw.body USING (body_sha256)
 WHERE vendor = ? AND endpoint <> 'token'
-    AND (status BETWEEN 200 AND 299 OR params ->> '$.is_change' = 'true')
+    AND (status BETWEEN 200 AND 299 OR (params ->> '$.is_change') = 'true')
 ORDER BY requested_at, request_id
 """
 

@@ -1,12 +1,13 @@
 """What a project folder needs before anything runs: folders, state, instance, portfolio."""
 
 import shutil
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from energy_etl.defs.instance import create_instance
-from energy_etl.errors import ConfigurationError
+from energy_etl.errors import ConfigurationError, EnergyEtlError
 from energy_etl.portfolio import set_push_from, write_proposal
 from energy_etl.settings import Settings
 from energy_etl.state import get_fact, open_state, set_fact
@@ -92,15 +93,27 @@ def _copy_example(settings: Settings, example: str) -> None:
 def discover_portfolio(settings: Settings) -> int:
     """Ask every vendor that lists something and append what nobody mapped; return the rows.
 
+    A vendor that cannot be asked (no credential yet, no consent) is told on stderr.
+
     Raises:
-        VendorError: a vendor could not be asked.
+        EnergyEtlError: no vendor could be asked.
     """
-    n_rows = 0
+    n_rows = n_asked = 0
+    failures: list[EnergyEtlError] = []
     for vendor in discover_vendors().values():
-        if vendor.fetch_listing is not None and vendor.propose is not None:
+        if vendor.fetch_listing is None or vendor.propose is None or vendor.to_batch is None:
+            continue
+        n_asked += 1
+        try:
             calls = vendor.fetch_listing(settings)
-            if vendor.to_batch is not None:
-                proposal = vendor.propose(vendor.to_batch(calls))
-                added = write_proposal(settings.portfolio_dir, asdict(proposal))
-                n_rows += sum(len(ids) for ids in added.values())
+        except EnergyEtlError as error:
+            # What is not set up yet must not cost the other vendors' rows.
+            failures.append(error)
+            print(f"Nothing is proposed for {vendor.title}: {error}", file=sys.stderr)
+            continue
+        proposal = vendor.propose(vendor.to_batch(calls))
+        added = write_proposal(settings.portfolio_dir, asdict(proposal))
+        n_rows += sum(len(ids) for ids in added.values())
+    if failures and len(failures) == n_asked:
+        raise failures[0]
     return n_rows

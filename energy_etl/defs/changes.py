@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import dagster as dg
+import polars as pl
 
 from energy_etl.defs.extraction import write_batch
 from energy_etl.defs.failures import plainly
@@ -21,7 +22,13 @@ from energy_etl.defs.resources import Etl
 from energy_etl.errors import ConfigurationError, EnergyEtlError, VendorError, WarehouseError
 from energy_etl.rest import RequestLog
 from energy_etl.vendors.smartgridone import VENDOR
-from energy_etl.vendors.smartgridone.change_calls import carry_out, make_plan, note_plan, told
+from energy_etl.vendors.smartgridone.change_calls import (
+    carry_out,
+    make_plan,
+    note_plan,
+    read_licences,
+    told,
+)
 from energy_etl.vendors.smartgridone.change_rows import change_row, changes_to_batch
 from energy_etl.vendors.smartgridone.changes import (
     ActivateLicense,
@@ -31,7 +38,9 @@ from energy_etl.vendors.smartgridone.changes import (
     Wish,
 )
 from energy_etl.vendors.smartgridone.client import SmartgridOneClient
-from energy_etl.vendors.smartgridone.settings import SmartgridOneSettings
+from energy_etl.vendors.smartgridone.inventory import open_client
+from energy_etl.vendors.smartgridone.licence_mart import MART_INPUTS, compute_licences
+from energy_etl.vendors.smartgridone.rows import to_batch
 
 
 @dataclass(frozen=True)
@@ -44,13 +53,7 @@ class Changed:
 
 def smartgridone_client(etl: Etl, log: RequestLog) -> SmartgridOneClient:
     """Open SmartgridOne's API with the project's settings; to be closed."""
-    settings = etl.settings()
-    return SmartgridOneClient(
-        settings.section(SmartgridOneSettings),
-        log=log,
-        state_path=settings.state_path,
-        token_folder=settings.token_dir,
-    )
+    return open_client(etl.settings(), log)
 
 
 def plan_change(etl: Etl, wish: Wish) -> Plan:
@@ -108,6 +111,29 @@ def do_change(etl: Etl, wish: Wish, *, confirm: str, asked_by: str) -> Changed:
     if row["outcome"] != "done":
         raise _of_kind(failed, sentence)
     return Changed(row, sentence)
+
+
+def list_licences(etl: Etl) -> tuple[pl.DataFrame, list[str]]:
+    """Ask SmartgridOne for every licence that the account sees.
+
+    Returns:
+        Rows as `mart.licence` has them, as of now, and a sentence on each list that failed.
+
+    Raises:
+        EnergyEtlError: SmartgridOne could not be asked.
+    """
+    log = RequestLog(VENDOR.name)
+    with smartgridone_client(etl, log) as client:
+        failures = read_licences(client)
+    batch = to_batch(log.calls())
+    portfolio = etl.portfolio().frames
+    frames: dict[str, pl.DataFrame] = {}
+    for table in MART_INPUTS:
+        # What was listed just now is in force; only the warehouse knows since when.
+        listed = batch.frame(table).with_columns(valid_to_at=pl.lit(None))
+        frames[table.full_name] = portfolio.get(table, listed)
+    failures += [f"{problem.subject}: {problem.error}" for problem in batch.problems]
+    return compute_licences(frames, etl.now()), failures
 
 
 def _refuse_unconfirmed(plan: Plan, confirm: str) -> None:
@@ -173,13 +199,13 @@ class UpdateConfig(ChangeConfig):
         node_id: of the device.
         properties: what is sent.
         mode: strict replaces all properties, legacy the given ones, merge goes into objects.
-        is_validated: SmartgridOne's `validate`.
+        is_validated: SmartgridOne's `validate`; null: not sent, its own default holds.
     """
 
     node_id: str
     properties: dict[str, Any]
     mode: Literal["strict", "legacy", "merge"] = "merge"
-    is_validated: bool = True
+    is_validated: bool | None = None
 
 
 @dg.op(pool="smartgridone", description="Starts a licence.")

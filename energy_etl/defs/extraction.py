@@ -20,7 +20,7 @@ from energy_etl.tables import Table, core
 from energy_etl.tables.raw import BODY, QUARANTINE, REQUEST
 from energy_etl.vendors import Listing, Vendor, VendorBatch, WhoIsWho, Whole, Write
 from energy_etl.vendors import Window as FetchedWindow
-from energy_etl.warehouse import Change, Writer, write_listing
+from energy_etl.warehouse import Change, Writer, combined, write_listing
 
 
 class OnlyConfig(dg.Config):
@@ -76,7 +76,9 @@ def write_batch(
             _write_log(writer, log)
         writer.merge(QUARANTINE, batch.quarantine)
         for write in (*batch.writes, *readings):
-            written.changes[write.table] = apply_write(writer, write)
+            # A table may get several writes, such as one per window.
+            change, earlier = apply_write(writer, write), written.changes.get(write.table)
+            written.changes[write.table] = combined([earlier, change]) if earlier else change
         _mark(etl, vendor, written)
     return written
 

@@ -1,10 +1,12 @@
 """The outbox as frames: what `push.*` shows of it to people. Nothing is decided here."""
 
+from datetime import datetime
 from typing import Final
 
 import polars as pl
 
 from energy_etl.delivery.outbox import Outbox, ms_to_instant
+from energy_etl.state import us_to_instant
 from energy_etl.tables.push import CORRECTION, PACKET, STREAM_OFFSET, STREAM_STATUS
 
 _US: Final = pl.Datetime("us", "UTC")
@@ -66,3 +68,11 @@ def status_frame(outbox: Outbox) -> pl.DataFrame:
     }
     frame = pl.DataFrame(rows, schema=schema, orient="row")
     return frame.with_columns(ms_to_instant("last_sent_at"), ms_to_instant("last_confirmed_at"))
+
+
+def last_accepted(outbox: Outbox) -> dict[str, datetime]:
+    """Return when the newest packet of each stream was accepted; streams without one are absent."""
+    rows = outbox.connection.execute(
+        "SELECT stream_id, max(sent_us) FROM packet WHERE sent_us IS NOT NULL GROUP BY stream_id"
+    )
+    return {stream_id: us_to_instant(sent_us) for stream_id, sent_us in rows.fetchall()}

@@ -27,8 +27,8 @@ from energy_etl.rest.redaction import Redactor
 from energy_etl.rest.transport import ConnectionRefusedByVendorError
 
 _EXCERPT: Final = 200
-# Links the pages of one window in the request log; an id drawn by us tells a reader nothing.
-_UNTOLD: Final = frozenset({"window"})
+# What answers are read by: an id drawn by us tells a reader nothing, a thousand queries too much.
+_UNTOLD: Final = frozenset({"window", "statements"})
 _STATUS_ERRORS: Final[Mapping[int, tuple[type[VendorError], str]]] = {
     400: (BadRequestError, "check the ids and the period in the portfolio"),
     403: (PermissionDeniedError, "ask the vendor for the right that is missing"),

@@ -84,7 +84,9 @@ class Redactor:
             text = body.decode("utf-8", "replace")
             redacted = self.text(text)
             return body if redacted == text else redacted.encode()
-        if _ESCAPE not in body and not _may_hold_a_name(body):
+        # The lone backslash is looked for first: one byte is found ten times as fast as four.
+        is_escaped = b"\\" in body and _ESCAPE in body
+        if not is_escaped and not _may_hold_a_name(body):
             return body
         try:
             document = json.loads(body.decode("utf-8", "replace"))

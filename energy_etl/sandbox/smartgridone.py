@@ -55,7 +55,7 @@ class SmartgridOne:
             truth, self.fleet, has_fine_policy=has_fine_policy, time_format=time_format
         )
         self._devices = Devices(truth, self.fleet)
-        self._licences = Licences(truth, self.fleet)
+        self.licences = Licences(truth, self.fleet)
 
     def handle(self, request: Request, raw_path: str, body: bytes) -> Response:
         """Answer one call; `raw_path` is the path as it was sent."""
@@ -87,7 +87,7 @@ class SmartgridOne:
         if request.method == "POST" and parts == ["telemetry", "query"]:
             return self._query(request, body)
         if parts[0] == "license":
-            return self._licences.handle(request, parts[1:], body)
+            return self.licences.handle(request, parts[1:], body)
         return self._devices.handle(request, parts, body)
 
     def _query(self, request: Request, body: bytes) -> Response:

@@ -88,6 +88,10 @@ class Licences:
         if fleet.controllers:
             self._add_foreign()
 
+    def all(self) -> list[Licence]:
+        """Return every licence as it is now, those of somebody else too."""
+        return list(self._licences.values())
+
     def handle(self, request: Request, parts: list[str], body: bytes) -> Response:
         """Answer one call below `/v1/license`."""
         match request.method, parts:

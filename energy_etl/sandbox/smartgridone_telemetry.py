@@ -33,7 +33,7 @@ FUNCTIONS: Final = {"sum": np.sum, "min": np.min, "max": np.max, "mean": np.mean
 TIME_FORMATS = ("iso", "iso_ns", "ms")
 GROUPED_FAILURE = "exportedAbsEnergyTot_Wh"
 FINE_KEPT_MS = 7 * DAY_MS
-OFFLINE_SHARE = 0.06
+OFFLINE_SHARE = 0.1
 _HOUR_MS = 3_600_000
 _OPERATORS = ("<", "<=", ">", ">=", "=")
 _STATEMENT = frozenset({"select", "from", "where", "orderBy", "limit"})
@@ -183,6 +183,8 @@ class Telemetry:
         at = self.at_ms(channel, statement.policy, statement.first_ms, statement.last_ms)
         if len(at) == 0:
             return None
+        if functions == {None}:
+            at = (at[::-1] if statement.is_descending else at)[: statement.limit]
         columns: dict[str, list] = {}
         for name, function in statement.selected:
             label = name if function is None else f"{function}_{name}"
@@ -194,15 +196,13 @@ class Telemetry:
             if function is not None:
                 values, is_whole = np.array([FUNCTIONS[function](values)]), False
             columns[label] = (values.astype(np.int64) if is_whole else values).tolist()
-        times = at if None in functions else np.array([statement.first_ms])
+        times = at if functions == {None} else np.array([statement.first_ms])
         rows = [list(row) for row in zip(self._times(times), *columns.values(), strict=True)]
-        if statement.is_descending:
-            rows.reverse()
         return {
             "name": channel.measurement,
             "tags": {"nodeId": channel.node_id},
             "columns": ["time", *columns],
-            "values": rows[: statement.limit],
+            "values": rows,
         }
 
     def _channel(self, statement: Statement) -> Channel | None:

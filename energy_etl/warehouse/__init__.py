@@ -7,7 +7,7 @@ people open. No vendor, no transform and no column is known here: tables come in
 `energy_etl.tables.Table`.
 """
 
-from energy_etl.warehouse.change import Change
+from energy_etl.warehouse.change import Change, combined
 from energy_etl.warehouse.listing import write_listing
 from energy_etl.warehouse.people import count_published, read_published
 from energy_etl.warehouse.publishing import PublishReport, publish
@@ -20,6 +20,7 @@ __all__ = [
     "Reader",
     "Warehouse",
     "Writer",
+    "combined",
     "count_published",
     "publish",
     "read_published",

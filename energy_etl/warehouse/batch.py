@@ -75,7 +75,7 @@ def checked(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
 
 def deduplicated(table: Table, batch: pl.DataFrame) -> pl.DataFrame:
     """Return one row per key, the last one, in the order of the batch."""
-    if not batch.select(table.key).is_duplicated().any():
+    if not _has_repeats(batch, table.key):
         return batch
     return batch.unique(subset=list(table.key), keep="last", maintain_order=True)
 
@@ -125,6 +125,17 @@ def n_outside(
 ) -> int:
     """Count the rows that no window covers."""
     time = pl.col(str(table.time_column))
+    bounds = batch.lazy().group_by(id_columns).agg(first_at=time.min(), last_at=time.max())
+    within_one = (
+        bounds.join(windows.lazy(), on=id_columns, nulls_equal=True)
+        .filter(pl.col("first_at") >= pl.col("from_at"), pl.col("last_at") < pl.col("to_at"))
+        .select(*id_columns)
+        .unique()
+    )
+    # A row per id tells in most cases: a fifth of the time that a row per reading takes.
+    n_ids, n_within = pl.collect_all([bounds.select(pl.len()), within_one.select(pl.len())])
+    if n_ids.item() == n_within.item():
+        return 0
     covered = (
         batch.lazy()
         .select(*id_columns, time)
@@ -143,7 +154,7 @@ def successive(batch: pl.DataFrame, key: list[str], value: str) -> pl.DataFrame:
     The succession is by `received_at`; the last row of one instant wins, and a value equal to
     the one before it is dropped.
     """
-    if not batch.select(key).is_duplicated().any():
+    if not _has_repeats(batch, key):
         return batch
     in_order = batch.sort("received_at", maintain_order=True).unique(
         subset=[*key, "received_at"], keep="last", maintain_order=True
@@ -153,6 +164,25 @@ def successive(batch: pl.DataFrame, key: list[str], value: str) -> pl.DataFrame:
     return in_order.filter(is_first | is_new).with_columns(
         version=pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(key)
     )
+
+
+def _has_repeats(batch: pl.DataFrame, key: Sequence[str]) -> bool:
+    """Return whether a key stands twice.
+
+    Rows mostly come one id after the other, each rising in time: then no key can, and seeing that
+    takes a tenth of the time that hashing every key takes.
+    """
+    times = [name for name in key if isinstance(batch.schema[name], pl.Datetime)]
+    if len(times) == 1 and len(key) > 1:
+        ids = [name for name in key if name != times[0]]
+        differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in ids)
+        rises = (pl.col(times[0]) > pl.col(times[0]).shift()).fill_null(value=False)
+        begins = batch.select(differs | (pl.int_range(pl.len()) == 0)).to_series()
+        if batch.filter(begins).select(ids).is_unique().all() and (
+            batch.select(begins | rises).to_series().all()
+        ):
+            return False
+    return batch.select(key).is_duplicated().any()
 
 
 def _is_castable(given: pl.DataType, wanted: pl.DataType) -> bool:

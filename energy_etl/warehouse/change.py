@@ -33,7 +33,7 @@ class Change:
 
 
 def combined(changes: list[Change]) -> Change:
-    """Return several appends to one table as one change."""
+    """Return several writes to one table as one change."""
     windows = [change.windows for change in changes if change.windows.width]
     if windows:
         stacked = pl.concat(windows)
@@ -41,8 +41,11 @@ def combined(changes: list[Change]) -> Change:
         merged = stacked.group_by(ids).agg(pl.col("from_at").min(), pl.col("to_at").max()).sort(ids)
     else:
         merged = pl.DataFrame()
+    kept = [change.kept_ids for change in changes if change.kept_ids.width]
     return Change(
         n_added=sum(change.n_added for change in changes),
+        n_removed=sum(change.n_removed for change in changes),
         months=tuple(sorted({month for change in changes for month in change.months})),
         windows=merged,
+        kept_ids=pl.concat(kept).unique(maintain_order=True) if kept else pl.DataFrame(),
     )

@@ -373,9 +373,9 @@ class Writer:
         months = self._run(
             fill(
                 # Of a plain timestamp: with a time zone it goes through ICU, 8 times slower.
-                "SELECT DISTINCT"
-                " CAST(date_trunc('month', make_timestamp(epoch_us($time))) AS DATE)"
-                " FROM $relation ORDER BY 1",
+                "SELECT DISTINCT CAST(date_trunc('month', day_on) AS DATE) FROM (SELECT DISTINCT"
+                " CAST(make_timestamp(epoch_us($time)) AS DATE) AS day_on FROM $relation)"
+                " ORDER BY 1",
                 **parts,
             )
         )

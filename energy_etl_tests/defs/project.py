@@ -31,7 +31,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @functools.cache
-def _world(now: datetime) -> World:
+def world_of(now: datetime) -> World:
     """Build a world once: it only ever answers, so projects can share it."""
     return World(now=fixed_clock(now))
 
@@ -52,7 +52,7 @@ class Project:
         """Begin with the example portfolio of some sites, a copy of a project, or a replay."""
         self.root, self.now = root, now
         root.mkdir(parents=True, exist_ok=True)
-        truth = Replay(replay, fixed_clock(now)) if replay else _world(now)
+        truth = Replay(replay, fixed_clock(now)) if replay else world_of(now)
         self.sandbox = SandboxServer(truth)
         self.etl = Etl(root=str(root), now_at=now.isoformat(), sandbox_url=self.sandbox.url)
         self.settings = self.etl.settings()

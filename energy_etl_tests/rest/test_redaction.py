@@ -21,6 +21,31 @@ def test_escaped_name_is_found() -> None:
     assert b"a@b.c" not in Redactor().body(b'{"\\u0065mail": "a@b.c"}')
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    st.recursive(
+        st.sampled_from([True, None, 1e5, 7, "x", "email", "a}b", 'q"', "e"]),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(["x", "", "e", "email", 'p"', "}"]), inner, max_size=3
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_no_neighbour_hides_a_name(document: object) -> None:
+    redacted = json.loads(Redactor().body(json.dumps([document, {"x": 1}, document]).encode()))
+    assert redacted == [_redacted(document), {"x": 1}, _redacted(document)]
+
+
+def _redacted(node: object) -> object:
+    if isinstance(node, dict):
+        is_known = {name: name == "email" and node[name] is not None for name in node}
+        return {k: "[redacted]" if is_known[k] else _redacted(v) for k, v in node.items()}
+    return [_redacted(item) for item in node] if isinstance(node, list) else node
+
+
 def test_text_that_is_no_json_is_redacted_too() -> None:
     body = b'<p>"password": "hunter22" Authorization: Bearer abc.def</p>'
     redacted = Redactor().body(body)

@@ -61,7 +61,7 @@ def _client(etl: Etl, log: RequestLog) -> WattsenseClient:
 )
 @plainly
 def inventory(context: dg.AssetExecutionContext, etl: Etl):
-    """What Wattsense lists: organizations, boxes with their subscriptions, configurations, values."""
+    """What Wattsense lists: organizations, boxes, subscriptions, configurations, latest values."""
     log = RequestLog(VENDOR.name)
     with _client(etl, log) as client:
         report = client.fetch_inventory(progress=progress_log(context, "inventory calls"))

@@ -11,7 +11,7 @@ from typing import Any, Final
 from energy_etl.errors import EnergyEtlError, NotFoundError, VendorError
 from energy_etl.rest import Job, RequestLog, fetch_all
 from energy_etl.rest.redaction import Redactor
-from energy_etl.vendors.smartgridone.change_rows import RECORD, change_row
+from energy_etl.vendors.smartgridone.change_rows import RECORD
 from energy_etl.vendors.smartgridone.changes import (
     ActivateLicense,
     ClaimLicense,
@@ -42,10 +42,10 @@ def make_plan(client: SmartgridOneClient, wish: Wish) -> Plan:
     """
     address = client.settings.base_url.rstrip("/")
     if isinstance(wish, ActivateLicense):
-        remarks = _read_licences(client)
+        remarks = read_licences(client)
         return plan_activation(wish, licence_states(client.log.calls()), address, remarks)
     if isinstance(wish, ClaimLicense):
-        remarks = _read_licences(client)
+        remarks = read_licences(client)
         calls = client.log.calls()
         if wish.node_id not in controllers_of(calls):
             remarks.append(f"the account sees no controller {wish.node_id}")
@@ -92,7 +92,7 @@ def carry_out(client: SmartgridOneClient, plan: Plan, wish: Wish) -> VendorError
     # As far as it can be read: what is not, is not in the log and makes the outcome unknown.
     try:
         if isinstance(wish, ActivateLicense | ClaimLicense):
-            _read_licences(client)
+            read_licences(client)
         else:
             client.fetch_devices(only={"nodeId": [wish.node_id]})
     except VendorError as error:
@@ -103,33 +103,29 @@ def carry_out(client: SmartgridOneClient, plan: Plan, wish: Wish) -> VendorError
 def told(row: Mapping[str, Any], failed: EnergyEtlError | None) -> str:
     """Say in one sentence what came of a change, what stands there now, and what to do next."""
     what = f"{row['action']} of {row['subject']}"
-    now = row["state_after"] or "not known: it could not be read"
+    after = row["state_after"]
+    now = f"it says now {after}" if after else "what stands there now could not be read"
     if row["outcome"] == "done":
         if row["status"] is None or row["status"] >= 300:
-            return f"SmartgridOne gave no answer, but {what} was done: it says now {now}."
-        return f"SmartgridOne did {what}: it says now {now}."
+            return f"SmartgridOne gave no answer, but {what} was done: {now}."
+        return f"SmartgridOne did {what}: {now}."
     if row["outcome"] == "refused" and row["status"] == _CHANGED_SINCE:
         return (
             f"SmartgridOne refused {what} (412): somebody changed it after it was read, so nothing "
-            f"was written; it says now {now}: plan again, look at what changed, then decide anew."
+            f"was written; {now}: plan again, look at what changed, then decide anew."
         )
     if row["outcome"] == "refused":
-        return (
-            f"SmartgridOne refused {what}, so nothing was written: {failed or row['answer']} "
-            f"It says now {now}."
-        )
+        why = str(failed or row["answer"]).rstrip(".")
+        return f"SmartgridOne refused {what}, so nothing was written, {now} ({why})."
     if row["outcome"] == "not_done":
         return (
-            f"SmartgridOne gave no answer to {what}, and it was not done: it says now {now}; plan "
-            f"again. ({failed})"
+            f"SmartgridOne gave no answer to {what}, and it was not done, {now}: plan again "
+            f"({failed})."
         )
     return (
-        f"SmartgridOne gave no answer to {what}, and the state could not be read either, so "
-        f"whether it was done is not known: plan again before anything is repeated. ({failed})"
+        f"SmartgridOne gave no answer to {what}, and {now}, so whether it was done is not known: "
+        f"plan again before anything is repeated ({failed})."
     )
-
-
-__all__ = ["carry_out", "change_row", "make_plan", "note_plan", "told"]
 
 
 def _send(client: SmartgridOneClient, plan: Plan, wish: Wish) -> None:
@@ -147,7 +143,7 @@ def _send(client: SmartgridOneClient, plan: Plan, wish: Wish) -> None:
         )
 
 
-def _read_licences(client: SmartgridOneClient) -> list[str]:
+def read_licences(client: SmartgridOneClient) -> list[str]:
     """Read the licences of every controller and customer; return what could not be read."""
     n_before = len(client.log.calls())
     client.fetch_devices()

@@ -17,6 +17,7 @@ import polars as pl
 from energy_etl.errors import MalformedError
 from energy_etl.rest import RawCall
 from energy_etl.vendors import VendorBatch, Write
+from energy_etl.vendors.smartgridone import rows
 from energy_etl.vendors.smartgridone.change_tables import CHANGE
 from energy_etl.vendors.smartgridone.changes import AT_THE_CALL, ENDPOINT_OF
 from energy_etl.vendors.smartgridone.states import device_state, licence_states
@@ -24,6 +25,11 @@ from energy_etl.vendors.smartgridone.states import device_state, licence_states
 Outcome = Literal["done", "refused", "not_done", "unknown"]
 RECORD: Final = "change"
 _REQUEST_TIMEOUT: Final = 408
+
+
+def to_batch(calls: Sequence[RawCall]) -> VendorBatch:
+    """Turn the calls of one fetch into writes, whether it changed something or listed it."""
+    return changes_to_batch(calls) if is_change(calls) else rows.to_batch(calls)
 
 
 def is_change(calls: Sequence[RawCall]) -> bool:

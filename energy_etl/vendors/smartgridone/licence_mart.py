@@ -200,7 +200,7 @@ def _current(frames: Frames, name: str) -> pl.DataFrame:
 
 def _licences(listed: pl.DataFrame) -> pl.DataFrame:
     """One row per licence and controller, whoever lists it; `controller` null: none is known."""
-    is_controller = pl.col("listed_by") == "controller"
+    is_controller = pl.col("listed_in") == "license/controller"
     facts = (
         listed.sort("received_at")
         .group_by("licence_id_smartgridone")

@@ -266,7 +266,7 @@ def _take_rows(
         text = _row_text(raw)
         try:
             at, reading = _parts(_ROW.decode(text), *places)
-        except (*DECODE_FAULTS, TypeError) as error:
+        except DECODE_FAULTS as error:
             page.bad.append(BadRow(index, number, fault_of(error, text), text.decode()))
             continue
         page.statements.append(statement)
@@ -286,12 +286,12 @@ def _parts(
     row: Sequence[str | int | float | None], at: int, field: int
 ) -> tuple[str | int, float | None]:
     if len(row) <= max(at, field):
-        raise TypeError("too few columns")
+        raise msgspec.ValidationError("too few columns")
     time, reading = row[at], row[field]
     if isinstance(time, int) and not 0 <= time <= MAX_TIME_MS:
-        raise TypeError("no time stamp in milliseconds")
+        raise msgspec.ValidationError("no time stamp in milliseconds")
     if time is None or isinstance(time, float) or isinstance(reading, str):
-        raise TypeError("a column of another type")
+        raise msgspec.ValidationError("a column of another type")
     return time, None if reading is None else float(reading)
 
 

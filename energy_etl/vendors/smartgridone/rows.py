@@ -44,6 +44,7 @@ from energy_etl.vendors.smartgridone.wire import (
     License,
     Monitor,
     Role,
+    list_of,
 )
 
 Row = dict[str, Any]
@@ -97,10 +98,7 @@ def skip_hash_of(devices: pl.DataFrame) -> str | None:
 def _read(
     member: str, model: type[BaseModel], calls: Sequence[RawCall], batch: VendorBatch
 ) -> Objects:
-    def items_of(answer: Any) -> Any:
-        return answer.get(member) if isinstance(answer, dict) else None
-
-    objects = read_objects(calls, model, items_of)
+    objects = read_objects(calls, model, lambda answer: list_of(answer, member))
     for index in objects.unread:
         call = calls[index]
         subject = f"{call.endpoint} {_listed_for(call)}".strip()

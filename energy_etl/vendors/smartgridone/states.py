@@ -89,13 +89,15 @@ class DeviceState:
 
 
 def licence_states(calls: Iterable[RawCall]) -> list[LicenceState]:
-    """Return each licence once, whoever lists it, by id.
+    """Return each licence once, whoever lists it, by id; of each list the last answer counts.
 
     Raises:
         MalformedError: a list cannot be read.
     """
     found: dict[str, LicenceState] = {}
-    for call in _answered(calls, "license/controller", "license/customer"):
+    answered = _answered(calls, "license/controller", "license/customer")
+    last = {(c.endpoint, c.params.get("node_id"), c.params.get("customer_id")): c for c in answered}
+    for call in last.values():
         for row in _members(call, "licenses"):
             licence = _validated(License, row, call)
             state = found.get(licence.license_id, LicenceState(licence))

@@ -182,7 +182,7 @@ def cut(window: FieldWindow, place: Place, rows_per_statement: int) -> list[Quer
     """Cut a window into pieces of at most so many rows; both bounds are whole milliseconds."""
     from_at = _EPOCH + _to_ms(window.from_at) * _MILLISECOND
     # Rounded up: an instant with microseconds must not lose its last millisecond.
-    to_at = _EPOCH - _to_ms(_EPOCH + (_EPOCH - window.to_at)) * _MILLISECOND
+    to_at = _EPOCH - ((_EPOCH - window.to_at) // _MILLISECOND) * _MILLISECOND
     whole = replace(window, from_at=from_at, to_at=to_at)
     query = Query(whole, uuid.uuid4().hex, place, from_at, to_at)
     n_pieces = math.ceil(query.n_rows / rows_per_statement)
@@ -227,11 +227,12 @@ class Pacer:
         self._budget = math.inf
         self._left = math.inf
         self._left_at_s = now_s()
+        self._in_flight = 0.0
         self._cost_per_row = 0.0
         self.most_rows = math.inf
 
-    def wait(self, n_rows: int) -> None:
-        """Wait until a call of so many rows should find its cost in the budget, and take it."""
+    def reserve(self, n_rows: int) -> float:
+        """Wait until a call of so many rows should find its cost in the budget; return the cost."""
         with self._lock:
             now_s = self._now_s()
             cost = min(self._cost_per_row * n_rows, self._budget)
@@ -241,22 +242,26 @@ class Pacer:
                 self._left = min(self._left + (now_s - self._left_at_s) * per_s, self._budget)
                 self._left_at_s = now_s
                 self._left -= cost
+                self._in_flight += cost
                 wait_s = max(0.0, -self._left / per_s)
         if wait_s > 0:
             self._sleep(wait_s)
+        return cost
 
-    def learn(self, answer: Answer, n_rows: int) -> None:
-        """Read what a call did cost and what is left."""
-        cost, left, used = (
-            _number(answer.headers.get(f"x-ratelimit-{name}"))
-            for name in ("cost", "remaining", "used")
-        )
-        if cost is None or left is None or used is None or left + used <= 0:
-            return
+    def settle(self, reserved: float, answer: Answer | None = None, n_rows: int = 1) -> None:
+        """Read what a call did cost and what is left; without an answer nothing was learnt."""
         with self._lock:
+            self._in_flight = max(0.0, self._in_flight - reserved)
+            cost, left, used = (
+                _number(answer.headers.get(f"x-ratelimit-{name}")) if answer else None
+                for name in ("cost", "remaining", "used")
+            )
+            if cost is None or left is None or used is None or left + used <= 0:
+                return
             self._budget = left + used
-            self._left = min(self._left, left)
+            self._left = left - self._in_flight
             self._left_at_s = self._now_s()
+            # Falls slowly: after a cheap call the next one may cost as before.
             self._cost_per_row = max(0.5 * self._cost_per_row, cost / n_rows)
 
     def refused(self, n_rows: int) -> None:
@@ -285,7 +290,8 @@ def fetch_telemetry(
         pacer: keeps within the vendor's budget; a new one when None.
         progress: called with (finished, all) of the calls.
     """
-    settings, pacer = client.settings, pacer or Pacer()
+    settings = client.settings
+    pace = pacer or Pacer()
     report = FetchReport()
     queries: list[Query] = []
     for window in windows:
@@ -303,9 +309,7 @@ def fetch_telemetry(
         )
     )
     names = {_name_of(number, call): call for number, call in enumerate(calls, start=1)}
-    jobs = [
-        Job(name, lambda call=call: _fetch(client, pacer, call)) for name, call in names.items()
-    ]
+    jobs = [Job(name, lambda call=call: _fetch(client, pace, call)) for name, call in names.items()]
     inner = fetch_all(jobs, max_parallel=settings.max_parallel, progress=progress)
     _tell_by_register(report, inner, names)
     return report
@@ -338,7 +342,8 @@ def _fetch(client: SmartgridOneClient, pacer: Pacer, queries: Sequence[Query]) -
         for half in halves:
             _fetch(client, pacer, half)
         return
-    pacer.wait(n_rows)
+    reserved = pacer.reserve(n_rows)
+    answer = None
     try:
         answer = client.fetch_telemetry(
             [query.statement() for query in queries],
@@ -348,10 +353,10 @@ def _fetch(client: SmartgridOneClient, pacer: Pacer, queries: Sequence[Query]) -
         if error.status != _TOO_COSTLY or halves is None:
             raise
         pacer.refused(n_rows)
-        for half in halves:
-            _fetch(client, pacer, half)
-    else:
-        pacer.learn(answer, n_rows)
+    finally:
+        pacer.settle(reserved, answer, n_rows)
+    for half in halves if answer is None and halves else ():
+        _fetch(client, pacer, half)
 
 
 def _halves(queries: Sequence[Query]) -> tuple[Sequence[Query], Sequence[Query]] | None:

@@ -104,6 +104,11 @@ class _Sent(BaseModel):
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, allow_inf_nan=False)
 
 
+def list_of(answer: Any, member: str) -> Any:
+    """Return the member of an answer that holds its list; None when there is none."""
+    return answer.get(member) if isinstance(answer, dict) else None
+
+
 class InfluxSeries(_Sent):
     """One entry of a device's `nodeInfluxSeries`."""
 

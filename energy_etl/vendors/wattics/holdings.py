@@ -25,8 +25,8 @@ from energy_etl.vendors.wattics.tables import (
     STREAM_COMPARISON,
 )
 
-# Wattics rounds what it says to 2 decimals of its unit (1 in the total of a day): below this two
-# amounts are equal. In Wh for energy, in the register's own unit for all others.
+# Wattics rounds what it says to 2 decimals of its unit (1 in the total of a day of Wh): below the
+# larger of the three two amounts are equal.
 TOLERANCE_WH: Final = 1.0
 TOLERANCE_NATIVE: Final = 0.01
 TOLERANCE_RELATIVE: Final = 1e-4
@@ -154,11 +154,6 @@ def _held(consumption: pl.DataFrame, streams: pl.DataFrame) -> pl.DataFrame:
     theirs = pl.col("unit_wattics").replace_strict(
         wire.UNITS_WATTICS, default=None, return_dtype=pl.String
     )
-    wh_per_unit = pl.col("unit").replace_strict(
-        {unit: kwh * WH_PER_KWH for unit, kwh in KWH_PER_UNIT.items()},
-        default=None,
-        return_dtype=pl.Float64,
-    )
     return (
         consumption.filter(pl.col("slot") == wire.TOTAL_SLOT)
         .join(streams, on="meter_id_wattics")
@@ -166,39 +161,38 @@ def _held(consumption: pl.DataFrame, streams: pl.DataFrame) -> pl.DataFrame:
             *_DAY,
             held_native=pl.when(theirs == pl.col("unit"))
             .then("consumption_native")
-            .otherwise(pl.col("energy_wh") / wh_per_unit),
+            .otherwise(pl.col("energy_wh") / _wh_per_unit()),
             is_held=pl.lit(value=True),
         )
     )
 
 
 def _verdict() -> pl.Expr:
-    wh_per_unit = {unit: kwh * WH_PER_KWH for unit, kwh in KWH_PER_UNIT.items()}
-    least = (
-        TOLERANCE_WH
-        / pl.col("unit").replace_strict(wh_per_unit, default=None, return_dtype=pl.Float64)
-    ).fill_null(TOLERANCE_NATIVE)
+    least = pl.max_horizontal(TOLERANCE_WH / _wh_per_unit(), TOLERANCE_NATIVE)
     tolerance = pl.max_horizontal(least, TOLERANCE_RELATIVE * pl.col("pushed_native").abs())
     is_held = pl.col("is_held").fill_null(value=False)
+    has_amount = is_held & (pl.col("held_native") != 0.0).fill_null(value=True)
     return (
-        pl.when((pl.col("n_sent").is_not_null()) & ~pl.col("is_asked") & ~is_held)
+        pl.when(~pl.col("is_asked") & ~is_held)
         .then(pl.lit(NOT_ASKED))
-        .when(
-            pl.col("pushed_native").is_null()
-            & is_held
-            & (pl.col("held_native") != 0.0).fill_null(value=True)
-        )
+        .when(pl.col("pushed_native").is_null() & has_amount)
         .then(pl.lit(NOT_PUSHED))
+        # A single packet has no packet before it to differ from, here and there.
         .when(pl.col("pushed_native").is_null())
-        # One packet has no difference to a packet before it, and Wattics none to tell either.
         .then(pl.lit(EQUAL))
         .when(~is_held)
         .then(pl.lit(NOT_HELD))
         .when(pl.col("difference_native").abs() <= tolerance)
         .then(pl.lit(EQUAL))
-        # Also where the units cannot be compared.
+        # Also where the units cannot be compared: then there is no difference.
         .otherwise(pl.lit(DIFFERS))
     )
+
+
+def _wh_per_unit() -> pl.Expr:
+    """Wh of one of the stream's unit, null where that is none of energy."""
+    known = {unit: kwh * WH_PER_KWH for unit, kwh in KWH_PER_UNIT.items()}
+    return pl.col("unit").replace_strict(known, default=None, return_dtype=pl.Float64)
 
 
 def find_differences(frames: Mapping[str, pl.DataFrame], now: datetime) -> pl.DataFrame:
@@ -250,7 +244,7 @@ MART: Final = Mart(
     table=STREAM_COMPARISON,
     inputs=(push.STREAM, push.PACKET, core.REGISTER, METER, CONSUMPTION, ASKED_MONTH),
     compute=compute_stream_comparison,
-    note="Equal: within 1 Wh (0.01 of another unit) or 0.01 %. Computed with all marts; what was "
+    note="Equal: within 1 Wh, 0.01 of the unit or 0.01 %. Computed with all marts; what was "
     "sent after Wattics was asked is left out.",
 )
 FINDINGS: Final = Findings(inputs=(STREAM_COMPARISON,), find=find_differences)

@@ -1,8 +1,8 @@
 """Consumptions, costs and raw data of Wattics' meters -> frames; pure.
 
-A month of consumptions or costs and a window of raw data replace what was held of them. Texts such as "300500.0
-Watt" are a number, one blank and a unit that is known; what does not read so is in quarantine with
-its reason, and the rest is kept.
+A month of consumptions or costs and a window of raw data replace what was held of them. Texts such
+as "300500.0 Watt" are a number, one blank and a unit that is known; what does not read so is in
+quarantine with its reason, and the rest is kept.
 """
 
 from collections import defaultdict

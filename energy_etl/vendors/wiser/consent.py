@@ -151,16 +151,19 @@ def _finish(
     request: AuthorizationRequest,
     arrival: Arrival,
 ) -> Consent:
-    """Exchange the code and show in the browser how it ended."""
+    """Exchange the code and show in the browser how it ended, to whom nobody told a command."""
     try:
         token = _redeem(settings, auth, request, arrival.query)
     except EnergyEtlError as error:
-        arrival.show("Access to Wiser was not given", str(error))
+        told = str(error).replace("`", '"')
+        if request.is_denied_by(arrival.query):
+            told = "It was denied, and nothing was stored. Whoever asked can ask again at any time."
+        arrival.show("Access to Wiser was not given", told)
         raise
     arrival.show(
         "Access to Wiser is given",
-        f"energy-etl may now read the locations, sites, rooms and devices of the account "
-        f"{settings.account}. It does so until the consent is revoked at Schneider Electric.",
+        "energy-etl may now read the locations, sites, rooms and devices of the account "
+        f"“{settings.account}”, until the consent is revoked at Schneider Electric.",
     )
     return _consent_of(settings, token)
 

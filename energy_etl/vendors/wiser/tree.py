@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -155,7 +156,7 @@ def _changes(
         return _SEPARATOR.join(names.get(each, each[1]) for each in above) or None
 
     previous: Row | None = None
-    for row in versions:
+    for row, following in zip_longest(versions, versions[1:]):
         at, name = row["valid_from_at"], row["name"] or thing_id
         if previous is None or previous["valid_to_at"] < at:
             yield _change(at, "appeared", name, None, place(row))
@@ -165,7 +166,6 @@ def _changes(
                 yield _change(at, "renamed", old_name, old_name, name)
             if _places(kind, previous, {}) != _places(kind, row, {}):
                 yield _change(at, "moved", name, place(previous), place(row))
-        following = next((v for v in versions if v["valid_from_at"] > at), None)
         ended_at = row["valid_to_at"]
         if ended_at is not None and (following is None or following["valid_from_at"] > ended_at):
             yield _change(ended_at, "vanished", name, place(row), None)

@@ -1,0 +1,38 @@
+"""The sandbox's consent without a person, and never anywhere else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from energy_etl.cli.sandbox_consent import allow, grant_sandbox_consent
+from energy_etl.errors import ConfigurationError, MalformedError, UnavailableError
+from energy_etl.sandbox import SandboxServer
+from energy_etl.vendors import project_settings
+from energy_etl.vendors.wiser.consent import read_consent
+from energy_etl.vendors.wiser.settings import WiserSettings
+from energy_etl_tests.vendors.extracting import running_sandbox
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[SandboxServer]:
+    with running_sandbox() as sandbox:
+        yield sandbox
+
+
+def test_sandbox_consent_is_given_without_a_person_and_only_there(
+    sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    settings = project_settings(tmp_path, sandbox_url=sandbox.url)
+    assert grant_sandbox_consent(settings).state == "authorised"
+    assert read_consent(settings.section(WiserSettings), settings.token_dir).state == "authorised"
+    live = project_settings(tmp_path, target="live")
+    with pytest.raises(ConfigurationError, match="on the sandbox only"):
+        grant_sandbox_consent(live)
+
+
+def test_sandbox_that_shows_something_else_is_told(sandbox: SandboxServer) -> None:
+    with pytest.raises(MalformedError, match="no page with a button Allow"):
+        allow(f"{sandbox.url}/_sandbox/health")
+    with pytest.raises(UnavailableError, match="energy-etl sandbox"):
+        allow("http://127.0.0.1:9/wiser")

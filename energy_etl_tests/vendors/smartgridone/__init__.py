@@ -1,0 +1,1 @@
+"""Tests; the names mirror the package."""
