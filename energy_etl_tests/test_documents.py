@@ -18,12 +18,13 @@ import pytest
 from energy_etl.vendors import discover_vendors
 from energy_etl_tests.documents import LONGEST_QUOTE_WORDS, Document, Row
 from energy_etl_tests.documents.digiwatt import DOCUMENT as DIGIWATT
+from energy_etl_tests.documents.smartgridone import DOCUMENT as SMARTGRIDONE
 from energy_etl_tests.documents.wattics import DOCUMENT as WATTICS
 from energy_etl_tests.documents.wattsense import DOCUMENT as WATTSENSE
 from energy_etl_tests.documents.wiser import DOCUMENT as WISER
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = (DIGIWATT, WATTICS, WATTSENSE, WISER)
+DOCUMENTS = (DIGIWATT, SMARTGRIDONE, WATTICS, WATTSENSE, WISER)
 ROWS = [(document, row) for document in DOCUMENTS for row in document.rows]
 KEPT = [(document, row) for document, row in ROWS if not row.left_out]
 # A line that states something: an item of a list that is more than a fold of a sample, or a text
@@ -119,6 +120,7 @@ def test_each_endpoint_of_a_client_is_in_a_row(document: Document) -> None:
 # Methods that call others of the same client many times: no endpoint of their own.
 COLLECTING = {
     "energy_etl.vendors.digiwatt.client:DigiwattClient.fetch_meters",
+    "energy_etl.vendors.wattsense.client:WattsenseClient.fetch_access",
     "energy_etl.vendors.wattsense.client:WattsenseClient.fetch_histories",
     "energy_etl.vendors.wattsense.client:WattsenseClient.fetch_inventory",
     "energy_etl.vendors.wiser.client:WiserClient.fetch_inventory",
@@ -138,7 +140,8 @@ def test_no_statement_of_a_document_is_without_a_row(document: Document) -> None
     quotes = [row.quote for row in document.rows if not row.page]
     lines = {squeezed(line) for line in text.splitlines()} - HEADINGS
     statements = sorted(line for line in lines if STATEMENT.match(line))
-    assert len(statements) > 10
+    # The shortest document is the page of one endpoint, nearly all of it a sample.
+    assert len(statements) > 2
     assert not [line for line in statements if not any(quote in line for quote in quotes)]
     fields = set(FIELD.findall(text))
     quoted = {field for quote in quotes for field in FIELD.findall(quote)}

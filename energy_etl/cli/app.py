@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from energy_etl.cli import device, license
+from energy_etl.cli import device, license, streams
 from energy_etl.cli.backfill import backfill
 from energy_etl.cli.wiser import app as wiser_app
 from energy_etl.errors import ConfigurationError
@@ -95,6 +95,7 @@ def sandbox(
 app.command()(backfill)
 app.add_typer(license.app, name="license")
 app.add_typer(device.app, name="device")
+app.add_typer(streams.app, name="streams")
 
 
 @app.command()

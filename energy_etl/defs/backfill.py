@@ -12,6 +12,11 @@ from typing import Final
 
 import dagster as dg
 import polars as pl
+from dagster._core.definitions.selector import (
+    PartitionRangeSelector,
+    PartitionsByAssetSelector,
+    PartitionsSelector,
+)
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.utils import make_new_backfill_id
 
@@ -190,15 +195,16 @@ def request_backfill(
     key = dg.AssetKey(asset.split("/"))
     graph = definitions.resolve_asset_graph()
     op_name = graph.get(key).assets_def.op.name
-    backfill = PartitionBackfill.from_asset_partitions(
+    span = PartitionsSelector(
+        ranges=[PartitionRangeSelector(start=days.keys()[0], end=days.keys()[-1])]
+    )
+    backfill = PartitionBackfill.from_partitions_by_assets(
         backfill_id=make_new_backfill_id(),
         asset_graph=graph,
-        partition_names=days.keys(),
-        asset_selection=[key],
+        partitions_by_assets=[PartitionsByAssetSelector(asset_key=key, partitions=span)],
         backfill_timestamp=datetime.now(UTC).timestamp(),
         tags={},
         dynamic_partitions_store=instance,
-        all_partitions=False,
         title=f"{asset} {days.from_on} to {days.to_on}",
         description="Asked for by `energy-etl backfill`.",
         run_config={

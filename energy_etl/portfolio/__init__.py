@@ -4,7 +4,7 @@
 proposals and fills empty cells. What a vendor lists comes from that vendor's folder.
 """
 
-from energy_etl.portfolio.edits import set_push_from, write_proposal
+from energy_etl.portfolio.edits import set_push_from, set_stream, write_proposal
 from energy_etl.portfolio.reading import Portfolio
 
-__all__ = ["Portfolio", "set_push_from", "write_proposal"]
+__all__ = ["Portfolio", "set_push_from", "set_stream", "write_proposal"]

@@ -1,4 +1,7 @@
-"""The two ways the program itself writes to the portfolio; a person's cells are never changed."""
+"""The ways the program itself writes to the portfolio.
+
+Proposals and starts only fill what is empty; a stream's row is changed when a person asks for it.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,6 +11,7 @@ from typing import Final
 from energy_etl.errors import ConfigurationError
 from energy_etl.portfolio.csv_file import CsvFile
 from energy_etl.portfolio.layout import METERS, REGISTERS, SITES, STREAMS, FileLayout
+from energy_etl.portfolio.reading import Portfolio
 
 Rows = Sequence[Mapping[str, str | None]]
 
@@ -64,6 +68,38 @@ def set_push_from(folder: Path, push_from_at: datetime) -> int:
     if empty:
         file.write()
     return len(empty)
+
+
+def set_stream(folder: Path, cells: Mapping[str, str]) -> bool:
+    """Append a stream's row, or change the one with its id; a portfolio that breaks is put back.
+
+    Args:
+        folder: the portfolio's folder.
+        cells: column -> text; of a row that is there, columns that are left out stay as they are.
+
+    Returns:
+        True when the row is new.
+
+    Raises:
+        ConfigurationError: the files cannot be read, or would no longer fit with this row.
+    """
+    file = _open(folder, STREAMS)
+    before = file.path.read_bytes() if file.path.exists() else None
+    there = [row for _, row in file.rows if row["stream_id"] == cells["stream_id"]]
+    for row in there:
+        row.update(cells)
+    if not there:
+        file.rows.append((0, dict(cells)))
+    file.write()
+    try:
+        Portfolio.load(folder)
+    except ConfigurationError:
+        if before is None:
+            file.path.unlink()
+        else:
+            file.path.write_bytes(before)
+        raise
+    return not there
 
 
 def _open(folder: Path, layout: FileLayout) -> CsvFile:

@@ -25,17 +25,17 @@ import httpx
 import msgspec
 
 from energy_etl.errors import (
-    ConfigurationError,
     MalformedError,
     RateLimitedError,
     UnavailableError,
     VendorError,
 )
 from energy_etl.quota import Quota
-from energy_etl.rest.failures import Failures, is_loopback
+from energy_etl.rest.failures import Failures
 from energy_etl.rest.redaction import Redactor
 from energy_etl.rest.request_log import TOKEN_ENDPOINT, RequestLog
 from energy_etl.rest.transport import BoundedTransport, ConnectionRefusedByVendorError, Limits
+from energy_etl.rest.urls import checked_base
 
 _HEADERS: Final = httpx.Headers(
     {
@@ -63,28 +63,6 @@ class Answer:
     request_id: str
     requested_at: datetime
     url: str
-
-
-def build_path(template: str, **ids: str) -> str:
-    """Fill a path template such as `/v1/devices/{device_id}` with percent-encoded ids.
-
-    `.` and `..` become `%2E` and `%2E%2E`: anything between us and the vendor may resolve dots.
-
-    Raises:
-        ConfigurationError: an id is empty or cannot be encoded.
-    """
-    encoded: dict[str, str] = {}
-    for name, value in ids.items():
-        try:
-            text = quote(value, safe="")
-        except UnicodeEncodeError:
-            text = ""
-        if not text:
-            raise ConfigurationError(
-                f"The {name} {value!r} cannot stand in a URL: correct it in the portfolio."
-            )
-        encoded[name] = text.replace(".", "%2E") if set(text) == {"."} else text
-    return template.format(**encoded)
 
 
 class RestClient:
@@ -125,7 +103,7 @@ class RestClient:
         """
         self.vendor = vendor
         self.log = log
-        self._base = _checked_base(f"{vendor}.{url_setting}", base_url)
+        self._base = checked_base(f"{vendor}.{url_setting}", base_url)
         self._limits = limits or Limits()
         self._quotas = tuple(quotas)
         self._redactor = Redactor(secrets)
@@ -408,20 +386,3 @@ class _Exchange:
         # Refused unread, or never sent: there was nobody to send it to.
         is_undone = isinstance(error, RateLimitedError | ConnectionRefusedByVendorError)
         return self.is_repeatable or is_undone
-
-
-def _checked_base(setting: str, base_url: str) -> httpx.URL:
-    try:
-        url = httpx.URL(base_url)
-    except (httpx.InvalidURL, TypeError):
-        url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query:
-        raise ConfigurationError(
-            f"{setting} is no http(s) address without user and query: correct it in the settings."
-        )
-    if url.scheme == "http" and not is_loopback(url.host):
-        raise ConfigurationError(
-            f"{setting} is plain http to {url.host}, which would show the credential to "
-            "everybody on the way: use https."
-        )
-    return url

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import duckdb
 import msgspec
@@ -30,7 +30,13 @@ from energy_etl.vendors.wattsense.settings import WattsenseSettings
 from energy_etl.vendors.wattsense.tables import HISTORY
 from energy_etl.vendors.wattsense.wire import HistoryItem
 from energy_etl.warehouse import Warehouse
-from energy_etl_tests.benchmarks.load_peers import run_dlt, run_pydantic
+from energy_etl_tests.benchmarks.load_peers import (
+    history_path,
+    history_query,
+    run_dlt,
+    run_dlt_rest_api,
+    run_pydantic,
+)
 from energy_etl_tests.benchmarks.measure import (
     Benchmark,
     BenchmarkError,
@@ -182,11 +188,7 @@ def _fetch_history(
 
 def history_target(number: int, n_readings: int) -> str:
     """Return path and query of the first page of a property."""
-    since, until = (int(at.timestamp() * 1000) for at in (START_AT, end_at(n_readings)))
-    return (
-        f"/v1/devices/{device_of(number)}/properties?property={property_of(number)}"
-        f"&since={since}&until={until}&size={PAGE_SIZE}"
-    )
+    return f"{history_path(number)}?{urlencode(history_query(number, n_readings))}"
 
 
 def _outcome(path: Path, table: str, column: str) -> Outcome:
@@ -217,10 +219,6 @@ def _cases(scale: Scale, folder: Path) -> Iterator[list[Case]]:
         yield [Case(title, task, replace(task, n_groups=1))]
 
 
-def _fifth(task: Task) -> Task:
-    return replace(task, n_groups=max(1, task.n_groups // 5))
-
-
 BENCHMARK: Final = Benchmark(
     name="load",
     item="reading",
@@ -229,7 +227,8 @@ BENCHMARK: Final = Benchmark(
         Contender("energy_etl", "ours", run_ours),
         Contender("energy_etl, all of a run", "ours", run_ours_with_all),
         Contender("dlt, Arrow tables", "peer", run_dlt, needs=("dlt", "pyarrow"), reach=1.5),
-        Contender("httpx + pydantic per record", "peer", run_pydantic, fewer=_fifth, reach=3.5),
+        Contender("dlt, rest_api", "peer", run_dlt_rest_api, needs=("dlt", "pyarrow")),
+        Contender("httpx + pydantic per record", "peer", run_pydantic, reach=3.5),
         Contender("fetch + decode + insert", "limit", run_limit, reach=4.0),
     ),
     cases=_cases,

@@ -15,7 +15,18 @@ _REST_TESTS = "energy_etl_tests/rest/test_client.py::"
 _API_PAGES = "Eniris Metadata & Telemetry Query API 1.0.0"
 _AUTH_PAGES = "Eniris Authentication API"
 
-_ASKED = f"{_TESTS}test_client.py::test_each_method_asks_its_endpoint"
+_ASKED = f"{_TESTS}test_client.py::test_inventory_lists_everything_with_one_login"
+_PATCHED = f"{_TESTS}test_client.py::test_device_that_somebody_changed_since_is_not_overwritten"
+_BATCHED = f"{_TESTS}test_telemetry.py::test_calls_hold_no_more_queries_and_rows_than_allowed"
+_FETCHED = (
+    f"{_TESTS}test_client.py::test_telemetry_is_the_truth_of_the_register_with_import_positive"
+)
+_PACED = f"{_TESTS}test_telemetry.py::test_pacer_waits_until_the_budget_has_what_a_call_will_cost"
+_WAITED = f"{_TESTS}test_client.py::test_retry_after_is_obeyed_by_all_threads_and_nobody_is_banned"
+_HALVED = (
+    f"{_TESTS}test_client.py::"
+    "test_call_that_costs_more_than_the_budget_is_halved_and_never_sent_again_as_it_was"
+)
 _ACTIVATED = f"{_TESTS}test_changes.py::test_activation_is_done_once_and_read_back"
 _CLAIMED = f"{_TESTS}test_changes.py::test_claim_links_the_licence_to_the_controller"
 _OUTDATED = f"{_TESTS}test_changes.py::test_device_changed_in_between_is_a_412_told_plainly"
@@ -23,7 +34,7 @@ _MODES = f"{_TESTS}test_changes.py::test_mode_decides_what_becomes_of_the_other_
 _LISTED = f"{_TESTS}test_rows.py::test_licences_are_listed_per_controller_and_per_customer"
 _PARSED = f"{_TESTS}test_rows.py::test_device_carries_what_its_properties_say"
 _RELATED = f"{_TESTS}test_rows.py::test_roles_monitors_and_companies_become_rows"
-_KEY = f"{_TESTS}test_changes.py::test_key_of_no_length_is_refused_before_it_is_sent"
+_KEY = f"{_TESTS}test_client.py::test_key_of_a_wrong_length_is_never_sent"
 _OUTCOMES = f"{_TESTS}test_pages.py::test_each_query_has_its_own_outcome"
 _RENEWED = f"{_LOGIN_TESTS}test_access_token_is_replaced_at_225_seconds_without_a_login"
 _PERMANENT = f"{_REST_TESTS}test_permanent_status_is_asked_once"
@@ -128,15 +139,21 @@ _ERRORS = (
             '"error": "Bad Request"',
             '"message": "Missing or misformatted query parameter or body"',
             '"statusCode": 403',
+            '"error": "Forbidden"',
             '"message": "User does not have sufficient rights"',
             '"statusCode": 404',
+            '"error": "Not Found"',
             '"message": "Resource not found"',
         ),
         _STATUS,
         _PERMANENT,
     ),
     *rows_of(
-        ('"statusCode": 401', '"message": "Failed to verify token"'),
+        (
+            '"statusCode": 401',
+            '"error": "Unauthorized"',
+            '"message": "Failed to verify token"',
+        ),
         "energy_etl.auth:RenewedTokenAuth",
         f"{_LOGIN_TESTS}test_access_token_that_is_refused_is_replaced_once_and_the_call_repeated",
     ),
@@ -226,12 +243,25 @@ _PAGES = (
         _LISTED,
         page=_API_PAGES,
     ),
-    Row("POST /v1/telemetry/query", f"{_CLIENT}fetch_telemetry", _BATCHED, page=_API_PAGES),
+    Row("POST /v1/telemetry/query", f"{_CLIENT}fetch_telemetry", _FETCHED, page=_API_PAGES),
     Row(
         "Execute up to 1000 telemetry queries",
         "energy_etl.vendors.smartgridone.settings:MOST_STATEMENTS",
         _BATCHED,
         page=_API_PAGES,
+    ),
+    Row(
+        "where.time: at most two bounds; where.tags",
+        "energy_etl.vendors.smartgridone.telemetry:Query.statement",
+        f"{_TESTS}test_telemetry.py::test_statement_has_one_field_both_bounds_and_the_devices_tags",
+        page=_API_PAGES,
+    ),
+    Row(
+        "nodeInfluxSeries: database, retentionPolicy, measurement, fields, tags",
+        f"{_WIRE}InfluxSeries",
+        f"{_TESTS}test_telemetry.py::"
+        "test_field_is_read_from_the_first_preferred_policy_that_has_it",
+        page="public clients of the vendor's API",
     ),
     Row(
         "statement_id, series or error: each statement has its own outcome",

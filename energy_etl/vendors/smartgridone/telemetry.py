@@ -31,7 +31,6 @@ STEP_S: Final[Mapping[str, float]] = {"rp_one_s": 1.0, "rp_one_m": 60.0, "rp_ten
 _UNKNOWN_STEP_S: Final = 60.0
 _SHORTEST: Final = timedelta(minutes=1)
 _TOO_COSTLY: Final = 422
-_MINUTE_S: Final = 60.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -217,10 +216,18 @@ class Pacer:
     def __init__(
         self,
         *,
+        minute_s: float = 60.0,
         now_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Know nothing yet: the first call waits for nothing."""
+        """Know nothing yet: the first call waits for nothing.
+
+        Args:
+            minute_s: the time in which a whole budget comes back.
+            now_s: seconds that only grow.
+            sleep: how to wait.
+        """
+        self._minute_s = minute_s
         self._now_s = now_s
         self._sleep = sleep
         self._lock = threading.Lock()
@@ -238,7 +245,7 @@ class Pacer:
             cost = min(self._cost_per_row * n_rows, self._budget)
             wait_s = 0.0
             if math.isfinite(self._budget):
-                per_s = self._budget / _MINUTE_S
+                per_s = self._budget / self._minute_s
                 self._left = min(self._left + (now_s - self._left_at_s) * per_s, self._budget)
                 self._left_at_s = now_s
                 self._left -= cost

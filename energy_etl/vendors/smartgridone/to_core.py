@@ -107,8 +107,8 @@ def to_readings(
         .select(
             "register_id",
             pl.col("measured_at").alias("read_at"),
-            # 0 - x: a plain minus would make -0.0 of no power.
-            pl.when(is_turned).then(0.0 - sent).otherwise(sent).alias("reading_native"),
+            # No power stays 0.0: a minus would make -0.0 of it.
+            pl.when(is_turned & (sent != 0)).then(-sent).otherwise(sent).alias("reading_native"),
             pl.lit(1, pl.Int64).alias("version"),
             pl.lit(NAME).alias("vendor"),
             "received_at",

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from energy_etl.auth import BareTokenAuth
-from energy_etl.errors import ConfigurationError
+from energy_etl.errors import ConfigurationError, MalformedError
 from energy_etl.quota import Quota
 from energy_etl.rest import (
     Answer,
@@ -30,6 +30,7 @@ from energy_etl.rest import (
 )
 from energy_etl.vendors.wattics.api_wire import (
     RAW_DATA_FORMAT,
+    created_id,
     meter_body,
     month_query,
     organization_body,
@@ -145,6 +146,11 @@ class WatticsApiClient:
         """Close."""
         self.close()
 
+    @property
+    def log(self) -> RequestLog:
+        """The calls so far."""
+        return self._rest.log
+
     def close(self) -> None:
         """Close connections and the quota."""
         self._rest.close()
@@ -235,14 +241,14 @@ class WatticsApiClient:
         params = {"month_on": month_on.isoformat()}
         return self._get("costs", {"meter_id": meter_id}, month_query(month_on), params)
 
-    def create_organization(self, name: str) -> Answer:
-        """POST /organizations; not idempotent."""
+    def create_organization(self, name: str) -> str:
+        """POST /organizations; not idempotent; returns the new id."""
         return self._create("organizations", organization_body(name), {"name": name})
 
     def create_site(
         self, organization_id: str, name: str, *, city: str = "", country: str = ""
-    ) -> Answer:
-        """POST /sites; not idempotent."""
+    ) -> str:
+        """POST /sites; not idempotent; returns the new id."""
         body = site_body(organization_id, name, city, country)
         return self._create("sites", body, {"organization_id": organization_id, "name": name})
 
@@ -256,8 +262,11 @@ class WatticsApiClient:
         content: str,
         is_electrical: bool,
         interval_minutes: int,
-    ) -> Answer:
-        """POST /meters: a meter whose `reference` is the stream's id; not idempotent."""
+    ) -> str:
+        """POST /meters: a meter whose `reference` is the stream's id; returns the new id.
+
+        Not idempotent: after a time-out it may be there, and `streams create` finds it then.
+        """
         body = meter_body(
             name=name,
             site_id=site_id,
@@ -359,9 +368,16 @@ class WatticsApiClient:
     def _list(self, endpoint: str, **ids: str) -> Answer:
         return self._rest.get(endpoint, PATHS[endpoint], query=ids, params=ids)
 
-    def _create(self, what: str, body: dict[str, Any], params: dict[str, Any]) -> Answer:
+    def _create(self, what: str, body: dict[str, Any], params: dict[str, Any]) -> str:
         endpoint = f"create-{what.removesuffix('s')}"
-        return self._rest.send(endpoint, PATHS[what], json=body, params=params)
+        answer = self._rest.send(endpoint, PATHS[what], json=body, params=params)
+        try:
+            return created_id(answer.body)
+        except ValueError as error:
+            raise MalformedError(
+                f"wattics {endpoint} was accepted, but its answer names no id: look at what is "
+                "there now with `energy-etl streams list` before you create again."
+            ) from error
 
 
 class _Listed(msgspec.Struct):

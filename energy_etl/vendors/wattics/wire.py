@@ -5,6 +5,7 @@ any of the 21 numbers below. The stamp is LOCAL time with the offset of that ver
 milliseconds, never `Z`. How intervals become packets is in `packets.py`.
 """
 
+import difflib
 import json
 from datetime import datetime
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 import polars as pl
 
 from energy_etl.errors import MalformedError
+from energy_etl.units import KWH_PER_UNIT, Unit
 
 SINGLE_FIELD: Final = "value"
 ELECTRICAL_FIELDS: Final[tuple[str, ...]] = (
@@ -19,6 +21,16 @@ ELECTRICAL_FIELDS: Final[tuple[str, ...]] = (
     *("v_12", "v_13", "v_23"),
 )
 FIELDS: Final[tuple[str, ...]] = (*ELECTRICAL_FIELDS, SINGLE_FIELD)
+# What a field is measured in, by what stands before its phase; pC is cumulative Wh.
+_FIELD_UNITS: Final[dict[str, Unit]] = {
+    "aP": "W",
+    "rP": "var",
+    "apP": "VA",
+    "v": "V",
+    "c": "A",
+    "pC": "Wh",
+}
+_COUNTED: Final = "pC"
 _STAMP_FORMAT: Final = "%Y-%m-%dT%H:%M:%S%.3f%:z"
 
 
@@ -66,3 +78,47 @@ def parse_last(text: str, where: str) -> datetime | None:
             "check the collector's URL in the settings."
         )
     return None if stamped_at.year <= 1970 else stamped_at
+
+
+def field_problem(field: str, content: str, commodity: str, unit: str) -> str | None:
+    """Say why a register cannot be sent in a field of the packet; None when it can.
+
+    Args:
+        field: `pC_1`, `value`, ...
+        content: what the stream carries: cumulative_wh, interval or sample.
+        commodity: of the register's meter.
+        unit: of the register.
+    """
+    if field not in FIELDS:
+        near = [name for name in FIELDS if name.lower() == field.lower()]
+        near = near or difflib.get_close_matches(field, FIELDS, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"write one of {', '.join(FIELDS)}."
+        return f"{field} is no field of a packet: {advice}"
+    kind = field.partition("_")[0]
+    if (kind == _COUNTED) != (content == "cumulative_wh"):
+        return (
+            f"{field} does not fit {content}: the fields pC_1 to pC_3 carry cumulative_wh, "
+            "and nothing else does."
+        )
+    if field == SINGLE_FIELD:
+        return None
+    if commodity != "electricity":
+        return f"{field} is for electricity, and the register measures {commodity}: use value."
+    # Counters are converted; all else is the register's own number, so only that unit is right.
+    fits = unit in KWH_PER_UNIT if kind == _COUNTED else unit == _FIELD_UNITS[kind]
+    return None if fits else f"{field} is in {_FIELD_UNITS[kind]}, and the register in {unit}."
+
+
+def propose_field(kind: str, commodity: str, unit: str) -> tuple[str, str]:
+    """Return field and content for a register whose only value is a total.
+
+    "If you only have one total value for a data point you must use the first parameter".
+    """
+    if kind == "cumulative" and commodity == "electricity":
+        return f"{_COUNTED}_1", "cumulative_wh"
+    if kind != "instant":
+        return SINGLE_FIELD, "interval"
+    phases = {theirs: name for name, theirs in _FIELD_UNITS.items() if name != _COUNTED}
+    if commodity == "electricity" and unit in phases:
+        return f"{phases[unit]}_1", "sample"
+    return SINGLE_FIELD, "sample"

@@ -1,6 +1,6 @@
 """Who may do what: the same canonical rows of three API versions, the mart, the findings."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from energy_etl.tables.mart import FINDING
 from energy_etl.vendors import Listing, VendorBatch
 from energy_etl.vendors.wattsense import VENDOR
 from energy_etl.vendors.wattsense.access import ACCESS_FINDINGS, ACCESS_MART, compute_access, find
-from energy_etl.vendors.wattsense.client import WattsenseClient
+from energy_etl.vendors.wattsense.client import PATHS, WattsenseClient
 from energy_etl.vendors.wattsense.names import manages_service_accounts, manages_users
 from energy_etl.vendors.wattsense.rows import to_batch
 from energy_etl.vendors.wattsense.settings import WattsenseSettings, sandbox_section
@@ -60,7 +60,7 @@ def _frames(batch: VendorBatch, *tables: Table) -> dict[str, pl.DataFrame]:
     }
 
 
-def _rows(batch: VendorBatch, table: Table, *without: str) -> list[Mapping[str, Any]]:
+def _rows(batch: VendorBatch, table: Table, *without: str) -> list[dict[str, Any]]:
     left_out = BOOKKEEPING.union(without)
     frame = batch.frame(table)
     kept = [name for name in frame.columns if name not in left_out]
@@ -217,7 +217,7 @@ def test_users_and_accounts_by_basic_are_read_like_by_key(
     ids=["key", "basic"],
 )
 def test_service_account_reads_boxes_and_is_refused_where_people_are_listed(
-    sandbox: SandboxServer, tmp_path: Path, login: dict[str, str]
+    sandbox: SandboxServer, tmp_path: Path, login: dict[str, Any]
 ) -> None:
     report, log = _fetch(sandbox, tmp_path, **login)
     assert sorted(report.failures) == ["API keys", "service accounts", "users"]
@@ -240,7 +240,7 @@ def test_service_account_reads_boxes_and_is_refused_where_people_are_listed(
 def test_basic_that_is_refused_names_the_right_of_service_accounts(
     sandbox: SandboxServer, tmp_path: Path, username: str, password: str
 ) -> None:
-    login = {"auth": "basic", "username": username, "password": password}
+    login: dict[str, Any] = {"auth": "basic", "username": username, "password": password}
     report, log = _fetch(sandbox, tmp_path, with_boxes=False, **login)
     error = report.stopped_by
     assert isinstance(error, AuthenticationError)
@@ -255,8 +255,7 @@ def test_basic_that_is_refused_names_the_right_of_service_accounts(
 def test_list_that_this_api_does_not_have_stops_no_other(
     sandbox: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = "energy_etl.vendors.wattsense.client.PATHS"
-    monkeypatch.setitem(__import__("importlib").import_module(paths[:-6]).PATHS, "users", "/v1/x")
+    monkeypatch.setitem(PATHS, "users", "/v1/x")
     report, log = _fetch(sandbox, tmp_path, with_boxes=False)
     (error,) = report.failures.values()
     assert isinstance(error, NotFoundError)

@@ -19,7 +19,15 @@ from energy_etl.vendors.wattsense import VENDOR
 from energy_etl.vendors.wattsense.client import PropertyWindow, WattsenseClient, next_link
 from energy_etl.vendors.wattsense.rows import to_batch
 from energy_etl.vendors.wattsense.settings import WattsenseSettings, sandbox_section
-from energy_etl.vendors.wattsense.tables import DEVICE, HISTORY, LATEST, PROPERTY
+from energy_etl.vendors.wattsense.tables import (
+    CONFIGURATION,
+    DEVICE,
+    DEVICE_SUBSCRIPTION,
+    EQUIPMENT,
+    HISTORY,
+    LATEST,
+    PROPERTY,
+)
 from energy_etl.vendors.wattsense.to_core import find_unmapped
 from energy_etl_tests.vendors.extracting import (
     NOW_AT,
@@ -81,6 +89,16 @@ def test_inventory_lists_boxes_properties_and_values(
     assert batch.frame(DEVICE).height >= 6
     assert batch.frame(PROPERTY).height >= 60
     assert batch.frame(LATEST).height == batch.frame(PROPERTY).height
+    n_boxes = batch.frame(DEVICE).height
+    assert batch.frame(CONFIGURATION)["status"].to_list() == ["CURRENT", "ARCHIVED"] * n_boxes
+    equipments = set(batch.frame(EQUIPMENT)["equipment_id_wattsense"])
+    assert set(batch.frame(PROPERTY)["equipment_id_wattsense"]) == equipments
+    assert set(batch.frame(LATEST)["equipment_id_wattsense"]) == equipments
+    subscriptions = batch.frame(DEVICE_SUBSCRIPTION)
+    assert subscriptions.select("status", "is_suspended", "rate_plan").unique().rows() == [
+        ("ACTIVE", False, "BASIC")
+    ]
+    assert subscriptions.height == n_boxes
     assert batch.quarantine.is_empty()
     assert not batch.problems
     assert VENDOR.propose is not None
@@ -94,8 +112,9 @@ def test_configuration_calls_take_a_place_in_their_own_quota_too(
     with _client(sandbox, log, tmp_path) as client:
         client.fetch_user()
         client.fetch_properties(device_id)
-        for _ in range(3):
+        for _ in range(2):
             client.fetch_property_configs(device_id)
+        client.fetch_configs(device_id)
     with contextlib.closing(connect(tmp_path / "state.sqlite")) as connection:
         places = "SELECT name, count(*) FROM quota_call GROUP BY name ORDER BY name"
         assert connection.execute(places).fetchall() == [
@@ -281,6 +300,17 @@ def test_wrong_secret_is_told_once_without_it(sandbox: SandboxServer, tmp_path: 
 def test_credential_no_header_can_carry_is_refused(tmp_path: Path, key: str, secret: str) -> None:
     settings = WattsenseSettings(api_key=key, api_secret=SecretStr(secret))
     with pytest.raises(ConfigurationError, match=r"wattsense\.api_"):
+        WattsenseClient(settings, log=RequestLog("x"), state_path=tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    ("username", "password"), [("", "s"), ("u", ""), ("u:x", "s"), ("u\n", "s"), ("u", "s\r")]
+)
+def test_credential_that_basic_cannot_carry_is_refused(
+    tmp_path: Path, username: str, password: str
+) -> None:
+    settings = WattsenseSettings(auth="basic", username=username, password=SecretStr(password))
+    with pytest.raises(ConfigurationError, match=r"wattsense\.username"):
         WattsenseClient(settings, log=RequestLog("x"), state_path=tmp_path / "s")
 
 
