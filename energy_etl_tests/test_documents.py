@@ -120,6 +120,9 @@ def test_each_endpoint_of_a_client_is_in_a_row(document: Document) -> None:
 # Methods that call others of the same client many times: no endpoint of their own.
 COLLECTING = {
     "energy_etl.vendors.digiwatt.client:DigiwattClient.fetch_meters",
+    "energy_etl.vendors.wattics.api_client:WatticsApiClient.fetch_listing",
+    "energy_etl.vendors.wattics.api_client:WatticsApiClient.fetch_months",
+    "energy_etl.vendors.wattics.api_client:WatticsApiClient.fetch_raw_windows",
     "energy_etl.vendors.wattsense.client:WattsenseClient.fetch_access",
     "energy_etl.vendors.wattsense.client:WattsenseClient.fetch_histories",
     "energy_etl.vendors.wattsense.client:WattsenseClient.fetch_inventory",

@@ -25,10 +25,11 @@ from energy_etl.defs.partitions import BATCHES, FIRST_ON
 from energy_etl.defs.resources import Etl
 from energy_etl.errors import ConfigurationError
 from energy_etl.quota import QuotaUse, quota_use
-from energy_etl.tables import core
+from energy_etl.tables import core, push
 from energy_etl.vendors import (
     PAST_METERS,
     PAST_REGISTERS,
+    PAST_STREAMS,
     PastPreview,
     PastQuestion,
     Vendor,
@@ -155,6 +156,9 @@ def preview_past(
         seen, on=["register_id", "vendor"], how="left"
     )
     meters = _mapped(frames[core.ALIAS], "meter", only.chosen(frames[core.METER]))
+    streams = frames[push.STREAM].join(
+        only.chosen(frames[core.REGISTER]), on="register_id", how="semi"
+    )
     found: list[VendorPast] = []
     for vendor in vendors:
         preview = None
@@ -167,6 +171,7 @@ def preview_past(
                     days.batches(),
                     registers.filter(own).select(PAST_REGISTERS.names()).cast(PAST_REGISTERS),
                     meters.filter(own).select(PAST_METERS.names()).cast(PAST_METERS),
+                    streams.select(PAST_STREAMS.names()),
                     settings.section(vendor.settings),
                     dict(call_s.filter(own).select("endpoint", "call_s").iter_rows()),
                     now,

@@ -30,6 +30,9 @@ PAST_REGISTERS: Final = pl.Schema(
 PAST_METERS: Final = pl.Schema(
     {"meter_id": pl.String, "site_id": pl.String, "vendor_id": pl.String}
 )
+PAST_STREAMS: Final = pl.Schema(
+    {"stream_id": pl.String, "register_id": pl.String, "field": pl.String}
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class PastQuestion:
         registers: the mapped ones that were asked for, as `PAST_REGISTERS`: what the portfolio
             says, the readings of a day that were seen (null: none yet) and the oldest of them.
         meters: the mapped meters that were asked for, as `PAST_METERS`.
+        streams: the streams to Wattics of the registers that were asked for, as `PAST_STREAMS`.
         settings: the vendor's section.
         call_s: median duration of the vendor's calls by endpoint, in seconds.
         now: the present.
@@ -53,6 +57,7 @@ class PastQuestion:
     batches: tuple[tuple[datetime, datetime], ...]
     registers: pl.DataFrame
     meters: pl.DataFrame
+    streams: pl.DataFrame
     settings: BaseModel
     call_s: Mapping[str, float]
     now: datetime
@@ -102,7 +107,7 @@ class PastPreview:
 
     Attributes:
         asset: `schema/table` whose partitions would be loaded; None: nothing of the past can be.
-        n_registers: registers (or meters, where there are no registers) that would be loaded.
+        n_registers: registers that would be loaded (of Wattics: streams).
         calls: by kind.
         not_given: sentences: what the vendor no longer holds or never gives.
     """

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
+from pydantic import SecretStr
 
 from energy_etl.cli.setup import prepare
 from energy_etl.defs.instance import open_instance
@@ -17,7 +19,9 @@ from energy_etl.rest import RequestLog
 from energy_etl.tables import core
 from energy_etl.tables.raw import REQUEST
 from energy_etl.vendors import (
+    PAST_METERS,
     PAST_REGISTERS,
+    PAST_STREAMS,
     PastQuestion,
     PlannedCalls,
     all_tables,
@@ -26,6 +30,9 @@ from energy_etl.vendors import (
 )
 from energy_etl.vendors.smartgridone.preview import preview_past as preview_smartgridone
 from energy_etl.vendors.smartgridone.settings import SmartgridOneSettings
+from energy_etl.vendors.wattics.api_client import WatticsApiClient
+from energy_etl.vendors.wattics.preview import preview_past as preview_wattics
+from energy_etl.vendors.wattics.settings import WatticsSettings
 from energy_etl.vendors.wattsense.client import WattsenseClient
 from energy_etl.vendors.wattsense.preview import preview_past as preview_wattsense
 from energy_etl.vendors.wattsense.settings import WattsenseSettings, sandbox_section
@@ -62,7 +69,9 @@ def registers(*rows_per_day: float | None, oldest_at: datetime | None = None) ->
     return pl.DataFrame(rows, schema=PAST_REGISTERS)
 
 
-def question(settings: Any, frame: pl.DataFrame, n_days: int, **call_s: float) -> PastQuestion:
+def question(
+    settings: Any, frame: pl.DataFrame, n_days: int, fields: Sequence[str] = (), **call_s: float
+) -> PastQuestion:
     start_at = datetime(2025, 1, 1, tzinfo=UTC)
     edges = [min(n, n_days) for n in range(0, n_days + 31, 31)]
     batches = tuple(
@@ -72,7 +81,15 @@ def question(settings: Any, frame: pl.DataFrame, n_days: int, **call_s: float) -
     )
     last_on = date(2025, 1, 1) + timedelta(days=n_days - 1)
     return PastQuestion(
-        date(2025, 1, 1), last_on, batches, frame, pl.DataFrame(), settings, call_s, start_at
+        date(2025, 1, 1),
+        last_on,
+        batches,
+        frame,
+        PAST_METERS.to_frame(),
+        pl.DataFrame({name: list(fields) for name in PAST_STREAMS}, schema=PAST_STREAMS),
+        settings,
+        call_s,
+        start_at,
     )
 
 
@@ -109,6 +126,15 @@ def test_smartgridone_counts_the_calls_that_a_fetch_would_make() -> None:
     assert (none.n_registers, none.calls[0].n_calls) == (0, 0)
 
 
+def test_wattics_counts_windows_of_electrical_streams_only_and_needs_a_token() -> None:
+    settings = WatticsSettings(api_token=SecretStr("token"))
+    found = preview_wattics(question(settings, registers(), 45, ["pC_1", "value", "aP_1"]))
+    assert (found.n_registers, found.calls[0].n_calls) == (2, 2 * 2)
+    none = preview_wattics(question(WatticsSettings(), registers(), 45, ["pC_1"]))
+    assert (none.asset, none.calls) == (None, ())
+    assert "token" in none.not_given[0]
+
+
 def test_retention_that_nobody_documents_is_told_by_the_oldest_reading_seen() -> None:
     first_on = date(2025, 1, 1)
     assert "none was loaded so far" in oldest_sentence("X", registers(None), first_on)
@@ -129,6 +155,11 @@ def test_preview_counts_against_the_quota_that_the_client_uses(tmp_path: Path) -
     now_s = datetime.now(UTC).timestamp()
     assert quota_use(state_path, calls.quota, calls.window_s, now_s).n_used > 0
     assert quota_use(state_path, calls.quota, calls.window_s, now_s + 400).n_used == 0
+    api = WatticsSettings(api_url=NOWHERE, api_token=SecretStr("token"), total_s=0.1)
+    (windows,) = preview_wattics(question(api, registers(), 1, ["pC_1"])).calls
+    with WatticsApiClient(api, log=RequestLog("wattics"), state_path=state_path) as client:
+        assert client.fetch_listing(None).failures
+    assert quota_use(state_path, windows.quota, windows.window_s, now_s).n_used > 0
     quota = Quota(state_path, calls.quota, calls.limit, calls.window_s)
     quota.pause(100.0)
     quota.close()
@@ -171,7 +202,9 @@ def test_preview_tells_each_vendor_and_calls_none(typed: Typed, root: Path) -> N
     assert "into smartgridone/telemetry, about" in out
     assert "a guess, none was made yet" in out
     assert "0 are used, 2500 are left" in out
-    assert "backfill " not in out
+    assert "metadata only" in out
+    assert "into wattics/raw_data, about" in out
+    assert "Asked for" not in out
     only = ("--vendor", "wattsense", "--only-site", "rome-b", "--json")
     code, out, _ = typed.run("backfill", *DAYS, "--preview", *only)
     (vendor,) = json.loads(out)

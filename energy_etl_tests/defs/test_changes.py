@@ -185,7 +185,7 @@ def test_record_that_fails_after_the_call_says_what_was_done(
 def test_licences_are_in_the_mart_and_their_check_warns_without_stopping_anything(
     project: Project,
 ) -> None:
-    names = ("company", "device", "licence", "monitor", "role", "series")
+    names = ("change", "company", "device", "licence", "monitor", "role", "series")
     assets = [f"smartgridone.{name}" for name in names]
     assert project.run("extract_smartgridone", assets=assets).success
     with project.warehouse.write() as writer:

@@ -116,33 +116,29 @@ def endpoints(project: Project, since_at: datetime) -> list[tuple[str, int]]:
     return rows.rows()
 
 
-def test_second_run_changes_nothing_and_devices_are_not_sent_again(loaded: Project) -> None:
-    before = loaded.hashes("smartgridone")
-    since_at = datetime.now(UTC)
-    assert loaded.run(EXTRACT, span_tags(TODAY_ON - 2 * DAY, TODAY_ON), ASSETS).success
-    assert loaded.hashes("smartgridone") == before
-    calls = endpoints(loaded, since_at)
-    # The inventory's is skipped; telemetry always asks where each field is kept.
-    assert [status for name, status in calls if name == "device/query"] == [204, 200]
-    assert sum(name == "license/controller" for name, _ in calls) == 2
-
-
-def test_hourly_run_begins_two_hours_before_the_newest_reading_and_asks_for_no_licences(
-    loaded: Project,
-) -> None:
+def test_hourly_run_asks_for_what_may_be_new_and_changes_nothing_else(loaded: Project) -> None:
     newest = dict(
         loaded.warehouse.read_table(core.READING)
         .group_by("register_id")
         .agg(pl.col("read_at").max())
         .iter_rows()
     )
-    since_at = datetime.now(UTC)
+    before, since_at = loaded.hashes("smartgridone"), datetime.now(UTC)
     tags = {**span_tags(TODAY_ON, TODAY_ON), CATCH_UP_TAG: "hourly"}
     assert loaded.run(EXTRACT, tags, ASSETS).success
     assert asked(loaded, since_at) == {
         name: (newest[name] - timedelta(hours=2), MIDNIGHT + DAY) for name in REGISTERS
     }
-    assert not any(name.startswith("license") for name, _ in endpoints(loaded, since_at))
+    assert loaded.hashes("smartgridone") == before
+    # No licences; devices have not changed, but telemetry always asks where each field is kept.
+    assert endpoints(loaded, since_at) == [
+        ("company", 200),
+        ("device/query", 204),
+        ("device/query", 200),
+        ("role/monitors/query", 200),
+        ("role/query", 200),
+        ("telemetry/query", 200),
+    ]
     assert loaded.warehouse.read_table(LICENCE)["valid_to_at"].null_count() > 0
 
 
@@ -165,10 +161,12 @@ def test_refilled_meter_leaves_the_others_rows_as_they_were(loaded: Project) -> 
 def test_answer_that_cannot_be_read_is_a_warning_and_keeps_what_is_stored(
     loaded: Project,
 ) -> None:
+    before = telemetry(loaded)
     with fault(loaded.sandbox, vendor="smartgridone", kind="truncated_json", path_contains="telem"):
         result = run(loaded, span_tags(TODAY_ON, TODAY_ON))
     assert result.success
     assert "nothing of it was used, run the fetch again" in warnings_of(loaded, result)
+    assert telemetry(loaded).equals(before)
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,14 @@ import polars as pl
 import pytest
 
 from energy_etl.defs.assets.wattsense import LOOKBACK
-from energy_etl.defs.jobs import COMPUTE_JOB
-from energy_etl.defs.partitions import CATCH_UP_TAG, changed_tags, span_tags
+from energy_etl.defs.partitions import CATCH_UP_TAG, span_tags
 from energy_etl.tables import core
-from energy_etl.tables.mart import FINDING
+from energy_etl.vendors.wattsense.access import ACCESS_FINDINGS, ACCESS_MART
 from energy_etl.vendors.wattsense.settings import WattsenseSettings
 from energy_etl.vendors.wattsense.tables import (
     HISTORY,
 )
-from energy_etl.vendors.wattsense.tables_access import ACCESS, ACCESS_TABLES, API_KEY, USER_ACCOUNT
+from energy_etl.vendors.wattsense.tables_access import ACCESS_TABLES, API_KEY, USER_ACCOUNT
 from energy_etl_tests.defs.project import NOW, QUIET, Project, failure_text
 
 TODAY_ON = NOW.date()
@@ -158,11 +157,13 @@ def test_who_may_do_what_is_extracted_kept_and_audited(loaded: Project) -> None:
     names = [table.full_name for table in ACCESS_TABLES]
     assert loaded.run("extract_wattsense", assets=names).success
     assert loaded.warehouse.read_table(USER_ACCOUNT).height == 3
-    made_of_it = [ACCESS.full_name, FINDING.full_name]
-    assert loaded.run(COMPUTE_JOB, changed_tags(TODAY_ON), made_of_it).success
-    assert loaded.warehouse.read_table(ACCESS)["holder_id_wattsense"].n_unique() == 8
-    kinds = loaded.warehouse.read_table(FINDING)["kind"]
-    assert {kind for kind in kinds if kind.startswith("wattsense_")} == {
+    frames = {
+        table.full_name: loaded.warehouse.read_table(table)
+        for table in {*ACCESS_MART.inputs, *ACCESS_FINDINGS.inputs}
+    }
+    reach = ACCESS_MART.compute(frames, NOW)
+    assert reach["holder_id_wattsense"].n_unique() == 8
+    assert set(ACCESS_FINDINGS.find(frames, NOW)["kind"]) == {
         "wattsense_key_migrated",
         "wattsense_key_without_owner",
         "wattsense_role_manages_users",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from energy_etl.errors import ConfigurationError
-from energy_etl.portfolio import Portfolio, set_push_from, write_proposal
+from energy_etl.portfolio import Portfolio, set_push_from, set_stream, write_proposal
 from energy_etl.tables import core, push
 from energy_etl_tests.portfolio.files import FILES, write_files
 
@@ -131,3 +131,43 @@ def test_push_from_fills_only_empty_cells(tmp_path: Path) -> None:
 
 def test_push_from_without_a_stream_file_fills_nothing(tmp_path: Path) -> None:
     assert set_push_from(tmp_path, datetime(2024, 5, 1, tzinfo=UTC)) == 0
+
+
+STREAM = {
+    "stream_id": "dp-9",
+    "register_id": "rome.import",
+    "field": "pC_2",
+    "content": "cumulative_wh",
+    "interval_minutes": "30",
+    "credential": "main",
+    "push_from_at": "2024-05-01T00:00:00Z",
+}
+
+
+def test_stream_is_appended_and_then_changed_where_it_stands(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    before = (tmp_path / "streams.csv").read_text()
+    assert set_stream(tmp_path, STREAM)
+    row = "dp-9,rome.import,pC_2,cumulative_wh,30,main,2024-05-01T00:00:00Z\n"
+    assert (tmp_path / "streams.csv").read_text() == before + row
+    assert not set_stream(tmp_path, {"stream_id": "dp-1", "field": "pC_3"})
+    changed = before.replace("dp-1,rome.import,pC_1", "dp-1,rome.import,pC_3")
+    assert (tmp_path / "streams.csv").read_text() == changed + row
+
+
+def test_stream_that_does_not_fit_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"streams\.csv line 5, column register_id"):
+        set_stream(tmp_path, STREAM | {"register_id": "nope"})
+    assert contents(tmp_path) == before
+
+
+def test_first_stream_of_a_portfolio_makes_the_file_or_leaves_none(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    (tmp_path / "streams.csv").unlink()
+    with pytest.raises(ConfigurationError, match="no multiple"):
+        set_stream(tmp_path, STREAM | {"interval_minutes": "20"})
+    assert not (tmp_path / "streams.csv").exists()
+    assert set_stream(tmp_path, STREAM)
+    assert Portfolio.load(tmp_path).frames[push.STREAM]["stream_id"].to_list() == ["dp-9"]

@@ -34,6 +34,7 @@ class RawServer:
         self._handler = handler
         self.received: list[Received] = []
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._socket.settimeout(0.05)
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._stopped = threading.Event()
@@ -62,7 +63,6 @@ class RawServer:
         self._thread.join(5)
 
     def _serve(self) -> None:
-        self._socket.settimeout(0.05)
         while not self._stopped.is_set():
             try:
                 connection, _ = self._socket.accept()

@@ -116,6 +116,21 @@ def test_link_that_leads_away_is_never_followed(offline: RestClient, link: str) 
     assert len(offline.log) == 0
 
 
+@pytest.mark.parametrize("link", ["/base/v1/x\n?page=2", "https://[base/v1", "\ud800"])
+def test_link_that_is_no_url_is_told(offline: RestClient, link: str) -> None:
+    previous = Answer(200, {}, b"", "r", datetime.now(UTC), "https://api.example.com/base/v1/x")
+    with pytest.raises(MalformedError, match="a link that is no URL"):
+        offline.follow("history", link, previous)
+
+
+def test_session_cookie_is_sent_back() -> None:
+    first = answer(200, b"[1]", headers={"Set-Cookie": "session=s-1; Path=/v1"})
+    with RawServer.answering(first, answer(200, b"[2]")) as server, _client(server.url) as client:
+        for path in ("/v1/a", "/v1/b", "/v2"):
+            client.get("devices", path)
+        assert [one.headers.get("cookie") for one in server.received] == [None, "session=s-1", None]
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [

@@ -33,17 +33,15 @@ class _Server:
         self.n_connections = 0
         self.close_after: int | None = None
         self.targets: list[str] = []
-        self.cookies: list[str | None] = []
         self._answers = iter(answers)
         self._raw = RawServer(self._handle)
         self.url = self._raw.url
 
     def _handle(self, connection: socket.socket, first: Received) -> None:
         self.n_connections += 1
-        target, headers = first.target, first.headers
+        target = first.target
         while True:
             self.targets.append(target)
-            self.cookies.append(headers.get("cookie"))
             connection.sendall(next(self._answers, b""))
             if len(self.targets) == self.close_after:
                 return
@@ -53,9 +51,7 @@ class _Server:
                 if not chunk:
                     return
                 head += chunk
-            line, *lines = head.decode("latin-1").split("\r\n")
-            target = line.split(" ")[1]
-            headers = {k.lower(): v for k, _, v in (text.partition(": ") for text in lines)}
+            target = head.decode("latin-1").split(" ")[1]
 
     def __enter__(self) -> "_Server":
         self._raw.__enter__()
@@ -129,6 +125,21 @@ def test_interim_answers_are_passed_over() -> None:
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
     with _Server(hints + _kept(b"[1]")) as server, _transport() as get:
         assert get(server.url) == b"[1]"
+
+
+def test_refusal_that_comes_before_the_request_is_read_is_heard() -> None:
+    def refuse(connection: socket.socket, request: Received) -> None:
+        del request
+        connection.sendall(_kept(b"too much", "Connection: close").replace(b"200", b"413"))
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with RawServer(refuse) as server:
+        transport = BoundedTransport(LIMITS, max_connections=1)
+        request = httpx.Request("POST", server.url, content=bytes(20_000_000))
+        # The server takes the head for all there is.
+        request.headers["Content-Length"] = "0"
+        assert transport.handle_request(request).status_code == 413
+        transport.close()
 
 
 @pytest.mark.parametrize(

@@ -62,4 +62,5 @@ def sandbox_section(sandbox_url: str) -> dict[str, Any]:
         "password": "sandbox-smartgridone-secret",
         # A local process: nothing is gained by pacing it.
         "calls_per_minute": 6000,
+        "api_tier": "premium",
     }

@@ -99,7 +99,7 @@ def _mapped(streams: pl.DataFrame, registers: pl.DataFrame) -> pl.DataFrame:
         per_unit=pl.col("unit").replace_strict(
             {**KWH_PER_UNIT, **KW_PER_UNIT, **M3_PER_UNIT}, default=None, return_dtype=pl.Float64
         ),
-        is_energy=pl.col("unit").is_in(list(KWH_PER_UNIT)),
+        is_energy=pl.col("unit").is_in([*KWH_PER_UNIT, *KW_PER_UNIT]),
         step_us=pl.col("interval_minutes") * _US_PER_MINUTE,
     )
     problems = mapped.select(

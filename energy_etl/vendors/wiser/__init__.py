@@ -13,6 +13,7 @@ lists, error bodies.
 from energy_etl.vendors import Vendor
 from energy_etl.vendors.wiser.client import fetch_listing
 from energy_etl.vendors.wiser.mapping import NAME, find_unmapped, propose
+from energy_etl.vendors.wiser.preview import preview_past
 from energy_etl.vendors.wiser.rows import to_batch
 from energy_etl.vendors.wiser.settings import WiserSettings, sandbox_section
 from energy_etl.vendors.wiser.tables import WISER_TABLES
@@ -31,4 +32,5 @@ VENDOR = Vendor(
     fetch_listing=fetch_listing,
     marts=MARTS,
     findings=FINDINGS,
+    preview=preview_past,
 )

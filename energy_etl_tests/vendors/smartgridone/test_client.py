@@ -216,7 +216,12 @@ def test_call_that_costs_more_than_the_budget_is_halved_and_never_sent_again_as_
         FieldWindow(w.node_id, w.field, NOW_AT - timedelta(days=18), NOW_AT, w.subject)
         for w in windows[:2]
     ]
-    changes = {"rows_per_statement": 100_000, "rows_per_call": 10**6, "patience_s": 60.0}
+    changes = {
+        "rows_per_statement": 100_000,
+        "rows_per_call": 10**6,
+        "patience_s": 60.0,
+        "api_tier": None,
+    }
     report, batch, log = telemetry_of(
         strict, folder / "strict", long, listed, pacer=Pacer(minute_s=0.3), **changes
     )
@@ -234,7 +239,7 @@ def test_call_that_costs_more_than_the_budget_is_halved_and_never_sent_again_as_
 def test_retry_after_is_obeyed_by_all_threads_and_nobody_is_banned(
     strict: SandboxServer, windows: list[FieldWindow], listed: VendorBatch, folder: Path
 ) -> None:
-    changes = {"statements_per_call": 1, "max_parallel": 4, "patience_s": 60.0}
+    changes = {"statements_per_call": 1, "max_parallel": 4, "patience_s": 60.0, "api_tier": None}
     # One that never waits, as several processes together would not.
     pacer = Pacer(sleep=lambda _: None)
     three = windows[:3]

@@ -160,7 +160,7 @@ _VALUES = st.one_of(
 _TIMES = st.integers(int(START_AT.timestamp() * 1000), int(END_AT.timestamp() * 1000) - 1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(rows=st.lists(st.tuples(_TIMES, _VALUES), max_size=8), bad_at=st.integers(0, 8))
 def test_row_by_row_gives_what_the_whole_page_gives(
     rows: list[tuple[int, float]], bad_at: int
@@ -176,7 +176,7 @@ def test_row_by_row_gives_what_the_whole_page_gives(
     assert single.quarantine.height == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cut_at=st.integers(0, 400), noise=st.binary(max_size=4))
 def test_damaged_bytes_never_raise(cut_at: int, noise: bytes) -> None:
     sent = json.dumps([result(0, [[NOON_MS, 1], [NOON_MS + 1, 2]]), {"statement_id": 1}]).encode()

@@ -343,6 +343,19 @@ def test_totals_of_an_energy_are_in_the_registers_unit() -> None:
     assert numbers(packets, "value") == [300.0, 500.0]
 
 
+@pytest.mark.parametrize(("unit", "number"), [("W", 500.0), ("kW", 0.5)])
+def test_totals_of_a_power_register_are_its_energy_in_watt_hours(unit: str, number: float) -> None:
+    integrated = intervals([None, None], changes={n: {"quality": "integrated"} for n in range(2)})
+    packets, _ = compute_packets(
+        integrated,
+        NO_SAMPLES,
+        stream(content="interval", field="value"),
+        register(kind="instant", unit=unit, role="production"),
+        NO_OFFSETS,
+    )
+    assert numbers(packets, "value") == [number, number]
+
+
 def test_means_leave_out_what_may_still_change() -> None:
     samples = pl.DataFrame(
         [

@@ -1,0 +1,187 @@
+"""`energy-etl streams`: the list, new meters from plan to stream, a register's own stream."""
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from energy_etl.sandbox import SandboxServer
+from energy_etl.sandbox.model import id_wattics
+from energy_etl_tests.cli.typed import Typed
+from energy_etl_tests.defs.project import REPOSITORY
+from energy_etl_tests.vendors.extracting import fault, requests_seen, running_sandbox
+
+MAINS = id_wattics("rome-a.grid_import")
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[SandboxServer]:
+    with running_sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The portfolio's folder of a project."""
+    folder = tmp_path / "data" / "portfolio"
+    shutil.copytree(REPOSITORY / "data" / "portfolio.example", folder)
+    return folder
+
+
+@pytest.fixture
+def typed(
+    sandbox: SandboxServer,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Typed:
+    return Typed(folder.parents[1], sandbox.url, monkeypatch, capsys)
+
+
+def streams(folder: Path) -> dict[str, dict[str, str]]:
+    with (folder / "streams.csv").open(newline="", encoding="utf-8") as file:
+        return {row["stream_id"]: row for row in csv.DictReader(file)}
+
+
+def test_list_shows_the_map_beside_what_wattics_lists(typed: Typed, folder: Path) -> None:
+    lines = (folder / "streams.csv").read_text().replace(MAINS, "dp-of-ours")
+    (folder / "streams.csv").write_text(lines)
+    code, out, err = typed.run("streams", "list", "--json")
+    rows = {row["stream_id"]: row for row in json.loads(out)}
+    assert (code, err) == (0, "")
+    assert rows["dp-of-ours"]["state"] == "unknown there"
+    assert rows[MAINS]["state"] == "unmapped"
+    assert rows[MAINS]["meter_name"] == "Villa Appia, Grid import"
+    assert rows[id_wattics("rome-a.ev")]["state"] == "mapped"
+    code, out, _ = typed.run("streams", "list")
+    assert code == 0
+    assert "unknown there" in out
+
+
+def test_list_without_a_token_shows_the_map_and_says_so(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENERGY_ETL_WATTICS__API_TOKEN", "")
+    code, out, err = typed.run("streams", "list", "--json")
+    assert code == 0
+    assert {row["state"] for row in json.loads(out)} == {"not asked"}
+    assert "ask Wattics for a token" in err
+
+
+def test_create_asks_first_and_a_no_changes_nothing(
+    typed: Typed, sandbox: SandboxServer, folder: Path
+) -> None:
+    before = (folder / "streams.csv").read_bytes()
+    since = requests_seen(sandbox, "wattics")[-1]["id"] if sandbox.app.log else 0
+    code, out, _ = typed.run("streams", "create", "rome-a.fridge", answers="n\n")
+    assert code == 1
+    assert "create meter 'Villa Appia, Fridge' at site 106" in out
+    assert (folder / "streams.csv").read_bytes() == before
+    assert {call["method"] for call in requests_seen(sandbox, "wattics", since)} == {"GET"}
+
+
+def test_created_meter_is_mapped_takes_packets_and_is_not_created_again(
+    typed: Typed, sandbox: SandboxServer, folder: Path
+) -> None:
+    arguments = ("streams", "create", "rome-a.heat", "rome-a.washing_machine", "--yes")
+    code, out, err = typed.run(*arguments, "--push-from", "2025-04-16T00:00:00+02:00")
+    assert (code, err) == (0, "")
+    assert out.count("Created meter") == 2
+    found = streams(folder)
+    assert list(found["rome-a.washing_machine"].values()) == [
+        "rome-a.washing_machine",
+        "rome-a.washing_machine",
+        "pC_1",
+        "cumulative_wh",
+        "15",
+        "main",
+        "2025-04-15T22:00:00Z",
+    ]
+    assert found["rome-a.heat"]["field"] == "value"
+    packet = {"id": "rome-a.heat", "tsISO8601": "2025-04-16T00:15:00.000+02:00", "value": 1.5}
+    url = f"{sandbox.url}/measurements/v2/unifiedjson/"
+    login = ("sandbox-wattics", "sandbox-wattics-secret")
+    assert httpx.post(url, json=packet, auth=login).status_code == 200
+    # As after a time-out whose meter is there all the same: only the row is missing.
+    text = (folder / "streams.csv").read_text()
+    (folder / "streams.csv").write_text("".join(text.splitlines(keepends=True)[:-1]))
+    code, out, _ = typed.run("streams", "create", "rome-a.washing_machine", "--yes")
+    assert code == 0
+    assert "Created" not in out
+    assert "rome-a.washing_machine" in streams(folder)
+
+
+def test_create_does_nothing_on_half_a_listing(
+    typed: Typed, sandbox: SandboxServer, folder: Path
+) -> None:
+    before = (folder / "streams.csv").read_bytes()
+    wish = {"vendor": "wattics", "kind": "status", "status": 403}
+    with fault(sandbox, **wish, path_contains="/v1/meters"):
+        code, out, err = typed.run("streams", "create", "berlin-a.fridge", "--yes")
+    assert (code, out) == (4, "")
+    assert "wattics meters" in err
+    assert (folder / "streams.csv").read_bytes() == before
+
+
+def test_create_with_a_token_that_may_only_read_maps_nothing(
+    typed: Typed, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = "sandbox-wattics-reader-token"
+    monkeypatch.setenv("ENERGY_ETL_WATTICS__API_TOKEN", reader)
+    code, out, err = typed.run("streams", "create", "dublin-a.fridge", "--yes")
+    assert code == 4
+    assert "may only read" in err
+    assert "dublin-a.fridge" not in streams(folder)
+    assert "Created" not in out
+
+
+def test_create_names_what_it_cannot_do(typed: Typed) -> None:
+    code, _, err = typed.run("streams", "create", "nope", "rome-a.pv", "--yes")
+    assert code == 1
+    assert "nope is not in registers.csv" in err
+    assert "rome-a.pv has a stream already" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ("nope --field pC_1 --content cumulative_wh", "not in registers.csv"),
+        ("rome-a.heat --field pC_1 --content cumulative_wh", "the register measures heat"),
+        ("rome-a.fridge --field value --content sample", "not fit a register of kind cumulative"),
+        (
+            "rome-a.fridge --field pC_1 --content cumulative_wh --interval 20",
+            "no multiple of the register's grid",
+        ),
+        (
+            "rome-a.fridge --field value --content interval --credential x",
+            "not in the settings (main, second)",
+        ),
+        (
+            "rome-a.fridge --field value --content interval --push-from today",
+            "write it as 2026-10-28T00:00:00Z",
+        ),
+    ],
+)
+def test_map_that_does_not_fit_says_why_and_changes_nothing(
+    typed: Typed, folder: Path, arguments: str, reason: str
+) -> None:
+    before = (folder / "streams.csv").read_bytes()
+    register, *options = arguments.split()
+    code, _, err = typed.run("streams", "map", register, "dp-9", *options)
+    assert code == 3
+    assert reason in err
+    assert (folder / "streams.csv").read_bytes() == before
+
+
+def test_map_adds_a_row_and_changes_it_but_for_its_start(typed: Typed, folder: Path) -> None:
+    arguments = ("streams", "map", "rome-a.fridge", "dp-9", "--content", "cumulative_wh")
+    start = ("--push-from", "2025-01-01T00:00:00Z")
+    assert typed.run(*arguments, "--field", "pC_1", *start)[1].startswith("Added stream dp-9")
+    assert typed.run(*arguments, "--field", "pC_2", "--interval", "30")[1].startswith("Changed")
+    row = streams(folder)["dp-9"]
+    assert (row["field"], row["interval_minutes"]) == ("pC_2", "30")
+    assert row["push_from_at"] == "2025-01-01T00:00:00Z"
