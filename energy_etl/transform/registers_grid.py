@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from math import gcd
-from typing import Final
+from typing import Final, Self
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -133,6 +133,20 @@ class GridTotals:
     quality: Codes
     flags: Masks
     is_open: npt.NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Return the totals of nothing."""
+        whole_numbers, floats = np.empty(0, dtype=np.int64), np.empty(0)
+        return cls(
+            whole_numbers,
+            whole_numbers,
+            floats,
+            floats,
+            np.empty(0, dtype=np.uint8),
+            np.empty(0, dtype=np.int32),
+            np.empty(0, dtype=bool),
+        )
 
 
 def lay_on_grid(

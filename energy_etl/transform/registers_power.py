@@ -43,7 +43,7 @@ def compute_power_totals(samples: pl.DataFrame, grid: Grid) -> GridTotals:
     whole = samples.filter(~pl.col("is_provisional"))
     register, end_us = whole["register"].to_numpy(), whole["end_us"].to_numpy()
     if not register.size:
-        return _totals_of_nothing()
+        return GridTotals.empty()
     first = np.flatnonzero(np.diff(register, prepend=register[0] - 1))
     last = np.append(first[1:], len(register)) - 1
     lengths = (end_us[last] - end_us[first]) // grid.step_us + 1
@@ -68,17 +68,4 @@ def compute_power_totals(samples: pl.DataFrame, grid: Grid) -> GridTotals:
         quality,
         flags,
         is_open,
-    )
-
-
-def _totals_of_nothing() -> GridTotals:
-    whole_numbers, floats = np.empty(0, dtype=np.int64), np.empty(0)
-    return GridTotals(
-        whole_numbers,
-        whole_numbers,
-        floats,
-        floats,
-        np.empty(0, dtype=np.uint8),
-        np.empty(0, dtype=np.int32),
-        np.empty(0, dtype=bool),
     )

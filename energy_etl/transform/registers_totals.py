@@ -97,6 +97,11 @@ def compute_interval_totals(
     cells = cells.with_columns(
         rule=pl.when(is_partial).then(pl.lit("partial")).otherwise(pl.col("rule")),
     )
+    # What came before the first reading is not known to be missing: rows begin with a whole one.
+    is_first = pl.col("edge") == pl.col("edge").min().over("register")
+    cells = cells.filter(~(is_first & (pl.col("rule") == "partial").fill_null(False)))
+    if cells.is_empty():
+        return GridTotals.empty(), _edits(named.filter(pl.col("rule").is_not_null()), meters)
     place, start = _places(cells)
     n = int(start[-1])
     energy = np.full(n, np.nan)

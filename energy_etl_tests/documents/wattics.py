@@ -1,6 +1,7 @@
 """Wattics' API page: what is pushed, its format, how it is checked, and the vendor's clients."""
 
 from energy_etl_tests.documents import Document, Row, left_out, rows_of
+from energy_etl_tests.documents.wattics_api import EACH_ENDPOINT, READ_API
 
 _WATTICS = "energy_etl.vendors.wattics."
 _SENDER = "energy_etl.delivery.sender:"
@@ -20,16 +21,11 @@ _LAST = f"{_TESTS}test_collector.py::test_what_was_posted_is_the_last_packet"
 _MOST = f"{_DELIVERY}test_sender.py::test_no_more_streams_are_under_way_than_the_limit"
 _HELD = f"{_DELIVERY}test_frontier.py::test_contiguous_packets_are_released_up_to_the_first_hole"
 
-_API = f"{_TESTS}test_api_client.py::"
-_EACH_ENDPOINT = f"{_API}test_each_endpoint_is_asked_at_its_path"
-_ROWS = f"{_TESTS}test_api_rows.py::"
 
 _MARKETING = "Tells what the platform does with the data, not how it is sent."
 _BY_HAND = "Agreed with the vendor by people, or looked at by them in the vendor's dashboard."
 _THEIR_CLIENT = "About the vendor's own client; this package is another one."
 _LATER_FILES = "A later release takes the vendor's file formats."
-# Where the document sends the reader: "[Refer to API documentation: ...]".
-_DEVELOPERS = "Wattics' developer pages, as public clients of them show"
 
 _START = (
     *left_out(
@@ -68,7 +64,7 @@ _START = (
     Row(
         "[Refer to API documentation: https://developers.wattics.com/]",
         f"{_WATTICS}api_client:PATHS",
-        _EACH_ENDPOINT,
+        EACH_ENDPOINT,
     ),
     Row(
         "one point of entry, which is used for prototyping and testing",
@@ -370,103 +366,10 @@ _RUBY = (
     ),
 )
 
-_CLIENT_OF_API = f"{_WATTICS}api_client:WatticsApiClient."
-_METHODS = {
-    "GET /organizations": "fetch_organizations",
-    "GET /organizations/ID": "fetch_organization",
-    "GET /organizations/ID/metadata": "fetch_organization_metadata",
-    "GET /sites?organization_id=": "fetch_sites",
-    "GET /sites/ID": "fetch_site",
-    "GET /sites/ID/metadata": "fetch_site_metadata",
-    "GET /sites/ID/tariffs": "fetch_site_tariffs",
-    "GET /meters?organization_id=&site_id=": "fetch_meters",
-    "GET /meters/ID": "fetch_meter",
-    "GET /meters/ID/metadata": "fetch_meter_metadata",
-    "GET /appliances?organization_id=&site_id=&meter_id=": "fetch_appliances",
-    "GET /appliances/ID": "fetch_appliance",
-    "GET /appliances/ID/metadata": "fetch_appliance_metadata",
-    "GET /meters/ID/raw_data?from=&to=&data_type=&show_phases=": "fetch_raw_data",
-    "GET /meters/ID/consumptions?month=&year=&detailed=": "fetch_consumptions",
-    "GET /meters/ID/costs?month=&year=&detailed=": "fetch_costs",
-}
-
-
-def _row_of_api(quote: str, where: str, test: str) -> Row:
-    return Row(quote, f"{_WATTICS}{where}", test, page=_DEVELOPERS)
-
-
-_READ_API = (
-    *(
-        Row(quote, _CLIENT_OF_API + method, _EACH_ENDPOINT, page=_DEVELOPERS)
-        for quote, method in _METHODS.items()
-    ),
-    _row_of_api(
-        "'Authorization': 'YOUR_API_TOKEN_HERE'",
-        "api_client:WatticsApiClient",
-        f"{_API}test_bodies_and_the_bare_token_are_sent_as_clients_were_seen_to_send_them",
-    ),
-    _row_of_api(
-        'POST /organizations {"organization": {"name": ...}}',
-        "api_client:WatticsApiClient.create_organization",
-        f"{_API}test_what_is_created_is_listed_and_its_stream_takes_packets",
-    ),
-    _row_of_api(
-        'POST /sites {"site": {"organization_id": ..., "name": ..., "city": ..., ...}}',
-        "api_client:WatticsApiClient.create_site",
-        f"{_API}test_what_is_created_is_listed_and_its_stream_takes_packets",
-    ),
-    _row_of_api(
-        'POST /meters {"meter": {"reference": ..., "param_type": "all", "reading": "cum", ...}}',
-        "api_client:WatticsApiClient.create_meter",
-        f"{_API}test_bodies_and_the_bare_token_are_sent_as_clients_were_seen_to_send_them",
-    ),
-    _row_of_api(
-        "raw-data requests cannot exceed 90 days",
-        "api_client:RawDataWanted.windows",
-        f"{_API}test_long_raw_data_is_asked_for_in_windows_that_meet",
-    ),
-    _row_of_api(
-        '"total_consumption": "300500.0 Watt"',
-        "api_wire:AMOUNT_PATTERN",
-        f"{_ROWS}test_amounts_are_numbers_and_watt_is_read_as_wh",
-    ),
-    _row_of_api(
-        '"consumption_by_time": {"00h00m": "1024.03 Watt", ...}',
-        "api_wire:Day",
-        f"{_ROWS}test_amounts_are_numbers_and_watt_is_read_as_wh",
-    ),
-    _row_of_api(
-        "rows {timestamp, total|value}",
-        "api_wire:RawRow",
-        f"{_ROWS}test_raw_rows_are_read_in_both_members_and_both_formats",
-    ),
-    _row_of_api(
-        "lists are bare arrays",
-        "reading:Reading.rows",
-        f"{_ROWS}test_answer_that_is_no_list_is_a_problem_by_name",
-    ),
-    _row_of_api(
-        "401, 403, 404, 429 with Retry-After, 5xx",
-        "api_client:WatticsApiClient",
-        f"{_API}test_status_is_an_error_that_says_what_to_do",
-    ),
-    *(
-        Row(quote, left_out=reason, page=_DEVELOPERS)
-        for quote, reason in (
-            (
-                "PATCH and DELETE of organizations, sites, meters",
-                "Nothing is changed or taken away.",
-            ),
-            ("POST /appliances", "Appliances are split up by Wattics, not provisioned from here."),
-            ("POST /users, GET /users/ID/associated_sites", "Users are managed in the dashboard."),
-        )
-    ),
-)
-
 DOCUMENT = Document(
     vendor="wattics",
     title="Wattics Energy Management Software API",
-    rows=(*_START, *_CLIENT, *_FORMAT, *_TESTING, *_JAVA, *_SWARM, *_RUBY, *_READ_API),
+    rows=(*_START, *_CLIENT, *_FORMAT, *_TESTING, *_JAVA, *_SWARM, *_RUBY, *READ_API),
     clients=(
         "energy_etl.vendors.wattics.collector:WatticsCollector",
         "energy_etl.vendors.wattics.api_client:WatticsApiClient",

@@ -11,7 +11,9 @@ from energy_etl.rest import Redactor
 NAMES = ["access_token", "refreshToken", "client-secret", "PASSWORD", "email", "phoneNumber"]
 
 
-@pytest.mark.parametrize("name", [*NAMES, "address", "firstName", "last_name", "apiKey"])
+@pytest.mark.parametrize(
+    "name", [*NAMES, "address", "addressLine1", "firstName", "last_name", "apiKey"]
+)
 def test_member_with_a_secret_or_personal_name_loses_its_value(name: str) -> None:
     body = json.dumps([{"deviceId": "B1", "inner": {name: {"street": "x", "no": 1}}}]).encode()
     assert json.loads(Redactor().body(body)) == [{"deviceId": "B1", "inner": {name: "[redacted]"}}]

@@ -123,6 +123,13 @@ def test_hour_with_a_quarter_lost_is_missing_until_it_comes() -> None:
     assert compute(readings(all_four), row).intervals["energy_kwh"].to_list() == [4.0, 4.0, 4.0]
 
 
+def test_part_of_an_interval_before_the_first_reading_is_no_hole() -> None:
+    row = register(kind="interval", stamp="end", grid_minutes=60)
+    from_half_past = [(15.0 * n, 1.0) for n in range(3, 13)]
+    assert compute(readings(from_half_past), row).intervals["energy_kwh"].to_list() == [4.0, 4.0]
+    assert compute(readings([(45.0, 1.0), (60.0, 1.0)]), row).intervals.is_empty()
+
+
 def test_volume_totals_become_cubic_metres() -> None:
     row = TOTALS | {"unit": "l", "commodity": "water"}
     intervals = compute(readings(series([100.0, 250.0])), row).intervals

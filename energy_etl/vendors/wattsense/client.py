@@ -13,8 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-import msgspec
-
 from energy_etl.errors import (
     ConfigurationError,
     MalformedError,
@@ -34,7 +32,7 @@ from energy_etl.rest import (
     fetch_all,
 )
 from energy_etl.settings import Settings
-from energy_etl.vendors.wattsense.links import next_link
+from energy_etl.vendors.wattsense.links import device_ids, next_link
 from energy_etl.vendors.wattsense.login import login_of
 from energy_etl.vendors.wattsense.rows_access import UNITS_ARE_GONE
 from energy_etl.vendors.wattsense.settings import WattsenseSettings
@@ -280,7 +278,7 @@ class WattsenseClient:
                 lambda fetch=fetch, device_id=device_id: fetch(device_id),
                 group=f"device {device_id}",
             )
-            for device_id in _device_ids(found)
+            for device_id in device_ids(found)
             for what, fetch in parts
         ]
         if report.stopped_by is None:
@@ -382,26 +380,6 @@ def fetch_listing(settings: Settings) -> list[RawCall]:
         if subject != "organizations" and not subject.endswith(_REVISIONS):
             raise error
     return log.calls()
-
-
-class _DeviceId(msgspec.Struct):
-    device_id: str = msgspec.field(name="deviceId")
-
-
-def _device_ids(answers: Sequence[Answer]) -> list[str]:
-    """Return the ids in a list of boxes; one that cannot be read becomes a problem in rows.py."""
-    ids: list[str] = []
-    for answer in answers:
-        try:
-            rows = msgspec.json.decode(answer.body or b"[]", type=list[msgspec.Raw])
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            continue
-        for row in rows:
-            try:
-                ids.append(msgspec.json.decode(row, type=_DeviceId).device_id)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                continue
-    return [device_id for device_id in dict.fromkeys(ids) if device_id]
 
 
 def _to_ms(instant: datetime, sign: int = 1) -> int:

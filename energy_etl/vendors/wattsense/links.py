@@ -1,4 +1,10 @@
-"""The header `Link`, by which Wattsense's lists go on; pure."""
+"""How Wattsense's lists lead on: the header `Link`, and the ids that further calls need; pure."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from energy_etl.rest import Answer
 
 
 def next_link(header: str) -> str | None:
@@ -16,3 +22,23 @@ def next_link(header: str) -> str | None:
         if found and any("next" in [r.rstrip('",') for r in relation] for relation in relations):
             return target.strip()
     return None
+
+
+class _DeviceId(msgspec.Struct):
+    device_id: str = msgspec.field(name="deviceId")
+
+
+def device_ids(answers: Sequence[Answer]) -> list[str]:
+    """Return the ids in a list of boxes; one that cannot be read becomes a problem in rows.py."""
+    ids: list[str] = []
+    for answer in answers:
+        try:
+            rows = msgspec.json.decode(answer.body or b"[]", type=list[msgspec.Raw])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            continue
+        for row in rows:
+            try:
+                ids.append(msgspec.json.decode(row, type=_DeviceId).device_id)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                continue
+    return [device_id for device_id in dict.fromkeys(ids) if device_id]

@@ -117,7 +117,7 @@ def test_costs_keep_their_currency_and_refuse_another_shape() -> None:
 
 
 def test_month_that_came_whole_replaces_what_was_held_of_it() -> None:
-    batch = to_batch([call("consumptions", [], **MONTH)])
+    batch = to_batch([call("consumptions", [], 1, **MONTH)])
     write = next(write for write in batch.writes if write.table is tables.CONSUMPTION)
     assert isinstance(write.how, Whole)
     assert write.how.ids.rows() == [("7", date(2018, 6, 1))]
@@ -126,7 +126,7 @@ def test_month_that_came_whole_replaces_what_was_held_of_it() -> None:
 
 def test_answer_that_is_no_list_is_a_problem_by_name() -> None:
     meters = call("meters", b"", 2, organization_id="1", site_id="2")
-    batch = to_batch([call("consumptions", b'{"error":"x"', **MONTH), meters])
+    batch = to_batch([call("consumptions", b'{"error":"x"', 1, **MONTH), meters])
     assert [problem.subject for problem in batch.problems] == [
         "meters (organization_id=1, site_id=2)",
         "consumptions (meter_id=7)",
@@ -135,7 +135,7 @@ def test_answer_that_is_no_list_is_a_problem_by_name() -> None:
 
 
 def test_raw_rows_are_read_in_both_members_and_both_formats() -> None:
-    window = {
+    window: dict[str, Any] = {
         "meter_id": "7",
         "from_at": "2018-06-01T00:00:00+00:00",
         "to_at": "2018-06-02T00:00:00+00:00",

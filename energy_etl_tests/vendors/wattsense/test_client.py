@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from energy_etl.errors import AuthenticationError, ConfigurationError, MalformedError
+from energy_etl.errors import AuthenticationError, ConfigurationError, MalformedError, NotFoundError
 from energy_etl.rest import FetchReport, RequestLog
 from energy_etl.sandbox import SandboxServer
 from energy_etl.state import connect
-from energy_etl.vendors import WhoIsWho, Window
+from energy_etl.vendors import WhoIsWho, Window, project_settings
 from energy_etl.vendors.wattsense import VENDOR
-from energy_etl.vendors.wattsense.client import PropertyWindow, WattsenseClient, next_link
+from energy_etl.vendors.wattsense.client import PropertyWindow, WattsenseClient, fetch_listing
+from energy_etl.vendors.wattsense.links import next_link
 from energy_etl.vendors.wattsense.rows import to_batch
 from energy_etl.vendors.wattsense.settings import WattsenseSettings, sandbox_section
 from energy_etl.vendors.wattsense.tables import (
@@ -103,6 +104,20 @@ def test_inventory_lists_boxes_properties_and_values(
     assert not batch.problems
     assert VENDOR.propose is not None
     assert len(VENDOR.propose(batch).registers) >= 60
+
+
+def test_portfolio_is_proposed_where_organizations_are_unknown(
+    sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    settings = project_settings(tmp_path, sandbox_url=sandbox.url)
+    gone = {"vendor": "wattsense", "kind": "status", "status": 404, "times": None}
+    with fault(sandbox, path_contains="organizations", **gone):
+        assert to_batch(fetch_listing(settings)).frame(PROPERTY).height >= 60
+    with (
+        fault(sandbox, path_contains="/configs/current", **gone),
+        pytest.raises(NotFoundError, match="configs/current/properties"),
+    ):
+        fetch_listing(settings)
 
 
 def test_configuration_calls_take_a_place_in_their_own_quota_too(
