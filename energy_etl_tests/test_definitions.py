@@ -50,39 +50,103 @@ ASSETS = {
         "yearly_consumption_distribution",
     ],
     "mart": [
+        "access",
         "appliance_share",
         "coverage",
         "daily_energy",
         "disaggregation_score",
         "finding",
+        "licence",
         "period_trend",
+        "portfolio_change",
+        "portfolio_tree",
+        "stream_comparison",
     ],
     "published": ["energy"],
     "push": ["correction", "packet", "stream", "stream_offset", "stream_status"],
-    "wattsense": ["device", "history", "latest", "organization", "property"],
+    "smartgridone": [
+        "change",
+        "company",
+        "device",
+        "licence",
+        "monitor",
+        "role",
+        "series",
+        "telemetry",
+    ],
+    "wattics": [
+        "asked_month",
+        "consumption",
+        "cost",
+        "meter",
+        "organization",
+        "raw_data",
+        "site",
+    ],
+    "wattsense": [
+        "api_key",
+        "configuration",
+        "credential",
+        "device",
+        "device_subscription",
+        "equipment",
+        "history",
+        "latest",
+        "organization",
+        "organization_unit",
+        "property",
+        "role",
+        "role_grant",
+        "service_account",
+        "user_account",
+    ],
+    "wiser": ["device", "location", "room", "site"],
 }
+VENDORS = ("digiwatt", "smartgridone", "wattics", "wattsense", "wiser")
 # Files for people, no table: their columns are those of all the tables in them.
 WITHOUT_COLUMNS = {"published/energy"}
-PARTITIONED = ["core/edit", "core/interval", "core/reading", "core/sample", "wattsense/history"]
-JOBS = ["compute_figures", "extract_digiwatt", "extract_wattsense", "send_outbox"]
+PARTITIONED = [
+    "core/edit",
+    "core/interval",
+    "core/reading",
+    "core/sample",
+    "smartgridone/telemetry",
+    "wattics/raw_data",
+    "wattsense/history",
+]
+# Those that change something at a vendor do nothing but show a plan until it is confirmed.
+CHANGING_JOBS = ["activate_license", "claim_license", "update_device"]
+JOBS = sorted(
+    ["compute_figures", "send_outbox", *CHANGING_JOBS, *(f"extract_{name}" for name in VENDORS)]
+)
 SCHEDULES = [
     ("daily_digiwatt", "extract_digiwatt", "2 1 * * *"),
-    ("daily_wattsense", "extract_wattsense", "9 1 * * *"),
+    ("daily_smartgridone", "extract_smartgridone", "9 1 * * *"),
+    ("daily_wattics", "extract_wattics", "16 1 * * *"),
+    ("daily_wattsense", "extract_wattsense", "23 1 * * *"),
+    ("daily_wiser", "extract_wiser", "30 1 * * *"),
     ("hourly_digiwatt", "extract_digiwatt", "2 * * * *"),
-    ("hourly_wattsense", "extract_wattsense", "9 * * * *"),
+    ("hourly_smartgridone", "extract_smartgridone", "9 * * * *"),
+    ("hourly_wattics", "extract_wattics", "16 * * * *"),
+    ("hourly_wattsense", "extract_wattsense", "23 * * * *"),
+    ("hourly_wiser", "extract_wiser", "30 * * * *"),
 ]
 SENSORS = [
     ("changed_data_sensor", "compute_figures"),
     ("outbox_pending_sensor", "send_outbox"),
 ]
-EXTRA_CHECKS = [("core/interval", "energy_conserved"), ("core/interval", "has_rows")]
+EXTRA_CHECKS = [
+    ("core/interval", "energy_conserved"),
+    ("core/interval", "has_rows"),
+    ("digiwatt/schema_drift", "schema_known"),
+    ("mart/licence", "licences_in_order"),
+]
 POOLS = {
     "core": "compute",
-    "digiwatt": "digiwatt",
     "mart": "compute",
     "published": "compute",
     "push": "compute",
-    "wattsense": "wattsense",
+    **{name: name for name in VENDORS},
 }
 MIDNIGHT = datetime(2025, 4, 16, tzinfo=UTC)
 
@@ -173,7 +237,7 @@ def test_each_step_waits_for_its_own_vendor_only(definitions: dg.Definitions) ->
 
 def test_jobs_are_the_known_ones_and_hold_their_groups(definitions: dg.Definitions) -> None:
     assert job_names(definitions) == JOBS
-    for vendor in ("digiwatt", "wattsense"):
+    for vendor in VENDORS:
         expected = {f"{vendor}/{name}" for name in ASSETS[vendor]}
         assert job_assets(definitions, f"extract_{vendor}") == expected
     groups = ("core", "mart", "push", "published")
@@ -210,10 +274,8 @@ def test_hourly_asks_for_the_running_day_and_daily_for_the_last_days(
             tags["dagster/asset_partition_range_end"],
         )
     assert spans == {
-        "hourly_digiwatt": ("2025-04-16", "2025-04-16"),
-        "hourly_wattsense": ("2025-04-16", "2025-04-16"),
-        "daily_digiwatt": ("2025-04-13", "2025-04-16"),
-        "daily_wattsense": ("2025-04-13", "2025-04-16"),
+        **{f"hourly_{name}": ("2025-04-16", "2025-04-16") for name in VENDORS},
+        **{f"daily_{name}": ("2025-04-13", "2025-04-16") for name in VENDORS},
     }
 
 

@@ -1,10 +1,18 @@
 """The outbox as frames of layer push."""
 
+from datetime import timedelta
+
 import polars as pl
 
 from energy_etl.delivery import Outbox, release
 from energy_etl.delivery.acks import Confirmed, Sent, apply
-from energy_etl.delivery.mirror import correction_frame, offset_frame, packet_frame, status_frame
+from energy_etl.delivery.mirror import (
+    correction_frame,
+    last_accepted,
+    offset_frame,
+    packet_frame,
+    status_frame,
+)
 from energy_etl.tables.push import CORRECTION, PACKET, STREAM_OFFSET, STREAM_STATUS
 from energy_etl_tests.delivery.conftest import (
     NOW,
@@ -67,3 +75,14 @@ def test_frames_say_what_became_of_each_packet(outbox: Outbox) -> None:
     assert (correction["body_sent"], correction["body_now"]) == (body("s", 2), body("s", 2, 0.5))
     assert correction["stamped_at"] == stamp(2)
     assert offset_frame(outbox).rows() == [("s", stamp(1), 0.5, True)]
+
+
+def test_newest_acceptance_is_told_per_stream_that_has_one(outbox: Outbox) -> None:
+    plans = [plan("s"), plan("t")]
+    outbox.fill(pl.concat([packets("s", [1, 2]), packets("t", [1])]), plans)
+    release(outbox, plans, [], NOW, timedelta(hours=48))
+    assert last_accepted(outbox) == {}
+    for number, later in ((1, timedelta(0)), (2, timedelta(minutes=5))):
+        sent = Sent("s", stamp_ms(number), body("s", number), 200, 1)
+        apply(outbox, [sent], NOW + later)
+    assert last_accepted(outbox) == {"s": NOW + timedelta(minutes=5)}
