@@ -40,6 +40,7 @@ _REQUIRED: Final = {
 }
 _INSTANT_FORMATS: Final = ("%Y-%m-%d %H:%M:%S", "%d/%m/%Y")
 _STATE_FILE: Final = "wattics-api.jsonl"
+_AGREED_UNITS: Final = {"W": "Wh", "kW": "kWh"}
 
 
 class _Refused(Exception):
@@ -148,7 +149,8 @@ class WatticsApi:
                 "name": f"{truth.sites[register.site_id].name}, {register.name}",
                 "type": register.commodity,
                 "process_sampling_rate_minutes": truth.slot_ms // 60_000,
-                "unit": register.unit if is_simple else "Watt",
+                # Of a register of power its energy was agreed.
+                "unit": _AGREED_UNITS.get(register.unit, register.unit) if is_simple else "Watt",
                 "wh_per_pulse": None,
                 "reading": "cum" if stream.content == "cumulative_wh" else "avg",
             }

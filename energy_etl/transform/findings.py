@@ -38,7 +38,7 @@ def compute_findings(
         edits: `core.edit`, of which the rules level and reset are read.
         coverage: `mart.coverage`.
         unmapped: vendor, thing, vendor_id of what is not in the portfolio; None: not looked for.
-        quarantine: `raw.quarantine` (vendor, endpoint, reasons); None: not looked for.
+        quarantine: `raw.quarantine` (vendor, endpoint, reasons, raw_text); None: not looked for.
 
     Returns:
         `mart.finding`, sorted by kind, place, from_at; empty when all is well.
@@ -180,7 +180,10 @@ def _unmapped_findings(unmapped: pl.DataFrame) -> pl.DataFrame:
 
 
 def _quarantine_findings(quarantine: pl.DataFrame) -> pl.DataFrame:
-    counted = quarantine.group_by("vendor", "endpoint", "reasons").agg(pl.len())
+    # The same row comes with each fetch until the vendor mends it.
+    counted = quarantine.group_by("vendor", "endpoint", "reasons").agg(
+        pl.col("raw_text").n_unique().alias("len")
+    )
     return _as_findings(
         counted,
         kind="quarantine",

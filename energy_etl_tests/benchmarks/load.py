@@ -30,6 +30,7 @@ from energy_etl.vendors.wattsense.settings import WattsenseSettings
 from energy_etl.vendors.wattsense.tables import HISTORY
 from energy_etl.vendors.wattsense.wire import HistoryItem
 from energy_etl.warehouse import Warehouse
+from energy_etl.warehouse.batch import FrameStream
 from energy_etl_tests.benchmarks.load_peers import (
     history_path,
     history_query,
@@ -145,19 +146,9 @@ def run_limit(task: Task, folder: Path, clock: Clock) -> Outcome:
     )
     path = folder / "limit.duckdb"
     with clock, contextlib.closing(duckdb.connect(str(path))) as connection:
-        connection.register("frame", _Stream(frame))
+        connection.register("frame", FrameStream(frame))
         connection.execute("CREATE TABLE history AS SELECT * FROM frame")
     return _outcome(path, "history", "reading_native")
-
-
-class _Stream:
-    """A frame as DuckDB scans it without pyarrow."""
-
-    def __init__(self, frame: pl.DataFrame) -> None:
-        self._frame = frame
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return self._frame.__arrow_c_stream__(requested_schema)
 
 
 def _fetch(task: Task) -> list[bytes]:

@@ -24,6 +24,7 @@ import polars as pl
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, model_validator
 
 from energy_etl.vendors.wattsense.tables import HISTORY
+from energy_etl.warehouse.batch import FrameStream
 from energy_etl_tests.benchmarks.measure import BenchmarkError, Clock, Outcome, Task
 from energy_etl_tests.benchmarks.serving import (
     PAGE_SIZE,
@@ -142,7 +143,7 @@ def run_pydantic(task: Task, folder: Path, clock: Clock) -> Outcome:
             [row for rows in fetched for row in rows], schema=HISTORY.polars_schema, orient="row"
         )
         with contextlib.closing(duckdb.connect(str(path))) as connection:
-            connection.register("frame", frame.lazy().collect())
+            connection.register("frame", FrameStream(frame))
             connection.execute("CREATE TABLE history AS SELECT * FROM frame LIMIT 0")
             connection.execute("BEGIN")
             connection.execute(

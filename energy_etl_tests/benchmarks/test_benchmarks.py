@@ -36,9 +36,11 @@ def contenders(name: str) -> list[Contender]:
 def test_load_brings_every_reading_of_every_page_into_the_table() -> None:
     expected = sum(reading_wh(n, k) / 1000 for n in range(3) for k in range(2100))
     with pages_server(3, 2100) as url:
-        found = [run_here(c, [Task(3, 2100, url)]) for c in contenders("load")]
-    assert [one.n_items for one in found] == [6300] * 3
-    assert [one.total for one in found] == [pytest.approx(expected)] * 3
+        able = [c for c in load.BENCHMARK.contenders if c.is_installed()]
+        found = [run_here(c, [Task(3, 2100, url)]) for c in able]
+    assert len(found) >= 4
+    assert {one.n_items for one in found} == {6300}
+    assert [one.total for one in found] == [pytest.approx(expected)] * len(found)
 
 
 def test_transform_keeps_the_energy_of_every_register(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a person does when something is gone or new: rebuild from raw, discover a portfolio."""
+"""What a person does when something is gone or new: an outage, a lock, a portfolio to discover."""
 
 import shutil
 import subprocess
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from energy_etl.cli.rebuild import rebuild_from_raw
 from energy_etl.cli.setup import claim_world, discover_portfolio
 from energy_etl.defs.partitions import CATCH_UP_TAG, span_tags
 from energy_etl.defs.resources import Etl
@@ -16,19 +15,6 @@ from energy_etl.errors import ConfigurationError
 from energy_etl.portfolio import Portfolio
 from energy_etl.tables import core
 from energy_etl_tests.defs.project import NOW, Project, failure_text
-
-
-def test_everything_but_raw_is_rebuilt_without_a_vendor(computed: Project) -> None:
-    assert computed.run("extract_digiwatt").success
-    # The last days again: what is received twice must come out once, as it did live.
-    assert computed.load_last(2).success
-    assert computed.compute().success
-    assert computed.send().success
-    before = computed.hashes()
-    computed.sandbox.stop()
-    lines = list(rebuild_from_raw(computed.settings, now=computed.now))
-    assert lines[-1].startswith("Computed and published again")
-    assert computed.hashes() == before
 
 
 def test_discovered_portfolio_maps_every_known_unit_and_leaves_the_rest_to_a_person(

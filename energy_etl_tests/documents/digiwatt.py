@@ -63,7 +63,7 @@ _TOKEN = (
             "grant_type string",
             'Default: "client_credentials"',
         ),
-        f"{_AUTH}._token_request",
+        f"{_AUTH}._fetch",
         _FORM,
     ),
     Row(

@@ -139,7 +139,9 @@ def test_ids_that_the_portfolio_does_not_map_are_found_once_each():
 
 
 def test_refused_rows_are_counted_per_reason():
-    rows = [("r1", "wattsense", "history", n, "not_finite", "{}") for n in range(3)]
+    rows = [("r1", "wattsense", "history", n, "not_finite", f"[{n}]") for n in range(3)]
+    # The next fetch brings one of them again: it is no fourth.
+    rows.append(("r2", "wattsense", "history", 0, "not_finite", "[0]"))
     quarantine = pl.DataFrame(rows, schema=QUARANTINE.polars_schema, orient="row")
     findings = compute_findings(A, NO_EDITS, NO_COVERAGE, quarantine=quarantine)
     assert findings["place"].to_list() == ["wattsense: history: not_finite"]

@@ -53,9 +53,12 @@ def compute_stream_comparison(frames: Mapping[str, pl.DataFrame], now: datetime)
 
     Returns:
         `mart.stream_comparison`: one row per stream and day on which packets were accepted or
-        Wattics holds something; sorted by its key; empty when there is neither.
+        Wattics holds something; sorted by its key; empty when there is neither, and before
+        Wattics was asked for anything: what it holds is not known then.
     """
     del now
+    if frames[ASKED_MONTH.full_name].is_empty():
+        return STREAM_COMPARISON.empty_frame()
     streams = _streams(frames)
     pushed = _pushed(frames[push.PACKET.full_name], streams, frames[ASKED_MONTH.full_name])
     held = _held(frames[CONSUMPTION.full_name], streams)
@@ -89,7 +92,10 @@ def _streams(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         )
         .join(meters.select("meter_id_wattics", stream_id="reference"), on="stream_id", how="left")
         .with_columns(
-            unit=pl.when(pl.col("content") == "cumulative_wh").then(pl.lit("Wh")).otherwise("unit")
+            # What is pushed of a power register is its energy.
+            unit=pl.when(pl.col("content") == "cumulative_wh")
+            .then(pl.lit("Wh"))
+            .otherwise(pl.col("unit").replace({"W": "Wh", "kW": "kWh"}))
         )
         .select(
             "stream_id",

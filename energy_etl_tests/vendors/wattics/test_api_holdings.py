@@ -158,9 +158,12 @@ def test_what_was_sent_after_the_question_is_no_difference() -> None:
     assert (only_late["verdict"], only_late["n_packets"]) == ("not asked", 0)
 
 
-@pytest.mark.parametrize("asked", [(), ("dp-w",)])
-def test_month_that_nobody_asked_for_is_shown_as_pushed(asked: tuple[str, ...]) -> None:
-    row = compared(packets("dp-e", [1000, 1100]), asked=asked)["dp-e", DAY]
+def test_before_wattics_was_asked_for_anything_nothing_is_compared() -> None:
+    assert compared(packets("dp-e", [1000, 1100]), asked=()) == {}
+
+
+def test_month_that_nobody_asked_for_is_shown_as_pushed() -> None:
+    row = compared(packets("dp-e", [1000, 1100]), asked=("dp-w",))["dp-e", DAY]
     assert (row["verdict"], row["pushed_native"], row["n_packets"]) == ("not asked", 100.0, 2)
 
 

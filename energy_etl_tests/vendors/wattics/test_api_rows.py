@@ -2,9 +2,9 @@
 
 import json
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -186,49 +186,48 @@ def test_listing_has_ids_as_texts_whatever_they_were() -> None:
     assert "Ann" not in str(batch.writes)
 
 
-@pytest.fixture(scope="module")
-def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    made = Warehouse(tmp_path_factory.mktemp("wattics") / "w.duckdb", tables.WATTICS_TABLES)
-    made.create()
-    return made
-
-
 @pytest.mark.parametrize(
-    ("later", "standing"),
+    ("later", "scopes"),
     [
         # Whole: what is no longer listed has vanished, with all below it.
-        (listing([{"id": 1}], {"1": []}, {}, 2), set()),
-        (listing([{"id": 1}], {"1": [{"id": 11}]}, {("1", "11"): []}, 2), set()),
+        (listing([{"id": 1}], {"1": []}, {}), [{"valid_to_at": None}]),
+        (listing([{"id": 1}], {"1": [{"id": 11}]}, {("1", "11"): []}), [{"valid_to_at": None}]),
         # The meters' call failed, or an item of it cannot be read: nothing is known of them.
-        (listing([{"id": 1}], {"1": [{"id": 11}]}, {}, 2), {"101", "102"}),
-        (
-            listing([{"id": 1}], {"1": [{"id": 11}]}, {("1", "11"): [{"reference": "x"}]}, 2),
-            {"101", "102"},
-        ),
+        (listing([{"id": 1}], {"1": [{"id": 11}]}, {}), []),
+        (listing([{"id": 1}], {"1": [{"id": 11}]}, {("1", "11"): [{"reference": "x"}]}), []),
         # Another site failed: this one is judged by its own list.
         (
-            listing(
-                [{"id": 1}],
-                {"1": [{"id": 11}, {"id": 12}]},
-                {("1", "11"): [{"id": 101, "reference": "dp-1", "unit": "Watt"}]},
-                2,
-            ),
-            {"101"},
+            listing([{"id": 1}], {"1": [{"id": 11}, {"id": 12}]}, {("1", "11"): [{"id": 101}]}),
+            [{"site_id_wattics": "11"}],
         ),
     ],
 )
 def test_meters_vanish_only_within_what_came_whole(
-    warehouse: Warehouse, later: list[RawCall], standing: set[str]
+    later: list[RawCall], scopes: list[dict[str, Any]]
 ) -> None:
+    hows = [write.how for write in to_batch(later).writes if write.table is tables.METER]
+    assert all(isinstance(how, Listing) for how in hows)
+    assert [
+        row for how in hows if isinstance(how, Listing) for row in how.scopes.to_dicts()
+    ] == scopes
+
+
+def test_what_a_whole_listing_does_not_name_any_more_has_ended(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "w.duckdb", tables.WATTICS_TABLES)
+    warehouse.create()
+    later = listing([{"id": 1, "name": "North"}], {"1": []}, {}, 2)
     with warehouse.write() as writer:
-        for table in tables.WATTICS_TABLES:
-            writer.replace_all(table, table.empty_frame())
-    for calls in (ONE_SITE, later):
-        with warehouse.write() as writer:
+        for calls in (ONE_SITE, later):
             for write in to_batch(calls).writes:
                 assert isinstance(write.how, Listing)
                 write_listing(
                     writer, write.table, write.frame, scopes=write.how.scopes, at=write.how.at
                 )
-    meters = warehouse.read_table(tables.METER).filter(pl.col("valid_to_at").is_null())
-    assert set(meters["meter_id_wattics"]) == standing
+    standing = {
+        table.name: warehouse.read_table(table, "valid_to_at IS NULL").height
+        for table in (tables.ORGANIZATION, tables.SITE, tables.METER)
+    }
+    assert standing == {"organization": 1, "site": 0, "meter": 0}
+    assert (
+        warehouse.read_table(tables.METER)["valid_to_at"].to_list() == [later[0].requested_at] * 2
+    )
