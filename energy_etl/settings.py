@@ -9,6 +9,7 @@ What a vendor needs lives in `vendors/<vendor>/settings.py`, not here.
 """
 
 import difflib
+import functools
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -148,12 +149,7 @@ def load_settings(
         ConfigurationError: an unknown key or a value that does not fit, all of them in one message.
     """
     folder = (root or Path(os.environ.get(ROOT_VARIABLE) or Path.cwd())).resolve()
-    fields: dict[str, Any] = {
-        name: (model, Field(default_factory=model)) for name, model in sections.items()
-    }
-    composed = create_model("Settings", __base__=Settings, **fields)
-    composed.model_config["env_file"] = folder / ".env"
-    composed.model_config["toml_file"] = folder / "energy_etl.toml"
+    composed = _composed(folder, tuple(sections.items()))
     try:
         _refuse_unknown_variables(composed, os.environ, folder / ".env")
         settings = composed(**{"root": folder, **overrides})
@@ -174,6 +170,18 @@ def load_settings(
             "own, see README, Configuration."
         ) from None
     return cast(Settings, settings)
+
+
+@functools.lru_cache(maxsize=32)
+def _composed(folder: Path, sections: tuple[tuple[str, type[BaseModel]], ...]) -> type[Settings]:
+    """Return the model of all settings; only the model is kept, values are read each time."""
+    fields: dict[str, Any] = {
+        name: (model, Field(default_factory=model)) for name, model in sections
+    }
+    composed = create_model("Settings", __base__=Settings, **fields)
+    composed.model_config["env_file"] = folder / ".env"
+    composed.model_config["toml_file"] = folder / "energy_etl.toml"
+    return composed
 
 
 def _refuse_unknown_variables(

@@ -50,7 +50,7 @@ def table_spec(
     )
     return dg.AssetSpec(
         key=asset_key(table),
-        deps=[asset_key(dep) for dep in deps],
+        deps=[_dependency(dep, is_partitioned=partitions is not None) for dep in deps],
         group_name=table.schema,
         description=f"{table.description}\n\n{note}".strip(),
         kinds=set(kinds),
@@ -58,6 +58,18 @@ def table_spec(
         partitions_def=partitions,
         metadata={"dagster/column_schema": schema, "dagster/table_name": table.full_name},
     )
+
+
+def _dependency(table: Table, *, is_partitioned: bool) -> dg.AssetDep:
+    """Return the dependency on a table, by days where both have them.
+
+    What has no partitions is made of the whole table. To Dagster that would mean every partition,
+    and it lists all 4,300 days for each such pair in each run (0.15 s of CPU time, a sixth of a
+    small computation): the newest one tells as well whether something is behind.
+    """
+    is_by_day = table.time_column is not None and not is_partitioned
+    mapping = dg.LastPartitionMapping() if is_by_day else None
+    return dg.AssetDep(asset_key(table), partition_mapping=mapping)
 
 
 def materialized(table: Table, **numbers: Any) -> dg.MaterializeResult:
