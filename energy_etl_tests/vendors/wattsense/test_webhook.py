@@ -40,7 +40,8 @@ def _webhook(url: str, username: str) -> Iterator[httpx.Client]:
             with httpx.Client(base_url=address, timeout=20.0) as caller:
                 yield caller
         finally:
-            process.terminate()
+            # Started in the background by a shell we may ignore SIGTERM, and so does our child.
+            process.kill()
 
 
 def test_webhook_answers_with_the_latest_values_of_a_box(sandbox: SandboxServer) -> None:
