@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from energy_etl_tests.defs.project import N_DAYS, Project
 
@@ -16,12 +17,20 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 
 @pytest.fixture(scope="session")
-def computed_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a project with `N_DAYS` days in, nothing of Digiwatt, nothing sent."""
-    root = tmp_path_factory.mktemp("computed")
-    with Project(root) as made:
-        assert made.load_last(N_DAYS).success
-        assert made.compute().success
+def computed_root(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return the folder of a project with `N_DAYS` days in, nothing of Digiwatt, nothing sent.
+
+    Made once, by whichever worker comes first.
+    """
+    base = tmp_path_factory.getbasetemp()
+    root = (base if worker_id == "master" else base.parent) / "computed"
+    with FileLock(root.with_suffix(".lock")):
+        if not root.exists():
+            made_in = root.with_suffix(".new")
+            with Project(made_in) as made:
+                assert made.load_last(N_DAYS).success
+                assert made.compute().success
+            made_in.rename(root)
     return root
 
 

@@ -103,7 +103,6 @@ def test_register_taken_out_of_the_portfolio_loses_its_intervals_and_stays_unsen
     computed.edit("registers.csv", lambda row: row["register_id"] != "rome-b.grid_import")
     computed.edit("streams.csv", lambda row: row["register_id"] != "rome-b.grid_import")
     assert computed.compute().success
-    assert computed.compute().success
     assert computed.warehouse.read(sql)["n"].item() == 0
     assert computed.send().success
     held = computed.warehouse.read(
