@@ -8,10 +8,10 @@ import base64
 import json
 import os
 import sys
-from http.client import HTTPMessage
+from http.client import HTTPException, HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import IO
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -48,11 +48,15 @@ class Wattsense:
 
     def latest(self, device_id: str) -> list[dict[str, object]]:
         """Return slug, unit, value and time of each property of a box that has one."""
-        path = f"/v1/devices/{quote(device_id, safe='')}/properties"
+        # Dots too: as an id, `..` would lead elsewhere.
+        name = quote(device_id, safe="").replace(".", "%2E")
+        path = f"/v1/devices/{name}/properties"
         request = Request(self._url + path, headers=self._headers)
         with self._opener.open(request, timeout=TIMEOUT_S) as answer:
             # 204 and no body: the box has no values yet.
             rows = json.loads(answer.read() or b"[]")
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError("the answer is no list of objects")
         return [
             {
                 "slug": row.get("slug"),
@@ -75,9 +79,9 @@ class Webhook(BaseHTTPRequestHandler):
         """Look the box up."""
         try:
             length = int(self.headers.get("Content-Length", "0"))
-            asked = json.loads(self.rfile.read(min(length, MAX_BODY_BYTES)))
+            asked = json.loads(self.rfile.read(max(0, min(length, MAX_BODY_BYTES))))
             device_id = str(asked["deviceId"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             self._answer(400, {"error": 'Send {"deviceId": "..."}.'})
             return
         try:
@@ -90,7 +94,7 @@ class Webhook(BaseHTTPRequestHandler):
             }
             said = advice.get(error.code, f"Wattsense answered {error.code}: try again later.")
             self._answer(404 if error.code == 404 else 502, {"error": said})
-        except (URLError, TimeoutError, ValueError):
+        except (OSError, HTTPException, ValueError, RecursionError):
             self._answer(502, {"error": "Wattsense did not answer: try again later."})
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:

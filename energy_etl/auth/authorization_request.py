@@ -131,6 +131,8 @@ def challenge_s256(verifier: str) -> str:
 def _parameters(query: str) -> dict[str, str]:
     """Return the parameters; none of them when one comes twice, which RFC 6749 forbids."""
     try:
+        # Bytes that are no text come from a terminal as halves of surrogate pairs.
+        query.encode()
         found = parse_qs(query, max_num_fields=_MAX_PARAMETERS, errors="strict")
     except ValueError:
         return {}

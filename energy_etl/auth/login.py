@@ -8,6 +8,7 @@ Tokens come as plain text. The password is sent only when there is no refresh to
 wrong one counts towards a lock.
 """
 
+import re
 import time
 from collections.abc import Callable, Generator
 from typing import Final
@@ -36,8 +37,10 @@ _REFRESH_RENEWAL_S: Final = _REFRESH_LIFETIME_S / 2
 _MARGIN_S: Final = 60.0
 # A lock without a stated end: asking again sooner would prolong it.
 _LOCKED_S: Final = 300.0
-# How the vendor tells of a second factor is not known; any of these words does.
-_TWO_FACTOR_WORDS: Final = ("twofactor", "2fa", "mfa", "otp", "secondfactor")
+# How the vendor tells of a second factor is not known; any of these words does. Whole words: "could
+# not process" has otp in it.
+_SECOND_FACTOR: Final = re.compile(r"\b(2fa|mfa|t?otp|(2|two|second|multi) ?factors?)\b")
+_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9][a-zA-Z]*")
 _MaybeTokenCalls = Generator[httpx.Request, httpx.Response, Token | None]
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -127,7 +130,7 @@ class LoginAuth(RenewedTokenAuth):
             headers={"Accept": "text/plain, application/json"},
         )
         where = self._where(LOGIN_PATH)
-        if _tells_of_second_factor(_message(response)):
+        if not response.is_server_error and _tells_of_second_factor(_message(response)):
             raise AuthenticationError(
                 f"{where} asks for a second factor, which an unattended program cannot give: "
                 f"make an account without it for {self._vendor}, and set {self._vendor}.username "
@@ -214,8 +217,7 @@ def _message(response: httpx.Response) -> str:
 
 
 def _tells_of_second_factor(said: str) -> bool:
-    folded = said.lower().replace("-", "").replace("_", "").replace(" ", "")
-    return any(word in folded for word in _TWO_FACTOR_WORDS)
+    return _SECOND_FACTOR.search(" ".join(_WORD.findall(said)).lower()) is not None
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:

@@ -71,3 +71,5 @@ def _value_of(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+    except RecursionError:
+        raise ConfigurationError("--set holds lists in lists without end: correct it.") from None

@@ -64,6 +64,7 @@ def list_(
     from rich import box
     from rich.console import Console
     from rich.table import Table as ScreenTable
+    from rich.text import Text
 
     from energy_etl.defs.changes import list_licences
     from energy_etl.defs.resources import Etl
@@ -81,7 +82,9 @@ def list_(
     screen.add_column("capacity kW", overflow="fold")
     for row in licences.iter_rows(named=True):
         cells = [_cell(row[name]) for name in _SHOWN.values()]
-        screen.add_row(*cells, "/".join(_cell(row[name]) for name in _CAPACITIES))
+        cells.append("/".join(_cell(row[name]) for name in _CAPACITIES))
+        # As text: brackets in a name are no markup.
+        screen.add_row(*map(Text, cells))
     Console().print(screen)
 
 

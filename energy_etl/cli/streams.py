@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from energy_etl.errors import ConfigurationError
+from energy_etl.errors import ConfigurationError, MalformedError
 
 if TYPE_CHECKING:
     from energy_etl.settings import Settings
@@ -184,6 +184,11 @@ def _listed(client: "WatticsApiClient") -> "Listed":
     batch = to_batch(client.log.calls())
     for error in (*report.failures.values(), *(problem.error for problem in batch.problems)):
         raise error
+    for row in batch.quarantine.head(1).iter_rows(named=True):
+        raise MalformedError(
+            f"wattics {row['endpoint']} lists an item that cannot be read ({row['reasons']}), so "
+            "it is not known what is there: nothing was created, report it to Wattics."
+        )
     return Listed(
         batch.frame(tables.ORGANIZATION), batch.frame(tables.SITE), batch.frame(tables.METER)
     )

@@ -49,7 +49,8 @@ def authorize(
             _say("Open this address in a browser and allow the access:")
             print(url, flush=True)
             if browser and _has_browser():
-                webbrowser.open(url)
+                # Some browsers come back only when they are closed, and the answer comes before.
+                threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
             _say(f"Waiting for the answer, {section.authorize_deadline_s:.0f} s at most ...")
 
         consent = flow.authorize(section, settings.token_dir, open_url=open_url)
@@ -147,8 +148,16 @@ def _asker(deadline_s: float) -> Callable[[str], str]:
 def _read_line(deadline_s: float) -> str:
     """Return a line of stdin; empty at its end, or when none came in time."""
     lines: queue.Queue[str] = queue.Queue(1)
+
+    def read() -> None:
+        try:
+            lines.put(sys.stdin.readline())
+        except UnicodeDecodeError:
+            # No address; asked for once more.
+            lines.put("?")
+
     # A thread, since stdin has no time-out; it ends with the process.
-    threading.Thread(target=lambda: lines.put(sys.stdin.readline()), daemon=True).start()
+    threading.Thread(target=read, daemon=True).start()
     try:
         return lines.get(timeout=deadline_s)
     except queue.Empty:

@@ -10,7 +10,7 @@ before it is sent, so that a process that dies in between leaves a trace.
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import dagster as dg
@@ -265,9 +265,11 @@ def parse_instant(text: str) -> datetime | None:
         return None
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
+        # The first and the last instants of the calendar are none in UTC.
+        is_instant = instant.tzinfo is not None and bool(instant.astimezone(UTC))
+    except (ValueError, OverflowError):
+        instant, is_instant = None, False
+    if not is_instant:
         raise ConfigurationError(
             f"The activation {text!r} is no instant: write it as 2026-10-28T09:00:00+01:00."
         )

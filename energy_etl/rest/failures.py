@@ -28,7 +28,7 @@ from energy_etl.rest.transport import ConnectionRefusedByVendorError
 
 _EXCERPT: Final = 200
 # What answers are read by: an id drawn by us tells a reader nothing, a thousand queries too much.
-_UNTOLD: Final = frozenset({"window", "statements"})
+_UNTOLD: Final = frozenset({"window", "statements", "is_complete"})
 _STATUS_ERRORS: Final[Mapping[int, tuple[type[VendorError], str]]] = {
     400: (BadRequestError, "check the ids and the period in the portfolio"),
     403: (PermissionDeniedError, "ask the vendor for the right that is missing"),
@@ -104,7 +104,9 @@ class Failures:
             return ConnectionRefusedByVendorError(
                 f"{who} cannot be asked, {cause} to {self._where()}."
             )
-        said = f"{who} failed at {self.shown(url)}: {str(cause).rstrip('.')}"
+        # It may quote what the server said.
+        what = self.redactor.text(str(cause)).rstrip(".")
+        said = f"{who} failed at {self.shown(url)}: {what}"
         if isinstance(cause, UnavailableError):
             return UnavailableError(f"{said}, {_times(attempt)}; run again later.")
         return type(cause)(f"{said}; nothing of it was used, report it if it stays so.")

@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Iterable
 from typing import Any, Final
+from urllib.parse import quote
 
 REDACTED: Final = "[redacted]"
 _NAMES: Final = (
@@ -60,8 +61,9 @@ _NOT_OF_NAMES: Final = bytes(
 # An escape could hide a name: {"\\u0065mail": ...}.
 _ESCAPE: Final = b"\\u00"
 _IN_TEXT: Final = re.compile(
-    r"(?i)\b(" + "|".join(name.replace("_", "[_-]?") for name in _NAMES) + r")(\"?\s*[=:]\s*\"?)"
-    r"(?:(?:basic|bearer)\s+)?[^\s\"&,;<>}]+"
+    r"(?i)\b(" + "|".join(name.replace("_", "[_-]?") for name in _NAMES) + r")(\"?\s*[=:]\s*)"
+    # In quotes all that is in them (an answer that was cut short may not close them), else a word.
+    r"(?:(\")(?:[^\"\\]|\\[\s\S])+|(?:(?:basic|bearer)\s+)?[^\s\"&,;<>}]+)"
 )
 
 
@@ -70,7 +72,8 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         """Know the secret values; those below four characters would tear holes into any text."""
-        self._secrets = sorted({s for s in secrets if len(s) >= 4}, key=len, reverse=True)
+        known = {form for secret in secrets if len(secret) >= 4 for form in _forms(secret)}
+        self._secrets = sorted(known, key=len, reverse=True)
         self._secret_bytes = [secret.encode() for secret in self._secrets]
         # Per thread: each fetches the pages of one thing after the other.
         self._harmless = threading.local()
@@ -79,7 +82,7 @@ class Redactor:
         """Return a text (URL, error, excerpt of an answer) without secrets."""
         for secret in self._secrets:
             text = text.replace(secret, REDACTED)
-        return _IN_TEXT.sub(rf"\1\2{REDACTED}", text)
+        return _IN_TEXT.sub(rf"\1\2\3{REDACTED}", text)
 
     def body(self, body: bytes) -> bytes:
         """Return an answer without secrets; byte for byte the same when there is nothing to hide.
@@ -99,11 +102,10 @@ class Redactor:
         if not is_escaped and not self._may_hold_a_name(body):
             return body
         try:
-            document = json.loads(body.decode("utf-8", "replace"))
+            changed, found = _without(json.loads(body.decode("utf-8", "replace")))
+            return json.dumps(changed, separators=(",", ":")).encode() if found else body
         except (ValueError, RecursionError):
             return self.text(body.decode("utf-8", "replace")).encode()
-        changed, found = _without(document)
-        return json.dumps(changed, separators=(",", ":")).encode() if found else body
 
     def _may_hold_a_name(self, body: bytes) -> bool:
         """Return False when no member of a JSON text can have one of the names.
@@ -120,6 +122,12 @@ class Redactor:
         if not may_hold:
             self._harmless.text = text
         return may_hold
+
+
+def _forms(secret: str) -> set[str]:
+    """Return a secret as it is and as a JSON text or a URL that tells it would write it."""
+    in_json = json.dumps(secret)[1:-1]
+    return {secret, in_json, in_json.replace("/", "\\/"), quote(secret, safe="")}
 
 
 def _without(node: Any) -> tuple[Any, bool]:

@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from email.errors import MissingHeaderBodySeparatorDefect
 from typing import Final
 
 import httpx
@@ -29,6 +30,8 @@ from energy_etl.rest.connections import (
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 _MIB: Final = 1024 * 1024
 _CHUNK_BYTES: Final = _MIB // 4
+# Of what a server wrote in place of HTTP.
+_MOST_TOLD: Final = 100
 # Unpacked and complete: what described the packing no longer holds.
 _OF_PACKING: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
@@ -100,7 +103,8 @@ class BoundedTransport(httpx.BaseTransport):
                 f"the answer was not complete after {limits.answer_s:g} s"
             ) from None
         except (http.client.HTTPException, ValueError) as error:
-            raise UnavailableError(f"the answer broke off ({error or 'too early'})") from None
+            said = " ".join(str(error).split())[:_MOST_TOLD] or "too early"
+            raise UnavailableError(f"the answer broke off ({said})") from None
         except OSError as error:
             raise UnavailableError(f"the connection was lost ({error})") from None
         finally:
@@ -164,6 +168,12 @@ def _message(request: httpx.Request) -> bytes:
 
 def _refuse_doubtful_length(answer: HttpAnswer) -> None:
     """Two readers of such an answer may see it end at two places."""
+    if any(
+        isinstance(defect, MissingHeaderBodySeparatorDefect) for defect in answer.headers.defects
+    ):
+        # The parser takes a line without a colon for the end of the head, and what says how long
+        # the body is for the body.
+        raise MalformedError("the head of the answer holds a line that is no header")
     lengths = set(answer.headers.get_all("content-length") or ())
     if len(lengths) > 1 or not all(text.strip().isdecimal() for text in lengths):
         raise MalformedError("the answer has a length that is no single number")
@@ -191,6 +201,8 @@ def _unpack(chunks: Iterable[bytes], limit: int) -> bytes:
             # One byte more than allowed is enough to know, and never more than that is made.
             unpacked += unpacker.decompress(chunk, limit + 1 - len(unpacked))
             _refuse_size(len(unpacked), limit)
+            if unpacker.unused_data:
+                raise MalformedError("the answer goes on where the packed one ends")
     except zlib.error as error:
         raise MalformedError(f"the answer cannot be unpacked ({error})") from None
     if n_packed and not unpacker.eof:

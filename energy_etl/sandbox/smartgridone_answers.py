@@ -72,7 +72,7 @@ def read_json(body: bytes) -> Any:
     """Return a body's JSON; anything else is a 400."""
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RefusedError(400) from error
 
 

@@ -46,6 +46,7 @@ _TYPES = {
     "nodeInfluxSeries": list,
 }
 _SECOND_MS = 1_000
+_MOST_DIGITS = 18
 
 
 class Devices:
@@ -228,7 +229,7 @@ class Devices:
         since = request.headers.get("if-unmodified-since")
         latest_ms = None if since is None else _latest_ms(since)
         boolean_of(request.query_params.get("validate"))
-        if not (device_id.isascii() and device_id.isdigit()):
+        if not (device_id.isascii() and device_id.isdigit() and len(device_id) <= _MOST_DIGITS):
             raise RefusedError(400)
         device = self._fleet.devices.get(int(device_id))
         roles = [] if device is None else self._fleet.roles_of(device)

@@ -31,7 +31,7 @@ def touched(patch: object) -> set[str]:
         if not isinstance(operation, dict):
             raise RefusedError(400)
         name = operation.get("op")
-        if not isinstance(name, str) or not _NEEDS.get(name, {""}) <= set(operation):
+        if not isinstance(name, str) or not _NEEDS.get(name, {None}) <= set(operation):
             raise RefusedError(400)
         if name != "test":
             keys.add((*_pointer(operation["path"]), "")[0])

@@ -38,6 +38,10 @@ _REQUIRED: Final = {
     "site": ("organization_id", "name"),
     "meter": ("name", "site_id", "type", "reference", "process_sampling_rate"),
 }
+_TEXTS: Final = ("name", "type", "reference")
+# As many fit into 64 bits.
+_MAX_DIGITS: Final = 18
+_YEARS: Final = range(1970, 2101)
 _INSTANT_FORMATS: Final = ("%Y-%m-%d %H:%M:%S", "%d/%m/%Y")
 _STATE_FILE: Final = "wattics-api.jsonl"
 _AGREED_UNITS: Final = {"W": "Wh", "kW": "kWh"}
@@ -176,7 +180,7 @@ class WatticsApi:
         raise _Refused(404, "No such resource.")
 
     def _place(self, resource: str, id_: str) -> _Place:
-        found = self._places[resource].get(int(id_)) if id_.isascii() and id_.isdigit() else None
+        found = self._places[resource].get(_number(id_))
         if found is None:
             raise _Refused(404, f"No {resource.removesuffix('s')} {id_!r}.")
         return found
@@ -211,7 +215,7 @@ class WatticsApi:
         name = parts[0].removesuffix("s")
         try:
             document = msgspec.json.decode(body)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _Refused(400, f"The body is no JSON: {error}.") from error
         wish = document.get(name) if isinstance(document, dict) else None
         if not isinstance(wish, dict):
@@ -219,6 +223,12 @@ class WatticsApi:
         missing = [each for each in _REQUIRED[name] if wish.get(each) in (None, "")]
         if missing:
             raise _Refused(422, f"{missing[0]} can't be blank.")
+        for each in _TEXTS:
+            if not isinstance(wish.get(each, ""), str):
+                raise _Refused(422, f"{each} must be a text.")
+        rate = wish.get("process_sampling_rate", 1)
+        if type(rate) is not int or not 1 <= rate <= 1440:
+            raise _Refused(422, "process_sampling_rate must be a number of minutes.")
         parent = _PARENTS.get(parts[0])
         if parent is not None:
             self._place(parent.removesuffix("_id") + "s", str(wish[parent]))
@@ -234,7 +244,7 @@ class WatticsApi:
     def _add(self, resource: str, wish: dict[str, Any]) -> dict[str, Any]:
         places = self._places[resource]
         first = {"sites": _FIRST_SITE, "meters": _FIRST_METER}.get(resource, 1)
-        shown = {"id": max(places, default=first - 1) + 1, **wish}
+        shown = {**wish, "id": max(places, default=first - 1) + 1}
         account = "main"
         if resource == "meters":
             site = self._places["sites"][int(wish["site_id"])].shown
@@ -268,10 +278,10 @@ class WatticsApi:
         ]
 
     def _by_day(self, meter: _Place, asked: Any, what: str) -> list[dict[str, Any]]:
-        month, year = asked.get("month", ""), asked.get("year", "")
-        if not (month.isdigit() and year.isdigit() and 1 <= int(month) <= 12 and len(year) == 4):
+        month, year = _number(asked.get("month", "")), _number(asked.get("year", ""))
+        if month not in range(1, 13) or year not in _YEARS:
             raise _Refused(400, "month and year must be numbers.")
-        from_on = date(int(year), int(month), 1)
+        from_on = date(year, month, 1)
         to_on = add_months(from_on, 1)
         days: dict[date, dict[str, float]] = {}
         for step in self._steps(meter):
@@ -351,6 +361,12 @@ def _answer(body: object, status: int = 200, **headers: str) -> Response:
     return Response(
         msgspec.json.encode(body), status, headers=headers, media_type="application/json"
     )
+
+
+def _number(text: str) -> int:
+    """Return a number written in ASCII digits, -1 for what is none."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+    return int(text) if is_number else -1
 
 
 def _instant(asked: Any, name: str) -> datetime:

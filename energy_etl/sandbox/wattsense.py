@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from energy_etl.sandbox.access import Credentials, RateLimit
 from energy_etl.sandbox.model import Register, Truth, device_id_wattsense, property_id_wattsense
-from energy_etl.sandbox.wattsense_login import Login, answer, error
+from energy_etl.sandbox.wattsense_login import MAX_DIGITS, Login, answer, error
 from energy_etl.sandbox.wattsense_people import (
     GROUP_IDS,
     ORGANIZATION_IDS,
@@ -265,7 +265,7 @@ class Wattsense:
         defaults = (("since", 0), ("until", now_ms + 1), ("size", DEFAULT_SIZE))
         for name, default in defaults:
             text = asked.get(name, str(default))
-            if not text.isdigit():
+            if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
                 return error(400, f"{name} must be a whole number, not {text!r}.")
             numbers[name] = int(text)
         size = numbers["size"]

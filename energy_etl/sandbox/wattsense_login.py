@@ -13,6 +13,8 @@ from energy_etl.sandbox.access import Credentials, basic_credentials
 from energy_etl.sandbox.wattsense_people import Holder, People
 
 CLOCK_TOLERANCE_S = 300
+# As many fit into 64 bits.
+MAX_DIGITS = 18
 
 
 def answer(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -49,7 +51,7 @@ class Login:
         stamp = request.headers.get("x-api-timestamp", "")
         if key not in self._known.wattsense_keys:
             return error(401, "Unknown API key.")
-        if not stamp.isdigit():
+        if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= MAX_DIGITS):
             return error(401, "X-API-Timestamp is missing or not epoch milliseconds.")
         if abs(time.time() - int(stamp) / 1000.0) > CLOCK_TOLERANCE_S:
             return error(401, "X-API-Timestamp is more than 300 seconds away from our clock.")

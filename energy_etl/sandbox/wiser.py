@@ -64,6 +64,7 @@ _COORDINATES_OF: Final = {
     "Europe/Dublin": (53.323061, -6.265733, 22.0),
 }
 _OFFLINE_SHARE: Final = 0.1
+_MOST_DIGITS: Final = 18
 
 
 def problem(status: int, detail: str, **more: object) -> Response:
@@ -217,7 +218,7 @@ def _answer(body: object) -> Response:
 def _fault_of(name: str, text: str) -> str | None:
     if name not in ("offset", "limit"):
         return "is not known"
-    if not (text.isascii() and text.isdecimal()):
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
         return "must be a whole number"
     if name == "limit" and not 1 <= int(text) <= PAGE_SIZE:
         return f"must be from 1 to {PAGE_SIZE}"

@@ -14,6 +14,7 @@ from energy_etl.tables.mart import DAILY_ENERGY
 from energy_etl.tables.model import UTC_INSTANT
 from energy_etl.transform.axis import Axis
 from energy_etl.transform.registers_grid import register_grid
+from energy_etl.transform.registers_power import is_integrated
 from energy_etl.transform.sums import exact_sum
 
 
@@ -34,8 +35,8 @@ def compute_daily(
         intervals: `core.interval` (register_id, start_at, energy_kwh, volume_m3, quality,
             is_provisional), in any order, one row per key; those of registers that are not in
             `registers` are left out.
-        registers: `core.register` (register_id, site_id, zone, kind, grid_minutes); kind instant
-            has no energy and is left out.
+        registers: `core.register`, all of a site's; kind instant is left out, except for power
+            that is integrated.
         now: the instant of the computation.
         first_on: first local day of every register.
 
@@ -50,7 +51,7 @@ def compute_daily(
         TransformError: `now` has no offset, or a register's grid is less than a minute.
     """
     counted = (
-        registers.filter(pl.col("kind") != "instant")
+        registers.filter((pl.col("kind") != "instant") | is_integrated())
         .select("register_id", "site_id", "zone", "grid_minutes")
         .sort("register_id")
         .with_row_index("register_no")

@@ -32,7 +32,11 @@ from energy_etl.transform.registers_grid import (
     GridTotals,
     register_grid,
 )
-from energy_etl.transform.registers_power import compute_power_totals, count_own_direction
+from energy_etl.transform.registers_power import (
+    compute_power_totals,
+    count_own_direction,
+    is_integrated,
+)
 from energy_etl.transform.registers_readings import order_readings
 from energy_etl.transform.registers_totals import (
     Meter,
@@ -146,12 +150,12 @@ def compute_intervals(
     declared = _declared(exchanges, now_us)
     ordered = order_readings(readings, ids)
     has_production = {row["site_id"] for row in rows.values() if row["role"] == "production"}
-    counted = {_place_of(row) for row in rows.values() if row["kind"] != "instant"}
+    integrated = set(registers.filter(is_integrated())["register_id"])
     ways: defaultdict[_Way, list[int]] = defaultdict(list)
     for code, register_id in enumerate(ids):
         row = rows[register_id]
-        has_counter = _place_of(row) in counted
-        ways[_way(row, row["site_id"] in has_production, has_counter)].append(code)
+        way = _way(row, row["site_id"] in has_production, register_id in integrated)
+        ways[way].append(code)
     parts = _Parts()
     for way, codes in ways.items():
         for group, chunk in ordered.chunks(codes):
@@ -189,9 +193,10 @@ def _compute_chunk(
             is_watched=way.is_watched,
         )
     else:
+        meters = [_meter(row) for row in members]
         samples, edits = compute_samples(
             chunk,
-            [_meter(row) for row in members],
+            meters,
             way.grid,
             gap_us=way.gap_us,
             now_us=now_us,
@@ -204,7 +209,7 @@ def _compute_chunk(
             return
         own, _ = compute_samples(
             count_own_direction(chunk),
-            [],
+            meters,
             way.grid,
             gap_us=way.gap_us,
             now_us=now_us,
@@ -278,12 +283,7 @@ def _in_order(kept: dict[int, _Piece], empty: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([empty, *slices], rechunk=False)
 
 
-def _place_of(row: dict[str, Any]) -> tuple[str, str, str]:
-    """Return what two registers share that show the same energy: meter, role and commodity."""
-    return str(row["meter_id"]), str(row["role"]), str(row["commodity"])
-
-
-def _way(row: dict[str, Any], has_production: bool, has_counter: bool) -> _Way:
+def _way(row: dict[str, Any], has_production: bool, is_integrated: bool) -> _Way:
     kind = str(row["kind"])
     if kind not in ("cumulative", "interval", "instant"):
         raise TransformError(
@@ -291,8 +291,7 @@ def _way(row: dict[str, Any], has_production: bool, has_counter: bool) -> _Way:
             "make it cumulative, interval or instant in registers.csv."
         )
     grid_minutes = int(row["grid_minutes"])
-    kw_per_unit = KW_PER_UNIT.get(str(row["unit"]))
-    is_integrated = kind == "instant" and kw_per_unit is not None and not has_counter
+    kwh_per_unit = KW_PER_UNIT if is_integrated else KWH_PER_UNIT
     return _Way(
         kind=kind,
         grid=register_grid(str(row["zone"]), grid_minutes),
@@ -304,7 +303,7 @@ def _way(row: dict[str, Any], has_production: bool, has_counter: bool) -> _Way:
         and row["commodity"] == "electricity"
         and not has_production,
         is_integrated=is_integrated,
-        kwh_per_unit=kw_per_unit if is_integrated else KWH_PER_UNIT.get(str(row["unit"])),
+        kwh_per_unit=kwh_per_unit.get(str(row["unit"])),
         m3_per_unit=M3_PER_UNIT.get(str(row["unit"])),
     )
 

@@ -1,8 +1,8 @@
 """Power -> energy: totals of registers that show watts and have no energy counter beside them.
 
 Energy is the time-weighted mean power of an interval times its length (the trapezoidal rule between
-readings), so it has the quality `integrated`: nobody counted it. Means come from
-`registers_totals.compute_samples`; which register is computed so is `registers.py`'s to say.
+readings), so it has the quality `integrated`: nobody counted it. Which registers are computed so is
+said here, for everything that adds up energy; means come from `registers_totals.compute_samples`.
 """
 
 from typing import Final
@@ -10,19 +10,35 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from energy_etl.transform.cleaning import IMPLAUSIBLE_NATIVE
 from energy_etl.transform.registers_flags import Flag, Quality
 from energy_etl.transform.registers_grid import Grid, GridTotals
+from energy_etl.units import KW_PER_UNIT
 
 _US_PER_HOUR: Final = 3_600_000_000
+
+
+def is_integrated() -> pl.Expr:
+    """Return the condition on `core.register` rows whose power becomes energy.
+
+    To be asked of all registers of a meter at once: beside one that counts in the same role and
+    commodity, power is no energy of its own.
+    """
+    is_power = (pl.col("kind") == "instant") & pl.col("unit").is_in(list(KW_PER_UNIT))
+    has_counter = (pl.col("kind") != "instant").any().over("meter_id", "role", "commodity")
+    return is_power & ~has_counter
 
 
 def count_own_direction(readings: pl.DataFrame) -> pl.DataFrame:
     """Return the readings with power against a register's own direction as 0.
 
     A register counts one direction: what flows the other way is another register's (export beside
-    import), and noise around zero is no negative energy.
+    import), and noise around zero is no negative energy. What is no value (null, NaN, impossible)
+    stays as it is: it is no zero.
     """
-    return readings.with_columns(pl.max_horizontal(pl.col("reading"), 0.0).alias("reading"))
+    reading = pl.col("reading")
+    is_against = reading.is_between(-IMPLAUSIBLE_NATIVE, 0.0, closed="none")
+    return readings.with_columns(pl.when(is_against).then(0.0).otherwise(reading).alias("reading"))
 
 
 def compute_power_totals(samples: pl.DataFrame, grid: Grid) -> GridTotals:

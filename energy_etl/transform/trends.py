@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from energy_etl.tables.mart import COVERAGE, PERIOD_TREND
+from energy_etl.transform.registers_power import is_integrated
 from energy_etl.transform.windows import (
     is_energy_register,
     last_days_window,
@@ -27,7 +28,7 @@ def compute_period_trends(
     *,
     now: datetime,
 ) -> pl.DataFrame:
-    """Compare each of the six periods with the one before it, for every register that counts kWh.
+    """Compare each of the six periods with the one before it, for every register of kWh.
 
     `trend_pct = 100 * (energy - previous) / previous`; null when previous <= 0 or null, or when
     less than 95 % of the intervals of either window were measured (estimated ones do not count).
@@ -98,8 +99,8 @@ def compute_coverage(
 
     Args:
         daily: `mart.daily_energy`.
-        registers: `core.register`; kind instant is left out, registers that never gave a reading
-            are not.
+        registers: `core.register`, all of a site's; kind instant is left out, except for power
+            that is integrated; registers that never gave a reading are not.
         last_read: register_id and last_read_at, the instant of its newest reading.
         now: the instant of the computation.
 
@@ -110,7 +111,7 @@ def compute_coverage(
         ConfigurationError: a zone is unknown.
         TransformError: `now` has no offset.
     """
-    counted = registers.filter(pl.col("kind") != "instant")
+    counted = registers.filter((pl.col("kind") != "instant") | is_integrated())
     if counted.is_empty():
         return COVERAGE.empty_frame()
     totals = sum_windows(daily, counted, last_days_window(counted["zone"].unique().sort(), now))

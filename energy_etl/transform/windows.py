@@ -13,6 +13,7 @@ import polars as pl
 from energy_etl.periods import PERIODS, local_day_bounds, local_day_of, period_window
 from energy_etl.tables.model import UTC_INSTANT
 from energy_etl.transform.calendar import expected_intervals, with_grid
+from energy_etl.transform.registers_power import is_integrated
 from energy_etl.transform.sums import exact_sum
 from energy_etl.units import KWH_PER_UNIT
 
@@ -34,8 +35,12 @@ _WINDOW_SCHEMA: Final = pl.Schema(
 
 
 def is_energy_register() -> pl.Expr:
-    """Return the condition on `core.register` rows that count kWh (kind instant does not)."""
-    return (pl.col("kind") != "instant") & pl.col("unit").is_in(list(KWH_PER_UNIT))
+    """Return the condition on `core.register` rows that give kWh: counted, or integrated.
+
+    To be asked of all registers of a site at once.
+    """
+    is_counted = (pl.col("kind") != "instant") & pl.col("unit").is_in(list(KWH_PER_UNIT))
+    return is_counted | is_integrated()
 
 
 def period_windows(zones: Iterable[str], now: datetime) -> pl.DataFrame:

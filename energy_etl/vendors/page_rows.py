@@ -142,7 +142,8 @@ def read_objects(
         try:
             items = items_of(msgspec.json.decode(call.body))
         except DECODE_FAULTS:
-            items = items_of(read_tolerantly(call.body))
+            # Without lone surrogates, which no table can hold.
+            items = items_of(read_tolerantly(as_bytes(read_tolerantly(call.body))))
         if not isinstance(items, list):
             objects.unread.append(index)
             continue

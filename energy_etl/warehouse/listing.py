@@ -28,7 +28,7 @@ def write_listing(
     A row whose content is that of the version in force writes nothing. A row that differs ends that
     version and begins the next. A version in force within a scope, whose thing the frame does not
     hold, ends: a listing that failed on some page must not be among the scopes, or what was on that
-    page would seem to have vanished. A listing older than what stands is left out.
+    page would seem to have vanished. A row older than what is known of its thing is left out.
 
     Args:
         writer: of an open transaction.
@@ -48,10 +48,13 @@ def write_listing(
     if missing:
         raise TransformError(f"The listing for {table.full_name} lacks {', '.join(missing)}.")
     listed = frame.unique(subset=things, keep="last", maintain_order=True)
-    in_force = writer.read(select_statement(table, '"valid_to_at" IS NULL'))
-    later = in_force.filter(pl.col(_FROM) > at)
+    where = '"valid_to_at" IS NULL OR "valid_to_at" > ?'
+    standing = writer.read(select_statement(table, where), [at])
+    # Changed or vanished since.
+    is_later = (pl.col(_FROM) > at) | pl.col(_TO).is_not_null()
+    later = standing.filter(is_later)
     listed = listed.join(later, on=things, how="anti", nulls_equal=True)
-    in_force = in_force.filter(pl.col(_FROM) <= at)
+    in_force = standing.filter(~is_later)
     begun = listed.join(in_force, on=content, how="anti", nulls_equal=True)
     ended = in_force.join(begun, on=things, how="semi", nulls_equal=True)
     if scopes.height:

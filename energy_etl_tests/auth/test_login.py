@@ -187,6 +187,12 @@ LOCKED = "TOO_MANY_FAILED_PASSWORD_CHECKS"
         (_error(429, LOCKED), RateLimitedError, "in 300 s"),
         (_error(500, "Internal Server Error"), UnavailableError, "answered 500"),
         (lambda: httpx.Response(504), UnavailableError, "answered 504"),
+        # It has otp in it, and is no second factor.
+        (_error(500, "could not process"), UnavailableError, "answered 500"),
+        (_error(503, "MFA is out of order"), UnavailableError, "answered 503"),
+        (_error(401, "Not possible"), AuthenticationError, r"acme\.username and acme\.pass"),
+        (_error(401, "otpRequired"), AuthenticationError, "second factor"),
+        (_error(401, "2FA"), AuthenticationError, "second factor"),
         (lambda: httpx.Response(200, text="<html>"), MalformedError, r"acme\.auth_url"),
         (lambda: httpx.Response(200, text=""), MalformedError, r"acme\.auth_url"),
         (lambda: httpx.Response(404), MalformedError, r"acme\.auth_url"),

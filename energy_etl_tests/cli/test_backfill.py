@@ -30,7 +30,7 @@ from energy_etl.vendors import (
 )
 from energy_etl.vendors.smartgridone.preview import preview_past as preview_smartgridone
 from energy_etl.vendors.smartgridone.settings import SmartgridOneSettings
-from energy_etl.vendors.wattics.api_client import WatticsApiClient
+from energy_etl.vendors.wattics.api_client import RawDataWanted, WatticsApiClient
 from energy_etl.vendors.wattics.preview import preview_past as preview_wattics
 from energy_etl.vendors.wattics.settings import WatticsSettings
 from energy_etl.vendors.wattsense.client import WattsenseClient
@@ -133,6 +133,17 @@ def test_wattics_counts_windows_of_electrical_streams_only_and_needs_a_token() -
     none = preview_wattics(question(WatticsSettings(), registers(), 45, ["pC_1"]))
     assert (none.asset, none.calls) == (None, ())
     assert "token" in none.not_given[0]
+
+
+def test_raw_data_calls_that_were_measured_were_told_as_a_guess(tmp_path: Path) -> None:
+    settings = WatticsSettings(api_url=NOWHERE, api_token=SecretStr("token"), total_s=0.1)
+    log = RequestLog("wattics")
+    at = datetime(2025, 1, 1, tzinfo=UTC)
+    with WatticsApiClient(settings, log=log, state_path=tmp_path / "state.sqlite") as client:
+        assert client.fetch_raw_windows([RawDataWanted("7", at, at + timedelta(1), "r")]).failures
+    (endpoint,) = set(log.take()[0]["endpoint"])
+    found = preview_wattics(question(settings, registers(), 1, ["pC_1"], **{endpoint: 0.25}))
+    assert (found.calls[0].call_s, found.calls[0].is_measured) == (0.25, True)
 
 
 def test_retention_that_nobody_documents_is_told_by_the_oldest_reading_seen() -> None:

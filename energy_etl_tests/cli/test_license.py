@@ -69,6 +69,15 @@ def test_list_shows_the_licences_as_they_are_now(typed: Typed, sandbox: SandboxS
     assert "unclaimed" not in out
 
 
+def test_name_in_brackets_is_shown_as_it_is(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = dict.fromkeys(LICENCE_MART.polars_schema) | {"licence_status": "active", "site_id": "[/a]"}
+    listed = pl.DataFrame([row], schema=LICENCE_MART.polars_schema), []
+    monkeypatch.setattr("energy_etl.defs.changes.list_licences", lambda _: listed)
+    code, out, _ = typed.run("license", "list")
+    assert code == 0
+    assert "[/a]" in out
+
+
 def test_activation_is_asked_for_then_done_then_recorded(
     typed: Typed, sandbox: SandboxServer, root: Path
 ) -> None:

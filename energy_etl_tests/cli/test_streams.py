@@ -8,6 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from energy_etl.sandbox import SandboxServer
 from energy_etl.sandbox.model import id_wattics
@@ -124,6 +126,25 @@ def test_create_does_nothing_on_half_a_listing(
         code, out, err = typed.run("streams", "create", "berlin-a.fridge", "--yes")
     assert (code, out) == (4, "")
     assert "wattics meters" in err
+    assert (folder / "streams.csv").read_bytes() == before
+
+
+def test_meter_that_could_not_be_read_was_created_again(
+    typed: Typed, sandbox: SandboxServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (folder / "streams.csv").read_bytes()
+    listed = sandbox.app.wattics_api.handle
+
+    def handle(request: Request, raw_path: str, body: bytes) -> Response:
+        answer = listed(request, raw_path, body)
+        # What cannot be read is in quarantine, so it is not among the meters that are there.
+        told = bytes(answer.body).replace(b'rate_minutes":15', b'rate_minutes":"five"')
+        return Response(told, answer.status_code, media_type="application/json")
+
+    monkeypatch.setattr(sandbox.app.wattics_api, "handle", handle)
+    code, out, err = typed.run("streams", "create", "berlin-a.fridge", "--yes")
+    assert (code, out) == (1, "")
+    assert "wattics meters lists an item that cannot be read" in err
     assert (folder / "streams.csv").read_bytes() == before
 
 

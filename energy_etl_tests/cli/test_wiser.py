@@ -3,11 +3,13 @@
 import io
 import json
 import sys
+import webbrowser
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
@@ -166,3 +168,27 @@ def test_settings_and_network_have_their_own_exit_codes(
         code, _, err = shell.run("wiser", "authorize", "--paste")
     assert code == 5
     assert "answered 503" in err
+
+
+def test_pasting_broken_characters_is_asked_for_once_more(shell: Shell) -> None:
+    broken = iter(["http://127.0.0.1/callback?code=1&state=\udcff\n"])
+    shell.types(lambda: next(broken, "") or allow(shell.address()) + "\n")
+    code, _, err = shell.run("wiser", "authorize", "--paste")
+    assert code == 0, err
+    assert "no answer to this attempt" in err
+
+
+def test_browser_that_comes_back_only_when_it_is_closed_does_not_block_the_answer(
+    shell: Shell,
+) -> None:
+    shown: list[int] = []
+
+    def browse(url: str) -> None:
+        shown.append(httpx.get(allow(url), timeout=10.0).status_code)
+
+    shell.monkeypatch.setenv("BROWSER", "one that waits")
+    shell.monkeypatch.setattr(webbrowser, "open", browse)
+    code, _, err = shell.run("wiser", "authorize")
+    assert code == 0, err
+    assert "is authorised since" in err
+    assert shown == [200]

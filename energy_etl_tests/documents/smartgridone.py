@@ -224,7 +224,7 @@ _PAGES = (
     ),
     Row(
         "If-Unmodified-Since; 412 if a device was updated after the specified time",
-        "energy_etl.vendors.smartgridone.client:to_http_date",
+        "energy_etl.vendors.smartgridone.client:to_precondition",
         _OUTDATED,
         page=_API_PAGES,
     ),

@@ -87,3 +87,24 @@ def test_known_secret_is_removed_wherever_it_stands(before: str, after: str) -> 
     text = f"{before}canary-secret{after}"
     assert "canary-secret" not in redactor.text(text)
     assert b"canary-secret" not in redactor.body(text.encode("utf-8", "replace"))
+
+
+@pytest.mark.parametrize("told", [r"ab\/cd+ef==", "ab%2Fcd%2Bef%3D%3D"])
+def test_secret_that_an_answer_wrote_with_escapes_was_stored(told: str) -> None:
+    body = Redactor(["ab/cd+ef=="]).body(b'{"message":"bad key %b"}' % told.encode())
+    assert body == b'{"message":"bad key [redacted]"}'
+
+
+def test_personal_text_of_several_words_stayed_when_the_answer_was_cut_short() -> None:
+    whole = b'[{"address":"1 Sandbox \\"B\\" Street","contact_name":"Sam Sandbox","city":"Rome"}]'
+    assert Redactor().body(whole[:-2]) == (
+        b'[{"address":"[redacted]","contact_name":"[redacted]","city":"Rome"'
+    )
+    cut = whole.partition(b'dbox","city')[0]
+    assert Redactor().body(cut) == b'[{"address":"[redacted]","contact_name":"[redacted]'
+
+
+def test_personal_text_deep_in_an_answer_ended_the_whole_fetch() -> None:
+    # Deep enough for the walk through the lists to run out of stack, not for reading them.
+    body = b"[" * 600 + b'{"email":"a b@c.d"}' + b"]" * 600
+    assert Redactor().body(body) == body.replace(b"a b@c.d", b"[redacted]")

@@ -292,7 +292,10 @@ def test_body_or_result_that_is_no_device_is_answered_400(editor):
     device_id = editor.device(GRID)["id"]
     for body in ({}, {"properties": []}, {"properties": {}, "id": 1}):
         assert is_error(editor.call("PUT", f"device/{device_id}", json=body), 400)
-    assert is_error(editor.call("PUT", "device/one", json={"properties": {}}), 400)
+    for name in ("one", "9" * 5000):
+        assert is_error(editor.call("PUT", f"device/{name}", json={"properties": {}}), 400)
+    assert is_error(editor.call("PUT", f"device/{device_id}", content=b"[" * 100_000), 400)
+    assert is_error(editor.call("PATCH", f"device/{device_id}", json=[{"op": "x", "": 1}]), 400)
     assert is_error(_put(editor, GRID, {"nodeType": ""}), 400)
     assert is_error(_put(editor, GRID, {"info": "no"}, params={"validate": "true"}), 400)
     assert _put(editor, PV, {"location": "loose"}).status_code == 200

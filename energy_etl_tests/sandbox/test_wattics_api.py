@@ -85,6 +85,11 @@ def test_reader_may_read_and_create_nothing(api: Api) -> None:
         ("/meters/x", 404),
         ("/meters/1001/waste", 404),
         ("/users", 404),
+        # Each of these was answered with 500.
+        (f"/meters/{'1' * 5000}", 404),
+        ("/meters/1001/consumptions?month=²&year=2025", 400),
+        ("/meters/1001/consumptions?month=1&year=0000", 400),
+        ("/meters/1001/costs?month=12&year=9999", 400),
         ("/sites", 400),
         ("/sites?organization_id=99", 404),
         ("/meters?organization_id=1&site_id=99", 404),
@@ -185,12 +190,26 @@ def test_days_are_the_sites_whatever_offset_the_stamp_has(api: Api) -> None:
     assert days["2025-03-31"]["total_consumption"] == "5.0 Watt"
 
 
+NEW_METER: dict[str, Any] = {
+    "name": "n",
+    "site_id": 101,
+    "type": "electricity",
+    "reference": "dp-new",
+    "process_sampling_rate": 15,
+}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
         ("/meters", b"no json", 400),
         ("/meters", {"meter": {"name": "x"}}, 422),
         ("/meters", {"site": {}}, 400),
+        # Each of these was answered with 500, or broke a later answer.
+        ("/organizations", b"[" * 100_000, 400),
+        ("/organizations", {"organization": {"name": [1]}}, 422),
+        ("/meters", {"meter": NEW_METER | {"reference": ["x"]}}, 422),
+        ("/meters", {"meter": NEW_METER | {"process_sampling_rate": "five"}}, 422),
         ("/sites", {"site": {"organization_id": 99, "name": "x"}}, 404),
         ("/appliances", {"appliance": {}}, 404),
         ("/meters/1001", {"meter": {}}, 404),
@@ -200,6 +219,13 @@ def test_what_cannot_be_created_is_refused(api: Api, path: str, body: Any, statu
     answer = api.post(path, body)
     assert answer.status_code == status
     assert answer.json()["error"]
+
+
+def test_id_that_was_wished_for_ended_all_later_creations(api: Api) -> None:
+    for name in ("first", "second"):
+        created = api.post("/organizations", {"organization": {"id": "zz", "name": name}})
+        assert created.status_code == 201
+        assert type(created.json()["id"]) is int
 
 
 def test_what_is_created_outlives_a_restart(world: World, tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def test_signature_of_a_known_vector_is_the_published_one(parts, signature):
         ({"X-API-Auth": "sandbox-wattsense:AAAA"}, "signature"),
         ({"X-API-Auth": "somebody:AAAA"}, "Unknown API key"),
         ({"X-API-Timestamp": "yesterday"}, "X-API-Timestamp"),
+        ({"X-API-Timestamp": "9" * 400}, "X-API-Timestamp"),
         ({"X-API-Timestamp": "1700000000000"}, "300 seconds"),
     ],
 )
@@ -210,7 +211,16 @@ def test_empty_window_is_answered_204_without_a_body(caller):
 
 @pytest.mark.parametrize(
     "query",
-    ["&size=0", "&size=2501", "&since=monday", "&since=-5", "&order=up", "&since=1&since=2"],
+    [
+        "&size=0",
+        "&size=2501",
+        "&since=monday",
+        "&since=-5",
+        # A digit, but none that makes a number: was answered with 500.
+        "&since=%C2%B2",
+        "&order=up",
+        "&since=1&since=2",
+    ],
 )
 def test_query_that_makes_no_sense_is_answered_400(caller, query):
     assert caller.wattsense(HISTORY + query).status_code == 400

@@ -336,7 +336,12 @@ def test_long_list_is_paged_by_offset_and_limit(customer: Customer, token: str) 
 
 @pytest.mark.parametrize(
     ("query", "name"),
-    [({"offset": "-1"}, "offset"), ({"limit": "51"}, "limit"), ({"sort": "name"}, "sort")],
+    [
+        ({"offset": "-1"}, "offset"),
+        ({"offset": "9" * 5000}, "offset"),
+        ({"limit": "51"}, "limit"),
+        ({"sort": "name"}, "sort"),
+    ],
 )
 def test_wrong_parameters_are_named(
     customer: Customer, token: str, query: dict[str, str], name: str

@@ -63,6 +63,15 @@ def test_power_against_the_registers_direction_counts_nothing_and_stays_visible(
     assert result.samples["sample_native"][0] == pytest.approx(-500.0)
 
 
+@pytest.mark.parametrize("no_value", [None, float("nan"), -1e16, 1e16])
+def test_reading_without_a_value_was_integrated_as_zero(no_value: float | None) -> None:
+    """`max_horizontal` passes over null and NaN; where it did not, the computation broke off."""
+    result = compute(readings(series([500.0] * 2 + [no_value] * 2 + [500.0] * 2)), PV)
+    assert result.intervals["energy_kwh"].to_list() == [0.125, None, None, None, 0.125]
+    between = compute(readings(series([500.0, 500.0, no_value, 500.0], step=10)), PV).intervals
+    assert between["energy_kwh"].to_list() == pytest.approx([0.125] * 2)
+
+
 def test_last_interval_of_power_is_provisional() -> None:
     frame = readings(series([1000.0] * 4))
     intervals = compute(frame, PV, now=minutes(50)).intervals

@@ -168,7 +168,7 @@ def test_energy_registers_have_six_rows_each_and_others_none():
             MAINS,
             make_register("never-came", unit="Wh"),
             make_register("water", commodity="water", unit="m3"),
-            make_register("power", kind="instant", unit="W"),
+            make_register("power", meter_id="m", kind="instant", unit="W"),
         ]
     )
     trends = trends_of(FLAT, registers)
@@ -179,6 +179,19 @@ def test_energy_registers_have_six_rows_each_and_others_none():
     ]
     assert row_of(trends, "last-week", "never-came")["energy_kwh"] is None
     assert row_of(trends, "last-week", "never-came")["coverage_pct"] == 0.0
+
+
+def test_energy_that_was_integrated_from_power_reached_no_mart():
+    """Its intervals were there and were delivered; days, trends and coverage left it out."""
+    pv = make_register("pv", kind="instant", unit="W", role="production")
+    days = make_flat_load("pv", utc("2026-10-01T22:00"), utc("2026-10-27T23:00"), kwh=0.5)
+    intervals = days.with_columns(quality=pl.lit("integrated"))
+    daily = compute_daily(intervals, pv, now=NOW)
+    assert daily.filter(pl.col("local_on") == date(2026, 10, 20))["energy_kwh"].item() == 48.0
+    trends = compute_period_trends(daily, pv, NO_FIGURES, now=NOW)
+    assert row_of(trends, "last-week", "pv")["energy_kwh"] is not None
+    last_read = pl.DataFrame({"register_id": ["pv"], "last_read_at": [NOW]})
+    assert compute_coverage(daily, pv, last_read, now=NOW)["register_id"].to_list() == ["pv"]
 
 
 def test_no_registers_give_an_empty_table():

@@ -127,6 +127,13 @@ def test_listing_older_than_what_stands_changes_nothing(store: Warehouse) -> Non
     assert versions(store) == [("a", "x", "A", 5, None)]
 
 
+def test_thing_that_had_vanished_came_back_with_an_older_listing(store: Warehouse) -> None:
+    listed(store, {"a": ("x", "A")}, "x", hour=0)
+    listed(store, {}, "x", hour=5)
+    assert not listed(store, {"a": ("x", "A")}, "x", hour=3).is_change
+    assert versions(store) == [("a", "x", "A", 0, 5)]
+
+
 def test_last_of_two_rows_of_a_thing_counts(store: Warehouse) -> None:
     frame = pl.concat([frame_of({"a": ("x", "A")}), frame_of({"a": ("y", "A")})])
     with store.write() as writer:

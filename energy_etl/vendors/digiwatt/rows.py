@@ -204,16 +204,21 @@ def _yearly_compound(document: Any, call: RawCall, drift: Drift) -> Iterator[Row
 def _disaggregation(document: Any, call: RawCall, drift: Drift) -> Iterator[Row]:
     for item in _SERIES.validate_python(document):
         series = drift.look("[]", item)
-        for slot in series.values:
-            drift.look("[].values[]", slot)
-        aware = sorted({slot.start for slot in series.values if slot.start.tzinfo is not None})
+        slots: list[wire.Slot] = []
+        for sent in series.values:
+            try:
+                slots.append(drift.look("[].values[]", wire.Slot.model_validate(sent)))
+            except ValidationError as error:
+                fault = ".".join(str(part) for part in error.errors()[0]["loc"]) or "slot"
+                yield {"appliance": series.appliance, "slot": sent, "reason": f"type:{fault}"}
+        aware = sorted({slot.start for slot in slots if slot.start.tzinfo is not None})
         # The end is not sent: a slot ends where the next one starts, at most the commonest step
         # later (a gap is no long slot), and earlier where the clock changed by half an hour.
         starts = [start.astimezone(UTC) for start in aware]
         steps = Counter(later - earlier for earlier, later in pairwise(starts))
         step = steps.most_common(1)[0][0] if steps else _DEFAULT_STEP
         next_start = dict(pairwise(starts))
-        for slot in series.values:
+        for slot in slots:
             row: Row = {
                 "appliance": series.appliance,
                 "start_at": slot.start,

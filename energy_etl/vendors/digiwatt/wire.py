@@ -2,7 +2,8 @@
 
 The inner parts are modelled, not verified, so every field may be missing and every further one may
 come: `Drift` counts both, and an asset check reads the count. A field of the wrong type is no drift
-but an answer that cannot be used. Two shapes of the undocumented lists are accepted.
+but an answer that cannot be used, or a slot of a series that cannot. Two shapes of the undocumented
+lists are accepted.
 """
 
 from collections import Counter
@@ -11,7 +12,7 @@ from datetime import date, datetime
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 # Documented appliances of `savings`; the vocabulary stays open.
 APPLIANCES: Final = ("washingMachine", "dishwasher", "fridge", "standby")
@@ -45,6 +46,13 @@ class Drift:
 def _to_month(value: Any) -> Any:
     """Return the first day of `YYYY-MM`."""
     return f"{value}-01" if isinstance(value, str) and len(value) == 7 else value
+
+
+def _in_our_time(start: datetime) -> datetime:
+    """Refuse an instant that is nobody's reading; at the ends of the calendar no step fits."""
+    if not 1970 <= start.year <= 2100:
+        raise ValueError("the year is not between 1970 and 2100")
+    return start
 
 
 Month = Annotated[date, BeforeValidator(_to_month)]
@@ -144,15 +152,15 @@ class CompoundMonth(_Sent):
 class Slot(_Sent):
     """kWh of one interval of a series; `start` carries its offset, or is epoch milliseconds."""
 
-    start: datetime
+    start: Annotated[datetime, AfterValidator(_in_our_time)]
     value: float | None = None
 
 
 class ApplianceSeries(_Sent):
-    """One appliance's series."""
+    """One appliance's series; each of its values is to be a `Slot`."""
 
     appliance: str
-    values: list[Slot] = Field(default_factory=list)
+    values: list[Any] = Field(default_factory=list)
 
 
 YEARLY_DISTRIBUTION: Final = TypeAdapter(list[MonthOfAppliances | ApplianceOfMonths])

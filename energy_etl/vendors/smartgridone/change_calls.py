@@ -20,10 +20,12 @@ from energy_etl.vendors.smartgridone.changes import (
     plan_activation,
     plan_claim,
     plan_update,
+    refuse_unsendable,
 )
 from energy_etl.vendors.smartgridone.client import SmartgridOneClient
 from energy_etl.vendors.smartgridone.states import (
     controllers_of,
+    count_unreadable,
     customers_of,
     device_state,
     licence_states,
@@ -40,6 +42,7 @@ def make_plan(client: SmartgridOneClient, wish: Wish) -> Plan:
         NotFoundError: the account sees no such device.
         VendorError: the state could not be read.
     """
+    refuse_unsendable(wish)
     address = client.settings.base_url.rstrip("/")
     if isinstance(wish, ActivateLicense):
         remarks = read_licences(client)
@@ -165,7 +168,9 @@ def read_licences(client: SmartgridOneClient) -> list[str]:
     report = fetch_all(jobs, max_parallel=client.settings.max_parallel)
     if report.stopped_by is not None:
         raise report.stopped_by
-    return [
+    n_unreadable = count_unreadable(calls)
+    unseen = [f"{n_unreadable} devices or companies could not be read, nor their licences"]
+    return (unseen if n_unreadable else []) + [
         f"the licences of {subject} could not be read ({error})"
         for subject, error in sorted(report.failures.items())
     ]

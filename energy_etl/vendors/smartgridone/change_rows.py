@@ -93,7 +93,8 @@ def _outcome(
     if after is None:
         return "unknown"
     if _is_as_planned(record, after):
-        return "done"
+        # Where all that was to change is redacted, what stands there now shows nothing.
+        return "unknown" if record["before"] == record["planned"] else "done"
     # What could not be read may be just where it was done.
     return "not_done" if is_whole else "unknown"
 

@@ -11,13 +11,20 @@ CHANGE: Final = Table(
     columns=(
         Column("change_id", "text", "Our id of the change.", is_nullable=False),
         Column("action", "text", "activate_license, claim_license or update_device.", False),
-        Column("subject", "text", "The licence key or the node id it is about.", is_nullable=False),
+        Column(
+            "subject",
+            "text",
+            "The whole licence key or the node id it is about.",
+            is_nullable=False,
+        ),
         Column("asked_by", "text", "The Dagster run or the user of the command line.", False),
         Column("begun_at", "instant", "When the state before it was read last.", False),
         Column("plan_hash", "text", "Hash of the plan that was confirmed.", is_nullable=False),
         Column("method", "text", "POST or PUT.", is_nullable=False),
         Column("url", "text", "What was called.", is_nullable=False),
-        Column("request_body", "text", "What was sent, as JSON.", is_nullable=False),
+        Column(
+            "request_body", "text", "What was sent, as JSON, licence key included; redacted.", False
+        ),
         Column("state_before", "text", "What stood there, as JSON; null: it was not seen."),
         Column("state_planned", "text", "What was to stand there, as JSON.", is_nullable=False),
         Column("state_after", "text", "What was read afterwards, as JSON; null: it was not seen."),
@@ -40,7 +47,7 @@ LICENCE_MART: Final = Table(
     description="One licence of SmartgridOne: whose, until when, and for how much power.",
     columns=(
         Column("licence_id_smartgridone", "text", "SmartgridOne's id.", is_nullable=False),
-        Column("licence_key_end", "text", "The last characters of its key; the key is a claim."),
+        Column("licence_key_end", "text", "The end of its key; whole in smartgridone.licence."),
         Column("licence_type", "text", "residential or commercial."),
         Column("controller_node_id_smartgridone", "text", "The controller it is claimed for."),
         Column("controller_name", "text", "What people call that controller."),

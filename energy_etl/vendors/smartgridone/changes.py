@@ -15,7 +15,13 @@ from typing import Any, Final, Literal
 
 from energy_etl.errors import ConfigurationError
 from energy_etl.rest import build_path
-from energy_etl.vendors.smartgridone.client import PATHS, UpdateMode, to_http_date, to_iso
+from energy_etl.vendors.smartgridone.client import (
+    PATHS,
+    UpdateMode,
+    checked_key,
+    to_iso,
+    to_precondition,
+)
 from energy_etl.vendors.smartgridone.states import DeviceState, LicenceState
 
 Action = Literal["activate_license", "claim_license", "update_device"]
@@ -149,6 +155,27 @@ def _shown(value: Any) -> str:
     return "(none)" if value is _ABSENT else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
+def refuse_unsendable(wish: Wish) -> None:
+    """Refuse, before anything is asked or recorded, what could not be sent as it is shown.
+
+    Raises:
+        ConfigurationError: a key is no key, no property is given, or a text or a value is no JSON.
+    """
+    content = {name: value for name, value in vars(wish).items() if name != "activation_at"}
+    try:
+        # Not a number and infinity would go out as null; half a surrogate pair goes nowhere.
+        json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, TypeError, RecursionError):
+        raise ConfigurationError(
+            f"What is asked of {wish.action} cannot be written as JSON (a number that is infinite "
+            "or none, or a text with broken characters): correct it."
+        ) from None
+    if not isinstance(wish, UpdateDevice):
+        checked_key(wish.key)
+    elif not wish.properties:
+        raise ConfigurationError("No property is given: name at least one with --set name=value.")
+
+
 def plan_activation(
     wish: ActivateLicense, licences: Sequence[LicenceState], address: str, remarks: Sequence[str]
 ) -> Plan:
@@ -213,13 +240,7 @@ def plan_claim(
 
 
 def plan_update(wish: UpdateDevice, device: DeviceState, address: str) -> Plan:
-    """Plan to change properties of a device; only what is touched stands in before and after.
-
-    Raises:
-        ConfigurationError: no property is given.
-    """
-    if not wish.properties:
-        raise ConfigurationError("No property is given: name at least one with --set name=value.")
+    """Plan to change properties of a device; only what is touched stands in before and after."""
     present, wanted = (
         device.properties,
         changed_properties(wish.mode, device.properties, wish.properties),
@@ -234,7 +255,7 @@ def plan_update(wish: UpdateDevice, device: DeviceState, address: str) -> Plan:
     if device.updated_at is None:
         remarks.append("SmartgridOne does not say when it was changed last, so nothing guards it")
     else:
-        headers["If-Unmodified-Since"] = to_http_date(device.updated_at)
+        headers["If-Unmodified-Since"] = to_precondition(device.updated_at)
     closed = sorted(name for name in wish.properties if not device.may_edit(name))
     if closed:
         remarks.append(

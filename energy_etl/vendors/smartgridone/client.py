@@ -10,8 +10,7 @@ for in `telemetry.py`, how the listings follow from each other in `inventory.py`
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -40,6 +39,9 @@ ALL_ROLES: Final = "*"
 _LONGEST_KEY: Final = 50
 _MINUTE_S: Final = 60.0
 _TOO_MANY_REQUESTS: Final = 429
+# A `Retry-After` of 0, or of an instant that has passed by our clock, names no pause.
+_SOONEST_S: Final = 1.0
+_LATEST_S: Final = 60.0
 
 UpdateMode = Literal["strict", "legacy", "merge"]
 
@@ -211,9 +213,9 @@ class SmartgridOneClient:
 
         Raises:
             BadRequestError: among others, it was activated before.
-            ConfigurationError: the key is empty or longer than 50 characters.
+            ConfigurationError: the key is no key (`checked_key`).
         """
-        body: dict[str, Any] = {"key": _checked_key(key)}
+        body: dict[str, Any] = {"key": checked_key(key)}
         if activation_at is not None:
             body["activationIso"] = to_iso(activation_at)
         return self._change("license/activate", PATHS["license/activate"], body, params=params)
@@ -225,9 +227,9 @@ class SmartgridOneClient:
 
         Raises:
             BadRequestError: among others, it was claimed before.
-            ConfigurationError: the key is empty or longer than 50 characters.
+            ConfigurationError: the key is no key (`checked_key`).
         """
-        body = {"licenseKey": _checked_key(license_key), "nodeId": node_id}
+        body = {"licenseKey": checked_key(license_key), "nodeId": node_id}
         return self._change("license/claim", PATHS["license/claim"], body, params=params)
 
     def update_device(
@@ -259,7 +261,7 @@ class SmartgridOneClient:
             query["validate"] = "true" if is_validated else "false"
         headers: dict[str, str] = {}
         if unmodified_since is not None:
-            headers["If-Unmodified-Since"] = to_http_date(unmodified_since)
+            headers["If-Unmodified-Since"] = to_precondition(unmodified_since)
         path = build_path(PATHS["device"], device_id=str(device_id))
         body = {"properties": dict(properties)}
         return self._change(
@@ -281,7 +283,7 @@ class SmartgridOneClient:
         """
         headers: dict[str, str] = {}
         if unmodified_since is not None:
-            headers["If-Unmodified-Since"] = to_http_date(unmodified_since)
+            headers["If-Unmodified-Since"] = to_precondition(unmodified_since)
         path = build_path(PATHS["device"], device_id=str(device_id))
         body = [dict(operation) for operation in operations]
         return self._change(
@@ -309,6 +311,7 @@ class SmartgridOneClient:
         login that is locked (no status of the API) is no matter of waiting: somebody must look.
         """
         started_s = time.monotonic()
+        pause_s = _SOONEST_S
         while True:
             try:
                 return call()
@@ -317,6 +320,9 @@ class SmartgridOneClient:
                 is_told = error.status == _TOO_MANY_REQUESTS and error.retry_after_s is not None
                 if not is_told or waited_s > self.settings.patience_s:
                     raise
+                if (error.retry_after_s or 0.0) < _SOONEST_S:
+                    time.sleep(pause_s)
+                    pause_s = min(2 * pause_s, _LATEST_S)
 
 
 def to_iso(instant: datetime) -> str:
@@ -324,19 +330,23 @@ def to_iso(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def to_http_date(instant: datetime) -> str:
-    """Return an instant for `If-Unmodified-Since`.
+def to_precondition(instant: datetime) -> str:
+    """Return a `lastUpdate` for `If-Unmodified-Since`: ISO 8601, to the digit as it was read.
 
-    The header knows whole seconds. Rounded down, it would lie before the very change that was read,
-    and every update would be refused; so it is rounded up.
+    An HTTP date, which the vendor takes too, knows whole seconds: rounded up, a change by somebody
+    else within the second would pass unnoticed; rounded down, every update would be refused.
     """
-    whole = instant.astimezone(UTC)
-    if whole.microsecond:
-        whole = whole.replace(microsecond=0) + timedelta(seconds=1)
-    return format_datetime(whole, usegmt=True)
+    if instant.microsecond % 1000:
+        return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return to_iso(instant)
 
 
-def _checked_key(key: str) -> str:
+def checked_key(key: str) -> str:
+    """Return a licence key as it is.
+
+    Raises:
+        ConfigurationError: it is empty or longer than the vendor takes.
+    """
     if not 1 <= len(key) <= _LONGEST_KEY:
         raise ConfigurationError(
             f"A licence key has 1 to {_LONGEST_KEY} characters, this one has {len(key)}: "

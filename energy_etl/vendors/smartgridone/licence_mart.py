@@ -18,6 +18,8 @@ from energy_etl.vendors.smartgridone.tables import COMPANY, DEVICE, LICENCE
 
 # Modelled, not verified: the pages give `duration` as a bare integer.
 DURATION_UNIT_US: Final = 86_400_000_000
+# Longer ones are no count of days (a year is 31,536,000 s) or mean for ever: no end is known.
+_LONGEST_DURATION: Final = 36_525
 ENDING_WITHIN_DAYS: Final = 90
 _KEY_END: Final = 5
 _KINDS: Final = ("grid", "solar", "battery", "ev")
@@ -42,7 +44,8 @@ def compute_licences(frames: Frames, now: datetime) -> pl.DataFrame:
 
     A licence that several lists show is one; one that no controller lists and that serves nothing
     is unclaimed. `ends_on` is the earlier of activated_at + duration and deactivated_at; no
-    duration, or 0: open. The status counts from `now`: ended when it ends now or earlier.
+    duration, 0, or one of more than 100 years: open. The status counts from `now`: ended when it
+    ends now or earlier.
 
     Capacities of the valid (active, ending) licences of a controller are added up per kind and
     compared with what is installed below it; a kind without a figure on either side is not
@@ -102,7 +105,7 @@ def find_licences(frames: Frames, now: datetime) -> pl.DataFrame:
     small = licences.filter(~pl.col("has_capacity")).unique(
         "controller_node_id_smartgridone", keep="first", maintain_order=True
     )
-    changes = frames[CHANGE.full_name].filter(pl.col("outcome") == "unknown")
+    changes = _unknown_changes(frames[CHANGE.full_name])
     found = [
         _finding(
             unclaimed,
@@ -147,7 +150,7 @@ def find_licences(frames: Frames, now: datetime) -> pl.DataFrame:
                 "Whether {} of {} was done is not known: no answer came and the state could not "
                 "be read.",
                 "action",
-                "subject",
+                "subject_told",
             ),
             "Ask for the same again with a dry run: it shows what stands there now.",
         ),
@@ -223,7 +226,8 @@ def _licences(listed: pl.DataFrame) -> pl.DataFrame:
     )
     return facts.join(links.unique(), on="licence_id_smartgridone", how="left").with_columns(
         ends_at=pl.min_horizontal(
-            pl.when(pl.col("duration_native") > 0).then(runs_out_at), "deactivated_at"
+            pl.when(pl.col("duration_native").is_between(1, _LONGEST_DURATION)).then(runs_out_at),
+            "deactivated_at",
         )
     )
 
@@ -316,6 +320,18 @@ def _all_known(comparisons: list[pl.Expr]) -> pl.Expr:
 
 def _kw_text(kind: str) -> pl.Expr:
     return pl.coalesce(pl.col(f"installed_{kind}_kw").round(1).cast(pl.String), pl.lit("-"))
+
+
+def _unknown_changes(changes: pl.DataFrame) -> pl.DataFrame:
+    """Return changes of unknown outcome that no later one of the same thing has settled."""
+    is_unknown = pl.col("outcome") == "unknown"
+    settled_at = pl.col("begun_at").filter(~is_unknown).max().over("action", "subject")
+    is_settled = (settled_at > pl.col("begun_at")).fill_null(value=False)
+    key_end = pl.format("the licence whose key ends in {}", pl.col("subject").str.slice(-_KEY_END))
+    is_device = pl.col("action") == "update_device"
+    return changes.filter(is_unknown & ~is_settled).with_columns(
+        subject_told=pl.when(is_device).then(pl.col("subject")).otherwise(key_end)
+    )
 
 
 def _finding(

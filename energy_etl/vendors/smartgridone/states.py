@@ -4,7 +4,7 @@ Properties are kept as they came (`wire.Properties` knows only some of them): a 
 somebody wants to change.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -19,6 +19,10 @@ from energy_etl.vendors.smartgridone.wire import Company, Device, License
 
 _OK: Final = range(200, 300)
 _NO_CONTENT: Final = 204
+_LISTED: Final[Mapping[Any, tuple[str, str]]] = {
+    Device: ("device/query", "device"),
+    Company: ("company", "company"),
+}
 
 Model = TypeVar("Model", Device, License, Company)
 
@@ -136,23 +140,32 @@ def device_state(calls: Iterable[RawCall], node_id: str) -> DeviceState | None:
 
 
 def controllers_of(calls: Iterable[RawCall]) -> list[str]:
-    """Return the node ids of the controllers in a device list, sorted."""
-    devices = [
-        _validated(Device, row, call).properties
-        for call in _answered(calls, "device/query")
-        for row in _members(call, "device")
-    ]
+    """Return the node ids of the controllers in a device list, sorted; see `count_unreadable`."""
+    devices = [device.properties for device in _read(Device, calls) if device is not None]
     return sorted({each.node_id for each in devices if each.is_controller and each.node_id})
 
 
 def customers_of(calls: Iterable[RawCall]) -> list[str]:
-    """Return the uuids of the companies that have one, sorted."""
-    companies = [
-        _validated(Company, row, call)
-        for call in _answered(calls, "company")
-        for row in _members(call, "company")
-    ]
+    """Return the uuids of the companies that have one, sorted; see `count_unreadable`."""
+    companies = [company for company in _read(Company, calls) if company is not None]
     return sorted({company.uuid for company in companies if company.uuid})
+
+
+def count_unreadable(calls: Iterable[RawCall]) -> int:
+    """Count the devices and companies that do not fit their model: their licences are not seen."""
+    calls = list(calls)
+    return sum(each is None for model in _LISTED for each in _read(model, calls))
+
+
+def _read(model: type[Model], calls: Iterable[RawCall]) -> Iterator[Model | None]:
+    """Yield what an endpoint lists, None for a row that cannot be read: it stops no other one."""
+    endpoint, member = _LISTED[model]
+    for call in _answered(calls, endpoint):
+        for row in _members(call, member):
+            try:
+                yield model.model_validate(row)
+            except ValidationError:
+                yield None
 
 
 def _answered(calls: Iterable[RawCall], *endpoints: str) -> list[RawCall]:

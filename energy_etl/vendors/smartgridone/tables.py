@@ -122,7 +122,14 @@ LICENCE: Final = Table(
     columns=(
         Column("licence_id_smartgridone", "text", "SmartgridOne's id.", is_nullable=False),
         Column("listed_for", "text", "The controller's node id or the customer's uuid.", False),
-        Column("licence_key", "text", "What it is activated and claimed with."),
+        # Whole, since it has to be typed: the vendor shows it to every account that sees the
+        # licence, and takes it from accounts only. Marts and findings show its end.
+        Column(
+            "licence_key",
+            "text",
+            "What it is activated and claimed with, whole: an account at SmartgridOne is needed "
+            "beside it; share the database only with people who may have it.",
+        ),
         Column("licence_type", "text", "residential or commercial."),
         Column("grid_kw", "float", "Capacity of the grid connection in kW; null: not limited."),
         Column("solar_kw", "float", "Capacity of solar in kW; null: not told."),

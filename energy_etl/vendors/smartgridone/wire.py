@@ -89,13 +89,18 @@ def _as_instant(given: Any) -> Any:
     """Return ISO text or epoch milliseconds as an instant in UTC."""
     if isinstance(given, bool) or given is None:
         return given
-    if isinstance(given, int | float):
-        return datetime.fromtimestamp(given / 1000, tz=UTC)
-    return _as_utc(datetime.fromisoformat(given)) if isinstance(given, str) else given
+    try:
+        if isinstance(given, int | float):
+            return datetime.fromtimestamp(given / 1000, tz=UTC)
+        return _as_utc(datetime.fromisoformat(given)) if isinstance(given, str) else given
+    except (OverflowError, OSError):
+        raise ValueError("beyond the years that can be told") from None
 
 
 Text = Annotated[str | None, BeforeValidator(_as_text)]
 Id = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
+# What a column of whole numbers holds.
+Int = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Names = Annotated[list[str], BeforeValidator(_as_names)]
 Instant = Annotated[datetime | None, BeforeValidator(_as_instant)]
 
@@ -170,7 +175,7 @@ class UserRights(_Sent):
 class Device(_Sent):
     """A device (`POST /v1/device/query`)."""
 
-    device_id: int = Field(alias="id")
+    device_id: Int = Field(alias="id")
     last_update: Text = Field(None, alias="lastUpdate")
     properties: Properties
     user_rights: UserRights | None = Field(None, alias="userRights")
@@ -180,7 +185,7 @@ class Device(_Sent):
         """`lastUpdate` as an instant; None when it is none."""
         try:
             return _as_utc(datetime.fromisoformat(self.last_update or ""))
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
 
 
@@ -198,7 +203,7 @@ class Monitor(_Sent):
 
     monitor_id: Id = Field(alias="id")
     role_id: Text = Field(None, alias="roleId")
-    device_id: int | None = Field(None, alias="deviceId")
+    device_id: Int | None = Field(None, alias="deviceId")
     monitor_management: bool | None = Field(None, alias="monitorManagement")
     reads: Names = Field(default_factory=list)
     edits: Names = Field(default_factory=list)
@@ -224,6 +229,6 @@ class License(_Sent):
     creation_at: Instant = Field(None, alias="creationDate")
     activation_at: Instant = Field(None, alias="activationDate")
     deactivation_at: Instant = Field(None, alias="deactivationDate")
-    duration: int | None = None
+    duration: Int | None = None
     license_type: Text = Field(None, alias="type")
     datalinks: Names = Field(default_factory=list)

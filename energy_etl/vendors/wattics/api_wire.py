@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any, Final
 
 import msgspec
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from energy_etl.units import Unit
 
@@ -30,6 +30,7 @@ UNITS_WATTICS: Final[dict[str, Unit]] = {
     "degC": "degC",
 }
 CURRENCY_PATTERN: Final = r"^[A-Z]{3}$"
+_MINUTES_OF_A_YEAR: Final = 525_600
 # Both were seen in clients; this one is sent. The instants are UTC.
 RAW_DATA_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
 
@@ -76,7 +77,7 @@ class Meter(_Sent):
     reference: str | None = None
     name: str | None = None
     type: str | None = None
-    process_sampling_rate_minutes: int | None = None
+    process_sampling_rate_minutes: int | None = Field(None, ge=0, le=_MINUTES_OF_A_YEAR)
     unit: str | None = None
     wh_per_pulse: float | None = None
     reading: str | None = None

@@ -240,10 +240,9 @@ def _raw_rows(reading: Reading, call: RawCall) -> pl.DataFrame | None:
         .when((pl.col("measured_at") < from_at) | (pl.col("measured_at") > to_at))
         .then(pl.lit("outside_window"))
     )
-    bad += [
-        (row["row_number"], row["reasons"], row["text"])
-        for row in rows.filter(pl.col("reasons").is_not_null()).iter_rows(named=True)
-    ]
+    # Without its instant: that of the year 0 is none that Python has.
+    refused = rows.filter(pl.col("reasons").is_not_null())
+    bad += refused.select("row_number", "reasons", "text").rows()
     reading.refuse(call, bad)
     # A row at the very end belongs to the next window, whether the vendor counts it in or not.
     return rows.filter(pl.col("reasons").is_null(), pl.col("measured_at") < to_at).select(

@@ -11,7 +11,7 @@ from energy_etl.vendors.wattics.settings import WatticsSettings
 from energy_etl.vendors.wattics.wire import SINGLE_FIELD
 
 _WINDOW_S: Final = 60.0
-_ENDPOINT: Final = "raw_data"
+_ENDPOINT: Final = "raw-data"
 
 
 def preview_past(question: PastQuestion) -> PastPreview:

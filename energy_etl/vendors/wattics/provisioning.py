@@ -2,7 +2,8 @@
 
 Nothing is guessed: a site is at Wattics where the portfolio says so (`site_id_wattics`) or where
 the meters of its mapped streams are listed; else it is created, in the organization that is named
-or is the only one. A meter that is listed with the stream's id already is mapped, not created.
+or is the only one, unless a site of its name is there: the one of a run that broke off before it
+had a meter. A meter that is listed with the stream's id already is mapped, not created.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -142,7 +143,17 @@ def plan_streams(
                 )
                 continue
             new = NewSite(row["site_id"], row["site_name"], organization)
-            if new not in plan.sites:
+            namesakes = listed.site.filter(
+                organization_id_wattics=organization, name=row["site_name"]
+            )["site_id_wattics"].to_list()
+            if len(namesakes) > 1:
+                plan.refused.append(
+                    f"{row['register_id']}: Wattics lists several sites {new.name!r} "
+                    f"({', '.join(namesakes)}): fill in site_id_wattics in sites.csv."
+                )
+                continue
+            site_id_wattics = _only(namesakes)
+            if site_id_wattics is None and new not in plan.sites:
                 plan.sites.append(new)
         plan.streams.append(_new_stream(row, stream_id, chosen, meters, site_id_wattics))
     return plan

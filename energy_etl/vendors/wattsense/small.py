@@ -10,16 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 import polars as pl
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from energy_etl.errors import MalformedError
 from energy_etl.rest import RawCall
 from energy_etl.tables.model import Table
-from energy_etl.tables.raw import QUARANTINE
 from energy_etl.vendors import Listing, Problem, VendorBatch, Write
-from energy_etl.vendors.wattsense.pages import NO_CONTENT
+from energy_etl.vendors.page_rows import quarantine_of, read_objects
 
 Row = dict[str, Any]
 _VERSION: Final = "valid_from_at"
@@ -40,6 +38,12 @@ class Endpoint:
     tables: Mapping[Table, Callable[[Any, RawCall], list[Row]]]
     is_single: bool = False
 
+    def items_of(self, sent: Any) -> Any:
+        """Return the list of objects in a decoded answer, None when it holds none."""
+        if self.is_single:
+            return [sent] if isinstance(sent, dict) else None
+        return sent
+
 
 def add_small(endpoint: Endpoint, calls: Sequence[RawCall], batch: VendorBatch) -> pl.DataFrame:
     """Add the writes of one endpoint's calls to the batch; return what goes to quarantine.
@@ -50,19 +54,14 @@ def add_small(endpoint: Endpoint, calls: Sequence[RawCall], batch: VendorBatch) 
         batch: gets the writes and problems.
     """
     rows: dict[Table, list[Row]] = {table: [] for table in endpoint.tables}
-    bad: list[Row] = []
-    n_problems = len(batch.problems)
-    for call in calls:
-        for number, item in enumerate(_items(endpoint, call, batch)):
-            try:
-                sent = endpoint.model.model_validate(item)
-            except ValidationError as error:
-                bad.append(_bad_row(call, number, error, item))
-                continue
-            for table, to_rows in endpoint.tables.items():
-                brought_by = {"request_id": call.request_id, "received_at": call.requested_at}
-                rows[table] += [row | brought_by for row in to_rows(sent, call)]
-    is_whole = _every_page_came(calls) and not bad and len(batch.problems) == n_problems
+    objects = read_objects(calls, endpoint.model, endpoint.items_of)
+    for index, _, sent in objects.good:
+        call = calls[index]
+        brought_by = {"request_id": call.request_id, "received_at": call.requested_at}
+        for table, to_rows in endpoint.tables.items():
+            rows[table] += [row | brought_by for row in to_rows(sent, call)]
+    batch.problems += [_unread(endpoint, calls[index]) for index in objects.unread]
+    is_whole = _every_page_came(calls) and not objects.bad and not objects.unread
     for table, found in rows.items():
         if _VERSION not in table.key:
             if found:
@@ -71,7 +70,7 @@ def add_small(endpoint: Endpoint, calls: Sequence[RawCall], batch: VendorBatch) 
                 batch.writes.append(Write(table, unique, "merge"))
         elif calls:
             batch.writes.append(_listing(table, found, calls, is_whole=is_whole))
-    return pl.DataFrame(bad, schema=QUARANTINE.polars_schema)
+    return quarantine_of(objects.bad, calls)
 
 
 def gone(endpoint: Endpoint, name: str, asked: RawCall) -> list[Write]:
@@ -110,38 +109,14 @@ def _every_page_came(calls: Sequence[RawCall]) -> bool:
     return numbers == list(range(len(calls))) and any(is_last[-1:])
 
 
-def _items(endpoint: Endpoint, call: RawCall, batch: VendorBatch) -> list[Any]:
-    if call.status == NO_CONTENT:
-        return []
-    try:
-        sent = msgspec.json.decode(call.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        sent = None
-    if endpoint.is_single and isinstance(sent, dict):
-        return [sent]
-    if not endpoint.is_single and isinstance(sent, list):
-        return sent
+def _unread(endpoint: Endpoint, call: RawCall) -> Problem:
     subject = str(call.params.get("device_id") or call.endpoint)
     wanted = "object" if endpoint.is_single else "list"
     message = (
         f"wattsense {call.endpoint} of {subject} (request {call.request_id}) is no JSON {wanted}; "
         "nothing of it was used, run the fetch again."
     )
-    batch.problems.append(Problem(subject, MalformedError(message)))
-    return []
-
-
-def _bad_row(call: RawCall, number: int, error: ValidationError, item: object) -> Row:
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    reasons = sorted({f"type:{'.'.join(str(part) for part in f['loc'])}" for f in faults})
-    return {
-        "request_id": call.request_id,
-        "vendor": call.vendor,
-        "endpoint": call.endpoint,
-        "row_number": number,
-        "reasons": ",".join(reasons),
-        "raw_text": json.dumps(item)[:2000],
-    }
+    return Problem(subject, MalformedError(message))
 
 
 def json_text(value: Any) -> str | None:

@@ -185,6 +185,30 @@ def test_slot_without_offset_or_value_goes_to_quarantine() -> None:
     ]
 
 
+def test_one_bad_slot_cost_the_whole_series() -> None:
+    values = [
+        {"start": "2025-04-15T00:00:00Z", "value": 0.5},
+        {"start": "2025-04-15T01:00:00Z", "value": "n/a"},
+        {"start": "9999-12-31T23:30:00Z", "value": 1},
+        {"value": 1},
+        "gap",
+        {"start": "2025-04-15T02:00:00Z", "value": 0.25},
+    ]
+    batch = to_batch([call("disaggregation", [{"appliance": "ev", "values": values}])])
+    assert batch.problems == []
+    assert batch.quarantine["reasons"].to_list() == [
+        "type:value",
+        "type:start",
+        "type:start",
+        "type:slot",
+    ]
+    assert "n/a" in batch.quarantine["raw_text"][0]
+    assert _rows(batch, "disaggregation", "start_at", "consumption_kwh") == [
+        (datetime(2025, 4, 15, tzinfo=UTC), 0.5),
+        (datetime(2025, 4, 15, 2, tzinfo=UTC), 0.25),
+    ]
+
+
 def test_empty_period_is_null_and_not_zero() -> None:
     nothing = {"value": None, "previousPeriodValueTrend": None}
     batch = to_batch([call("consumption", nothing)])

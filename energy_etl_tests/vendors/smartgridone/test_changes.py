@@ -1,6 +1,7 @@
 """Writing calls of SmartgridOne: planned from the state, sent once, told by what stands there."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -49,6 +50,8 @@ from energy_etl.vendors.smartgridone.states import (
     DeviceState,
     LicenceState,
     controllers_of,
+    count_unreadable,
+    customers_of,
     licence_states,
 )
 from energy_etl.vendors.smartgridone.wire import License
@@ -193,7 +196,7 @@ def test_update_plan_shows_only_what_is_touched_and_what_guards_it() -> None:
     assert plan.before == {"name": "Box"}
     assert plan.after == {"name": "Cellar", "location": {"lat": 1}}
     lines = "\n".join(plan.lines())
-    assert "If-Unmodified-Since: Tue, 01 Apr 2025 08:00:00 GMT" in lines
+    assert "If-Unmodified-Since: 2025-04-01T08:00:00.000Z" in lines
     assert 'name: "Box" -> "Cellar"' in lines
     assert 'location: (none) -> {"lat": 1}' in lines
     assert "location as editable: SmartgridOne may answer 403" in lines
@@ -231,9 +234,25 @@ def test_licence_that_nobody_sees_is_planned_with_a_remark() -> None:
     assert "before: this account does not see it" in plan.lines()
 
 
-def test_update_of_nothing_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="--set name=value"):
-        plan_update(UpdateDevice(NODE, {}), a_device(), ADDRESS)
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        (UpdateDevice(NODE, {}), "--set name=value"),
+        (UpdateDevice(NODE, {"limit": math.nan}), "cannot be written as JSON"),
+        (UpdateDevice(NODE, {"info": {"limit": [math.inf]}}), "cannot be written as JSON"),
+        (UpdateDevice(NODE, {"name": "\ud800"}), "cannot be written as JSON"),
+        (UpdateDevice("\udcff", {"name": "x"}), "cannot be written as JSON"),
+        (ClaimLicense("KEY-1", "\udcff"), "cannot be written as JSON"),
+        (ActivateLicense(""), "1 to 50 characters"),
+        (ClaimLicense("k" * 51, NODE), "1 to 50 characters"),
+    ],
+)
+def test_wish_that_could_not_be_sent_as_shown_is_refused_before_anything_is_recorded(
+    caller: Caller, wish: Wish, words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        make_plan(caller.client, wish)
+    assert not caller.client.log.calls()
 
 
 # --- what came of it --------------------------------------------------------------------------
@@ -300,6 +319,26 @@ def test_outcome_is_judged_by_the_answer_and_without_one_by_the_state(
     assert told(row, UnavailableError("timed out")).startswith("SmartgridOne ")
 
 
+@pytest.mark.parametrize(
+    ("present", "outcome"),
+    [({"phone": "[redacted]"}, "unknown"), ({}, "done"), ({"phone": "[redacted]", "n": 1}, "done")],
+)
+def test_change_of_a_redacted_property_is_not_taken_for_done(present: dict, outcome: str) -> None:
+    planned = {"phone": "[redacted]"} | ({"n": 2} if "n" in present else {})
+    record = {"change_id": "c", "action": "update_device", "subject": NODE, "asked_by": "somebody"}
+    record |= {"plan_hash": "h", "method": "PUT", "url": ADDRESS, "body": {"properties": planned}}
+    record |= {"before": present, "planned": planned}
+    device = {"id": 5, "properties": {"nodeId": NODE} | planned}
+    calls = [
+        a_call(0, "device/query", 200, {"device": []}, change=record),
+        a_call(1, "device/update", 0, b""),
+        a_call(2, "device/query", 200, {"device": [device]}),
+    ]
+    row = change_row(calls)
+    assert row is not None
+    assert row["outcome"] == outcome
+
+
 def test_old_state_with_a_list_that_failed_leaves_the_outcome_unknown() -> None:
     calls = calls_of_a_claim(0, b"", [])
     failed = a_call(9, "license/controller", 503, b"", node_id=NODE)
@@ -326,6 +365,16 @@ def test_dry_run_leaves_nothing_but_its_calls() -> None:
     batch = VENDOR.to_batch and VENDOR.to_batch(calls)
     assert batch is not None
     assert batch.writes == []
+
+
+def test_device_that_cannot_be_read_hides_no_controller_from_a_plan() -> None:
+    good = {"id": 1, "properties": {"nodeId": NODE, "nodeType": "smartgridController"}}
+    calls = [
+        a_call(0, "device/query", 200, {"device": [{"id": 2, "properties": {"info": []}}, good]}),
+        a_call(1, "company", 200, {"company": [{"name": "no id"}, {"id": 1, "uuid": "u-1"}]}),
+    ]
+    assert (controllers_of(calls), customers_of(calls)) == ([NODE], ["u-1"])
+    assert count_unreadable(calls) == 2
 
 
 def test_list_that_cannot_be_read_stops_the_plan() -> None:
@@ -390,8 +439,8 @@ def test_device_changed_in_between_is_a_412_told_plainly(caller: Caller) -> None
     wish = UpdateDevice(node_id, {"name": "Mine"})
     stale = make_plan(caller.client, wish)
     assert stale.unmodified_since is not None
-    # Somebody else is faster, by more than the header's whole seconds.
-    stale = replace(stale, unmodified_since=stale.unmodified_since - timedelta(days=1))
+    # Somebody else is faster by a millisecond: whole seconds would not tell.
+    stale = replace(stale, unmodified_since=stale.unmodified_since - timedelta(milliseconds=1))
     caller.client.update_device(int(str(stale.device_id)), {"name": "Theirs"})
     row, sentence, _ = caller.do(wish, stale)
     assert (row["outcome"], row["status"]) == ("refused", 412)

@@ -22,7 +22,7 @@ from energy_etl.rest import FetchReport, RequestLog
 from energy_etl.sandbox import SandboxServer, World, fixed_clock
 from energy_etl.vendors import VendorBatch, WhoIsWho
 from energy_etl.vendors.smartgridone import VENDOR
-from energy_etl.vendors.smartgridone.client import SmartgridOneClient, to_http_date, to_iso
+from energy_etl.vendors.smartgridone.client import SmartgridOneClient, to_iso, to_precondition
 from energy_etl.vendors.smartgridone.inventory import fetch_inventory
 from energy_etl.vendors.smartgridone.rows import skip_hash_of, to_batch
 from energy_etl.vendors.smartgridone.settings import SmartgridOneSettings, sandbox_section
@@ -483,5 +483,27 @@ def test_unknown_key_is_not_found(sandbox: SandboxServer, folder: Path) -> None:
 def test_instants_are_written_as_the_vendor_reads_them() -> None:
     at = datetime(2025, 4, 14, 12, 0, 0, 250_000, tzinfo=UTC)
     assert to_iso(at) == "2025-04-14T12:00:00.250Z"
-    assert to_http_date(at) == "Mon, 14 Apr 2025 12:00:01 GMT"
-    assert to_http_date(at.replace(microsecond=0)) == "Mon, 14 Apr 2025 12:00:00 GMT"
+    assert to_precondition(at) == "2025-04-14T12:00:00.250Z"
+    assert to_precondition(at + timedelta(microseconds=1)) == "2025-04-14T12:00:00.250001Z"
+
+
+def test_retry_after_of_nothing_is_no_leave_to_hammer_the_vendor(
+    sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    since = max((each["id"] for each in requests_seen(sandbox, "smartgridone")), default=0)
+    with (
+        fault(
+            sandbox,
+            vendor="smartgridone",
+            kind="status",
+            status=429,
+            retry_after_s=0,
+            path_contains="company",
+            times=None,
+        ),
+        client_of(sandbox, tmp_path, patience_s=0.5) as client,
+        pytest.raises(RateLimitedError),
+    ):
+        client.fetch_companies()
+    asked = [e for e in requests_seen(sandbox, "smartgridone", since) if "company" in e["path"]]
+    assert len(asked) == 2

@@ -91,6 +91,9 @@ def computed(licences: list[dict], *args: Any, **others: Any) -> dict[str, dict[
         ({"activated_at": NOW + timedelta(days=1)}, "inactive", date(2026, 4, 17), 366),
         ({"duration_native": 0}, "active", None, None),
         ({"duration_native": None}, "active", None, None),
+        # A year in seconds, and for ever: taken as days they lie beyond every calendar.
+        ({"duration_native": 31_536_000}, "active", None, None),
+        ({"duration_native": 2**63 - 1}, "active", None, None),
         ({"duration_native": 105 + 90}, "ending", date(2025, 7, 15), 90),
         ({"duration_native": 105 + 91}, "active", date(2025, 7, 16), 91),
         ({"duration_native": 106}, "ending", date(2025, 4, 17), 1),
@@ -223,7 +226,7 @@ def test_findings_name_what_to_do_and_a_controller_once() -> None:
     lost = dict.fromkeys(CHANGE.polars_schema.names(), "x") | {
         "change_id": "c-1",
         "action": "claim_license",
-        "subject": "KEY-1",
+        "subject": "SECRET-12345",
         "begun_at": NOW,
         "status": None,
         "outcome": "unknown",
@@ -243,7 +246,25 @@ def test_findings_name_what_to_do_and_a_controller_once() -> None:
     assert "in 15 days" in by_kind["licence_ending"]["message"]
     assert "energy-etl license claim" in by_kind["licence_unclaimed"]["next_step"]
     assert "solar 5.0" in by_kind["licence_too_small"]["message"]
-    assert "claim_license of KEY-1" in by_kind["change_unknown"]["message"]
+    told = by_kind["change_unknown"]["message"]
+    assert "claim_license of the licence whose key ends in 12345" in told
+    assert "SECRET" not in told
+
+
+def test_unknown_outcome_is_a_finding_until_the_same_was_asked_again_and_answered() -> None:
+    lost = dict.fromkeys(CHANGE.polars_schema.names(), "x") | {
+        "change_id": "c-1",
+        "action": "update_device",
+        "subject": "n1",
+        "begun_at": NOW,
+        "status": None,
+        "outcome": "unknown",
+    }
+    later = {"change_id": "c-2", "outcome": "done", "begun_at": NOW + timedelta(minutes=1)}
+    other = lost | later | {"subject": "n2"}
+    found = find_licences(frames([], changes=[lost, other]), NOW)
+    assert "update_device of n1" in found["message"].item()
+    assert find_licences(frames([], changes=[lost, other, lost | later]), NOW).is_empty()
 
 
 def test_check_warns_about_the_same_and_passes_when_all_is_in_order() -> None:

@@ -192,6 +192,28 @@ def test_licences_are_listed_per_controller_and_per_customer() -> None:
     assert scopes_of(by_customer) == [("license/customer", "u-1")]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"creationDate": 1e300},
+        {"creationDate": "0001-01-01T00:00:00+05:00"},
+        {"activationDate": "9999-12-31T23:59:59-05:00"},
+        {"duration": 10**30},
+    ],
+)
+def test_licence_beyond_the_calendar_goes_to_quarantine_and_the_others_are_kept(odd: dict) -> None:
+    listed = {"licenses": [{"id": "l-1"} | odd, {"id": "l-2"}]}
+    batch = to_batch([raw_call("license/controller", listed, node_id="c1")])
+    assert batch.frame(LICENCE)["licence_id_smartgridone"].to_list() == ["l-2"]
+    assert batch.quarantine["reasons"].to_list() == [f"type:{next(iter(odd))}"]
+
+
+def test_device_with_an_update_before_the_calendar_is_kept() -> None:
+    early = device(7, "n7") | {"lastUpdate": "0001-01-01T00:00:00+05:00"}
+    row = to_batch([listing(early)]).frame(DEVICE).row(0, named=True)
+    assert (row["device_id_smartgridone"], row["updated_at"]) == (7, None)
+
+
 def pieces(*edges: int, node_id: str = "n1", window: str = "w1") -> list[dict[str, str]]:
     """Queries of one day's window, cut at hours."""
     bounds = [START_AT + timedelta(hours=edge) for edge in edges]

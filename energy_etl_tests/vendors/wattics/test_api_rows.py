@@ -231,3 +231,25 @@ def test_what_a_whole_listing_does_not_name_any_more_has_ended(tmp_path: Path) -
     assert (
         warehouse.read_table(tables.METER)["valid_to_at"].to_list() == [later[0].requested_at] * 2
     )
+
+
+def test_raw_row_of_the_year_0_lost_the_whole_fetch() -> None:
+    window: dict[str, Any] = {
+        "meter_id": "7",
+        "from_at": "2018-06-01T00:00:00+00:00",
+        "to_at": "2018-06-02T00:00:00+00:00",
+    }
+    body = [
+        {"timestamp": "0000-01-01 00:00:00", "total": 1.0},
+        {"timestamp": "2018-06-01 00:15:00", "total": 100.5},
+    ]
+    batch = to_batch([call("raw-data", body, **window)])
+    assert reasons(batch) == [(0, "outside_window")]
+    assert batch.frame(tables.RAW_DATA)["power_w"].to_list() == [100.5]
+
+
+def test_sampling_rate_beyond_64_bits_lost_the_whole_listing() -> None:
+    meters = [{"id": 101, "process_sampling_rate_minutes": 10**30}, {"id": 102}]
+    batch = to_batch(listing([{"id": 1}], {"1": [{"id": 11}]}, {("1", "11"): meters}))
+    assert reasons(batch) == [(0, "process_sampling_rate_minutes:less_than_equal")]
+    assert batch.frame(tables.METER)["meter_id_wattics"].to_list() == ["102"]

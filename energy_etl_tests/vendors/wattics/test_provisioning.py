@@ -1,5 +1,6 @@
 """Which field a register fits, and which meters Wattics is to be given."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,22 @@ from energy_etl.vendors.wattics.wire import FIELDS, field_problem, propose_field
 from energy_etl_tests.portfolio.files import write_files
 
 
-def listed(*meters: tuple[str, str, str], organizations: tuple[str, ...] = ("1",)) -> Listed:
-    """Wattics' lists: (meter, site, reference), and organizations."""
+def listed(
+    *meters: tuple[str, str, str],
+    organizations: tuple[str, ...] = ("1",),
+    sites: Sequence[tuple[str, str, str]] = (),
+) -> Listed:
+    """Wattics' lists: (meter, site, reference), organizations, (site, organization, name)."""
     return Listed(
         organization=pl.DataFrame(
             {"organization_id_wattics": organizations},
             schema={"organization_id_wattics": pl.String},
         ),
-        site=pl.DataFrame(schema={"site_id_wattics": pl.String}),
+        site=pl.DataFrame(
+            sites,
+            schema=dict.fromkeys(("site_id_wattics", "organization_id_wattics", "name"), pl.String),
+            orient="row",
+        ),
         meter=pl.DataFrame(
             [(*meter, "A meter") for meter in meters],
             schema=dict.fromkeys(
@@ -113,6 +122,18 @@ def test_unknown_site_is_created_in_the_only_organization_or_the_named_one(tmp_p
     several = listed(organizations=("1", "2"))
     assert "--organization" in plan(tmp_path, several).refused[0]
     assert plan(tmp_path, several, organization_id="2").sites[0].organization_id == "2"
+
+
+def test_site_of_a_run_that_broke_off_was_created_again(tmp_path: Path) -> None:
+    left_over = ("71", "1", "Villa, Appia")
+    made = plan(tmp_path, listed(sites=[left_over, ("72", "1", "Villa, Nomentana")]))
+    assert not made.sites
+    assert made.streams[0].site_id_wattics == "71"
+    elsewhere = plan(tmp_path, listed(sites=[("71", "2", "Villa, Appia")]))
+    assert elsewhere.sites == [NewSite("rome", "Villa, Appia", "1")]
+    unclear = plan(tmp_path, listed(sites=[left_over, ("73", "1", "Villa, Appia")]))
+    assert not unclear.streams
+    assert "(71, 73): fill in site_id_wattics" in unclear.refused[0]
 
 
 def test_only_what_is_asked_for_is_planned_and_the_rest_is_told(tmp_path: Path) -> None:

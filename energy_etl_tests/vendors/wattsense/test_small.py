@@ -72,6 +72,14 @@ def test_what_is_missing_has_vanished_only_from_a_complete_listing(
     assert _listing(to_batch(calls)) == (ids, is_whole)
 
 
+def test_one_nan_in_a_list_had_cost_the_whole_list() -> None:
+    body = b'[{"propertyId":"p-1","scaledPayload":NaN,"deviceId":"B1"},{"deviceId":"B2"}]'
+    call = RawCall("r", "wattsense", "devices", {"page": 0, "is_last": True}, 200, body, AT)
+    batch = to_batch([call])
+    assert batch.frame(DEVICE)["device_id_wattsense"].to_list() == ["B1", "B2"]
+    assert not batch.problems
+
+
 def test_list_that_goes_on_is_followed_to_its_end(tmp_path: Path) -> None:
     pages = [
         answer(body=b'[{"deviceId":"B1"}]', headers={"Link": '</v1/devices?page=1>; rel="next"'}),
@@ -223,3 +231,9 @@ def test_instant_comes_as_milliseconds_or_as_iso_text(
     value: object, instant: datetime | None
 ) -> None:
     assert parse_instant(value) == instant
+
+
+def test_lone_surrogate_in_a_name_lost_the_whole_fetch() -> None:
+    devices = [{"deviceId": "d-1", "name": "\ud800 north"}, {"deviceId": "d-2", "name": "south"}]
+    batch = to_batch([_call("devices", devices, page=0, is_last=True)])
+    assert batch.frame(DEVICE)["name"].to_list() == ["? north", "south"]

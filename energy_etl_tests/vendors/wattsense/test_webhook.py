@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -57,6 +58,22 @@ def test_webhook_answers_with_the_latest_values_of_a_box(sandbox: SandboxServer)
     assert fridge["unit"] == "Wh"
     assert fridge["value"] > 0
     assert (unknown.status_code, nonsense.status_code) == (404, 400)
+
+
+def test_body_that_is_deep_or_of_negative_length_got_no_answer(sandbox: SandboxServer) -> None:
+    with _webhook(f"{sandbox.url}/wattsense", "sandbox-service-basic") as caller:
+        deep = caller.post("/", content=b"[" * 9_000)
+        # httpx sends no such length.
+        connection = HTTPConnection("127.0.0.1", caller.base_url.port, timeout=20.0)
+        connection.request("POST", "/", headers={"Content-Length": "-1"})
+        negative = connection.getresponse().status
+        connection.close()
+        since = sandbox.app.log[-1].id if sandbox.app.log else 0
+        dots = caller.post("/", json={"deviceId": ".."})
+    assert (deep.status_code, negative) == (400, 400)
+    assert dots.status_code == 404
+    (seen,) = (call for call in sandbox.app.log if call.id > since)
+    assert seen.path.endswith("/v1/devices/%2E%2E/properties")
 
 
 def test_webhook_of_an_account_without_basic_says_what_to_switch_on(
