@@ -5,9 +5,12 @@ inside a run. What may cost it is treated with care: a refresh token may be good
 (rotation), and a server that sees it twice may revoke everything (RFC 9700, section 4.14.2).
 """
 
+import html
+import re
 import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Final
+from urllib.parse import quote, quote_plus
 
 import httpx
 import msgspec
@@ -274,7 +277,7 @@ class AuthorizationCodeAuth(RenewedTokenAuth):
         """Return what a refusal says of itself, without what it may echo, as (" ... ")."""
         text = response.text[:4000]
         for secret in (*secrets, self._client_secret.get_secret_value()):
-            text = text.replace(secret, "***") if secret else text
+            text = _spellings(secret).sub("***", text) if secret else text
         text = " ".join(text.split())[:_EXCERPT]
         return f' ("{text}")' if text else ""
 
@@ -332,6 +335,16 @@ def _error_of(response: httpx.Response) -> str | None:
         return msgspec.json.decode(response.content, type=_Refusal).error
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+
+
+def _spellings(secret: str) -> re.Pattern[str]:
+    """Match a secret as it is, and as a form, JSON or HTML that echoes it would spell it."""
+    characters = []
+    for character in secret:
+        ways = {character, "\\" + character, html.escape(character), quote_plus(character)}
+        coded = f"(?i:{re.escape(quote(character, safe=''))}|\\\\u{ord(character):04x})"
+        characters.append("(?:" + "|".join([coded, *map(re.escape, sorted(ways))]) + ")")
+    return re.compile("".join(characters))
 
 
 def _was_refused(left: BaseException) -> bool:

@@ -27,6 +27,10 @@ def span_tags(first_on: date, last_on: date) -> dict[str, str]:
 
 # Runs of a schedule begin where the last answer ended, however long ago that was.
 CATCH_UP_TAG: Final = "energy_etl/catch_up"
+HOURLY: Final = "hourly"
+DAILY: Final = "daily"
+# A batch is fetched from before its start, so that its first interval has a predecessor.
+LOOKBACK: Final = timedelta(hours=2)
 CHANGED_TAG: Final = "energy_etl/changed"
 
 

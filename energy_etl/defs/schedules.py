@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from energy_etl.defs.partitions import CATCH_UP_TAG, span_tags
+from energy_etl.defs.partitions import CATCH_UP_TAG, DAILY, HOURLY, span_tags
 
 
 def build_schedules(
@@ -35,7 +35,7 @@ def _hourly(name: str, cron: str, status: dg.DefaultScheduleStatus) -> dg.Schedu
     )
     def hourly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         today = context.scheduled_execution_time.date()
-        return dg.RunRequest(tags={**span_tags(today, today), CATCH_UP_TAG: "hourly"})
+        return dg.RunRequest(tags={**span_tags(today, today), CATCH_UP_TAG: HOURLY})
 
     return hourly
 
@@ -54,6 +54,6 @@ def _daily(
     def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         today = context.scheduled_execution_time.date()
         tags = span_tags(today - timedelta(days=refetch_days), today)
-        return dg.RunRequest(tags={**tags, CATCH_UP_TAG: "daily"})
+        return dg.RunRequest(tags={**tags, CATCH_UP_TAG: DAILY})
 
     return daily

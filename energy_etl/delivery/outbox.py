@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 import polars as pl
 
@@ -24,7 +24,6 @@ from energy_etl.errors import DeliveryError
 from energy_etl.state import instant_to_us, path_of, transaction, us_to_instant
 
 State = Literal["held", "pending", "sent", "confirmed", "rejected", "superseded"]
-STATES: Final[tuple[str, ...]] = get_args(State)
 NOT_RELEASED: Final = "not yet released"
 BEHIND: Final = "behind the last packet sent: the vendor takes packets in chronological order only"
 WITHDRAWN: Final = "withdrawn: its interval may no longer be delivered"

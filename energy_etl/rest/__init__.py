@@ -8,11 +8,13 @@
     request_log.py  each call a row of raw.request, each answer one of raw.body
     redaction.py    what must not be stored or shown
     jobs.py         many calls at once
+    closing.py      what is closed at the end of a `with`
 
 What differs between vendors is in `vendors/`; delivery has a transport of its own.
 """
 
 from energy_etl.rest.client import Answer, RestClient
+from energy_etl.rest.closing import Closing
 from energy_etl.rest.jobs import FetchReport, Job, fetch_all
 from energy_etl.rest.redaction import Redactor
 from energy_etl.rest.request_log import RawCall, RequestLog
@@ -21,6 +23,7 @@ from energy_etl.rest.urls import build_path
 
 __all__ = [
     "Answer",
+    "Closing",
     "FetchReport",
     "Job",
     "Limits",

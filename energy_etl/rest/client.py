@@ -17,8 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import quote, urlencode, urljoin
 
 import httpx
@@ -31,6 +30,7 @@ from energy_etl.errors import (
     VendorError,
 )
 from energy_etl.quota import Quota
+from energy_etl.rest.closing import Closing
 from energy_etl.rest.failures import Failures
 from energy_etl.rest.redaction import Redactor
 from energy_etl.rest.request_log import TOKEN_ENDPOINT, RequestLog
@@ -65,7 +65,7 @@ class Answer:
     url: str
 
 
-class RestClient:
+class RestClient(Closing):
     """Calls one vendor; safe to share between threads."""
 
     def __init__(
@@ -115,19 +115,6 @@ class RestClient:
         self._cookies = httpx.Cookies()
         # No proxy and no .netrc of the machine: they must not decide where credentials go.
         self._transport = BoundedTransport(self._limits, max_connections=max_parallel)
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def close(self) -> None:
         """Close connections and quotas."""

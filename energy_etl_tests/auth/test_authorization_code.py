@@ -1,8 +1,9 @@
 """A consent is renewed with care: never sent twice, never lost to a fault, its end remembered."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import httpx
 import pytest
@@ -104,6 +105,17 @@ def test_refused_code_is_told_by_kind_and_stores_nothing(
     assert str(caught.value).endswith(".")
     assert rossi.auth.consent() is None
     assert len(endpoint.forms) == 1
+
+
+@pytest.mark.parametrize("spelled", [quote, quote_plus, lambda text: text.replace("/", "\\/")])
+def test_refusal_that_echoes_the_form_is_told_without_its_secrets(
+    endpoint: Endpoint, rossi: Consented, spelled: Callable[[str], str]
+) -> None:
+    code = "canary+code/with=odd&characters"
+    endpoint.answers_error(400, f"code={spelled(code)}&x=1".encode())
+    with pytest.raises(AuthenticationError) as caught:
+        rossi.auth.redeem(code, redirect_uri="http://x/", verifier=None, limits=LIMITS)
+    assert "code=***&x=1" in str(caught.value)
 
 
 def test_refusal_that_echoes_secrets_is_told_without_them(

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
+import polars as pl
 import pytest
 
 from energy_etl.sandbox import SandboxServer
 from energy_etl.sandbox.smartgridone import SmartgridOne
 from energy_etl.sandbox.smartgridone_fleet import FOREIGN
 from energy_etl.vendors import all_tables, project_settings
-from energy_etl.vendors.smartgridone.change_tables import CHANGE
+from energy_etl.vendors.smartgridone.change_tables import CHANGE, LICENCE_MART
 from energy_etl.warehouse import Warehouse
 from energy_etl_tests.cli.typed import Typed, make_root
 from energy_etl_tests.vendors.extracting import fault, running_sandbox
@@ -70,7 +71,10 @@ def test_list_shows_the_licences_as_they_are_now(typed: Typed, sandbox: SandboxS
 
 
 def test_name_in_brackets_is_shown_as_it_is(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = dict.fromkeys(LICENCE_MART.polars_schema) | {"licence_status": "active", "site_id": "[/a]"}
+    row = dict.fromkeys(LICENCE_MART.polars_schema) | {
+        "licence_status": "active",
+        "site_id": "[/a]",
+    }
     listed = pl.DataFrame([row], schema=LICENCE_MART.polars_schema), []
     monkeypatch.setattr("energy_etl.defs.changes.list_licences", lambda _: listed)
     code, out, _ = typed.run("license", "list")

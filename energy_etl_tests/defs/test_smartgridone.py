@@ -8,8 +8,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from energy_etl.defs.assets.smartgridone import INVENTORY, LOOKBACK, start_of
-from energy_etl.defs.partitions import CATCH_UP_TAG, span_tags
+from energy_etl.defs.assets.smartgridone import INVENTORY, start_of
+from energy_etl.defs.partitions import CATCH_UP_TAG, LOOKBACK, span_tags
 from energy_etl.tables import core
 from energy_etl.vendors.smartgridone.tables import DEVICE, LICENCE, TELEMETRY
 from energy_etl_tests.defs.project import NOW, QUIET, Project, failure_text, warnings_of

@@ -8,8 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from energy_etl.defs.assets.wattsense import LOOKBACK
-from energy_etl.defs.partitions import CATCH_UP_TAG, span_tags
+from energy_etl.defs.partitions import CATCH_UP_TAG, LOOKBACK, span_tags
 from energy_etl.tables import core
 from energy_etl.vendors.wattsense.access import ACCESS_FINDINGS, ACCESS_MART
 from energy_etl.vendors.wattsense.settings import WattsenseSettings

@@ -104,7 +104,7 @@ _ACTIVATION = (
     ),
     Row(
         "Length1 <= length <= 50",
-        "energy_etl.vendors.smartgridone.client:_checked_key",
+        "energy_etl.vendors.smartgridone.client:checked_key",
         _KEY,
     ),
     Row("Formatdate-time", "energy_etl.vendors.smartgridone.client:to_iso", _ACTIVATED),

@@ -9,7 +9,7 @@ import polars as pl
 from energy_etl.defs.extraction import OnlyConfig, progress_log, tell, write_batch
 from energy_etl.defs.failures import plainly
 from energy_etl.defs.metadata import materialized, rows_per_day, show_days, table_spec
-from energy_etl.defs.partitions import BATCHES, CATCH_UP_TAG, DAYS, keys_span
+from energy_etl.defs.partitions import BATCHES, CATCH_UP_TAG, DAYS, HOURLY, LOOKBACK, keys_span
 from energy_etl.defs.resources import Etl
 from energy_etl.rest import RequestLog
 from energy_etl.tables import core
@@ -29,9 +29,6 @@ from energy_etl.vendors.smartgridone.tables import (
 from energy_etl.vendors.smartgridone.telemetry import FieldWindow, fetch_telemetry
 
 INVENTORY: Final = (DEVICE, SERIES, ROLE, MONITOR, COMPANY, LICENCE)
-# A batch is fetched from before its start, so that its first interval has a predecessor.
-LOOKBACK: Final = timedelta(hours=2)
-_HOURLY: Final = "hourly"
 
 
 @dg.multi_asset(
@@ -58,7 +55,7 @@ def inventory(context: dg.AssetExecutionContext, etl: Etl):
             controllers=known.filter("is_controller")["node_id_smartgridone"]
             .drop_nulls()
             .to_list(),
-            with_licences=context.run.tags.get(CATCH_UP_TAG) != _HOURLY,
+            with_licences=context.run.tags.get(CATCH_UP_TAG) != HOURLY,
             progress=progress_log(context, "licence calls"),
         )
     batch = to_batch(log.calls())
@@ -152,7 +149,7 @@ def start_of(
     from_at, to_at = span
     if cadence is None or newest_at is None:
         return from_at - LOOKBACK
-    if cadence == _HOURLY:
+    if cadence == HOURLY:
         return min(newest_at, to_at) - refetch
     return min(newest_at, from_at) - LOOKBACK
 

@@ -10,7 +10,7 @@ import polars as pl
 from energy_etl.defs.extraction import OnlyConfig, progress_log, tell, write_batch
 from energy_etl.defs.failures import plainly
 from energy_etl.defs.metadata import materialized, rows_per_day, show_days, table_spec
-from energy_etl.defs.partitions import BATCHES, CATCH_UP_TAG, DAYS, keys_span, tagged_span
+from energy_etl.defs.partitions import BATCHES, CATCH_UP_TAG, DAYS, HOURLY, keys_span, tagged_span
 from energy_etl.defs.resources import Etl
 from energy_etl.delivery.mirror import last_accepted
 from energy_etl.delivery.outbox import Outbox
@@ -156,7 +156,7 @@ def consumption(context: dg.AssetExecutionContext, etl: Etl, config: OnlyConfig)
     with _client(etl, log) as client:
         report = client.fetch_months(
             wanted,
-            with_costs=context.run.tags.get(CATCH_UP_TAG) != "hourly",
+            with_costs=context.run.tags.get(CATCH_UP_TAG) != HOURLY,
             progress=progress_log(context, "months", step=100),
         )
     yield from _results(context, etl, log, report, MONTHS)

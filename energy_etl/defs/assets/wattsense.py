@@ -10,7 +10,7 @@ import polars as pl
 from energy_etl.defs.extraction import OnlyConfig, progress_log, tell, write_batch
 from energy_etl.defs.failures import plainly
 from energy_etl.defs.metadata import materialized, rows_per_day, show_days, table_spec
-from energy_etl.defs.partitions import BATCHES, CATCH_UP_TAG, DAYS, keys_span
+from energy_etl.defs.partitions import BATCHES, CATCH_UP_TAG, DAYS, HOURLY, LOOKBACK, keys_span
 from energy_etl.defs.resources import Etl
 from energy_etl.rest import RequestLog
 from energy_etl.tables import core
@@ -39,10 +39,6 @@ INVENTORY: Final = (
     PROPERTY,
     LATEST,
 )
-# A batch is fetched from before its start, so that its first interval has a predecessor.
-LOOKBACK: Final = timedelta(hours=2)
-# What the hourly schedule writes into CATCH_UP_TAG.
-HOURLY: Final = "hourly"
 
 
 def _client(etl: Etl, log: RequestLog) -> WattsenseClient:

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from energy_etl.auth import ClientCredentialsAuth
 from energy_etl.errors import ConfigurationError
 from energy_etl.quota import Quota
 from energy_etl.rest import (
     Answer,
+    Closing,
     FetchReport,
     Job,
     Limits,
@@ -74,7 +74,7 @@ class SmartMeter:
     subject: str
 
 
-class DigiwattClient:
+class DigiwattClient(Closing):
     """Digiwatt's API; safe to share between threads; close it, or use it in a `with`."""
 
     def __init__(
@@ -129,19 +129,6 @@ class DigiwattClient:
             "digiwatt.client_secret in the settings",
             max_parallel=settings.max_parallel,
         )
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def close(self) -> None:
         """Close connections and the quota."""

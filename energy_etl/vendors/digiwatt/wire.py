@@ -14,8 +14,6 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
-# Documented appliances of `savings`; the vocabulary stays open.
-APPLIANCES: Final = ("washingMachine", "dishwasher", "fridge", "standby")
 Sent = TypeVar("Sent", bound="_Sent")
 
 

@@ -12,13 +12,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 from energy_etl.auth import LoginAuth
 from energy_etl.errors import ConfigurationError, RateLimitedError
 from energy_etl.quota import Quota
-from energy_etl.rest import Answer, Limits, RequestLog, RestClient, build_path
+from energy_etl.rest import Answer, Closing, Limits, RequestLog, RestClient, build_path
 from energy_etl.tokens import TokenStore
 from energy_etl.vendors.smartgridone.settings import SmartgridOneSettings
 
@@ -51,7 +50,7 @@ def quota_name(settings: SmartgridOneSettings) -> str:
     return f"smartgridone at {settings.base_url}"
 
 
-class SmartgridOneClient:
+class SmartgridOneClient(Closing):
     """SmartgridOne's API; safe to share between threads; close it, or use it in a `with`."""
 
     def __init__(
@@ -97,8 +96,8 @@ class SmartgridOneClient:
             limits=Limits(
                 answer_s=settings.answer_s,
                 total_s=settings.total_s,
-                # Each `Retry-After` comes back here, see `_patiently`.
-                max_retry_after_s=0.0,
+                # Each `Retry-After` comes back here, one of 0 too: see `_patiently`.
+                max_retry_after_s=-1.0,
                 max_quota_wait_s=settings.patience_s,
             ),
             quotas=[quota],
@@ -107,19 +106,6 @@ class SmartgridOneClient:
             "smartgridone.password in the settings",
             max_parallel=settings.max_parallel,
         )
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def close(self) -> None:
         """Close connections and the quota."""

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +19,7 @@ from energy_etl.errors import ConfigurationError, MalformedError
 from energy_etl.quota import Quota
 from energy_etl.rest import (
     Answer,
+    Closing,
     FetchReport,
     Job,
     Limits,
@@ -101,7 +101,7 @@ class RawDataWanted:
             from_at = to_at
 
 
-class WatticsApiClient:
+class WatticsApiClient(Closing):
     """The API; safe to share between threads; close it, or use it in a `with`."""
 
     def __init__(self, settings: WatticsSettings, *, log: RequestLog, state_path: Path) -> None:
@@ -132,19 +132,6 @@ class WatticsApiClient:
             url_setting="api_url",
             max_parallel=settings.max_parallel,
         )
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     @property
     def log(self) -> RequestLog:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from energy_etl.errors import (
     ConfigurationError,
@@ -22,6 +21,7 @@ from energy_etl.errors import (
 from energy_etl.quota import Quota
 from energy_etl.rest import (
     Answer,
+    Closing,
     FetchReport,
     Job,
     Limits,
@@ -93,7 +93,7 @@ class PropertyWindow:
         return cls(device_id, property_id, from_at, to_at, subject)
 
 
-class WattsenseClient:
+class WattsenseClient(Closing):
     """Wattsense's API; safe to share between threads; close it, or use it in a `with`."""
 
     def __init__(self, settings: WattsenseSettings, *, log: RequestLog, state_path: Path) -> None:
@@ -131,19 +131,6 @@ class WattsenseClient:
             credential_hint=login.hint,
             max_parallel=settings.max_parallel,
         )
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def close(self) -> None:
         """Close connections and quotas."""

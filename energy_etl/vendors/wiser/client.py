@@ -9,13 +9,13 @@ RateLimitedError, UnavailableError, MalformedError. What the answers mean is tol
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from energy_etl.errors import MalformedError
 from energy_etl.quota import Quota
 from energy_etl.rest import (
     Answer,
+    Closing,
     FetchReport,
     Job,
     Limits,
@@ -44,7 +44,7 @@ PAGE_SIZE: Final = 50
 Progress = Callable[[int, int], None]
 
 
-class WiserClient:
+class WiserClient(Closing):
     """Wiser's API for one account; safe to share between threads; close it, or use a `with`."""
 
     def __init__(
@@ -83,19 +83,6 @@ class WiserClient:
             "and see that wiser.scope lets it read",
             max_parallel=settings.max_parallel,
         )
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def close(self) -> None:
         """Close connections and the quota."""

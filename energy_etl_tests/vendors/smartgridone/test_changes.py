@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +22,7 @@ from energy_etl.errors import (
 )
 from energy_etl.rest import RawCall, RequestLog
 from energy_etl.sandbox import SandboxServer
+from energy_etl.sandbox.smartgridone import SmartgridOne
 from energy_etl.vendors.smartgridone import VENDOR
 from energy_etl.vendors.smartgridone.change_calls import (
     carry_out,
@@ -438,15 +439,26 @@ def test_device_changed_in_between_is_a_412_told_plainly(caller: Caller) -> None
     node_id = caller.controllers()[0]
     wish = UpdateDevice(node_id, {"name": "Mine"})
     stale = make_plan(caller.client, wish)
-    assert stale.unmodified_since is not None
-    # Somebody else is faster by a millisecond: whole seconds would not tell.
-    stale = replace(stale, unmodified_since=stale.unmodified_since - timedelta(milliseconds=1))
+    # Somebody else is faster.
     caller.client.update_device(int(str(stale.device_id)), {"name": "Theirs"})
     row, sentence, _ = caller.do(wish, stale)
     assert (row["outcome"], row["status"]) == ("refused", 412)
     assert json.loads(row["state_after"]) == {"name": "Theirs"}
     assert "somebody changed it after it was read" in sentence
     assert "plan again" in sentence
+
+
+def test_change_by_somebody_else_within_the_second_is_not_overwritten(
+    caller: Caller, sandbox: SandboxServer
+) -> None:
+    wish = UpdateDevice(caller.controllers()[0], {"name": "Mine, a millisecond late"})
+    plan = make_plan(caller.client, wish)
+    assert plan.device_id is not None
+    cast(SmartgridOne, sandbox.app.vendors["smartgridone"]).fleet.devices[
+        plan.device_id
+    ].updated_ms += 1
+    row, _, _ = caller.do(wish, plan)
+    assert (row["outcome"], row["status"]) == ("refused", 412)
 
 
 @pytest.mark.parametrize(
