@@ -5,12 +5,9 @@ inside a run. What may cost it is treated with care: a refresh token may be good
 (rotation), and a server that sees it twice may revoke everything (RFC 9700, section 4.14.2).
 """
 
-import html
-import re
 import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Final
-from urllib.parse import quote, quote_plus
 
 import httpx
 import msgspec
@@ -26,6 +23,7 @@ from energy_etl.errors import (
     VendorError,
 )
 from energy_etl.rest.failures import is_loopback, parse_retry_after_s
+from energy_etl.rest.redaction import Redactor
 from energy_etl.rest.transport import BoundedTransport, ConnectionRefusedByVendorError, Limits
 from energy_etl.tokens import Token, TokenStore
 
@@ -252,6 +250,8 @@ class AuthorizationCodeAuth(RenewedTokenAuth):
 
     def _refuse_failure(self, response: httpx.Response, *secrets: str | None) -> None:
         status = response.status_code
+        if status == httpx.codes.OK:
+            return
         said = f"{self._where} answered {status}{self._said(response, *secrets)}"
         if status == httpx.codes.TOO_MANY_REQUESTS:
             wait_s = parse_retry_after_s(response.headers.get("retry-after"))
@@ -268,17 +268,14 @@ class AuthorizationCodeAuth(RenewedTokenAuth):
                 f"{said}: check client_id, scope and redirect address of {self._vendor} in the "
                 f"settings; if they are right, {self._advice('authorize')}."
             )
-        if status != httpx.codes.OK:
-            raise MalformedError(
-                f"{said} where a token was due: check {self._vendor}.base_url in the settings."
-            )
+        raise MalformedError(
+            f"{said} where a token was due: check {self._vendor}.base_url in the settings."
+        )
 
     def _said(self, response: httpx.Response, *secrets: str | None) -> str:
         """Return what a refusal says of itself, without what it may echo, as (" ... ")."""
-        text = response.text[:4000]
-        for secret in (*secrets, self._client_secret.get_secret_value()):
-            text = _spellings(secret).sub("***", text) if secret else text
-        text = " ".join(text.split())[:_EXCERPT]
+        known = [each for each in (*secrets, self._client_secret.get_secret_value()) if each]
+        text = " ".join(Redactor(known).text(response.text[:4000]).split())[:_EXCERPT]
         return f' ("{text}")' if text else ""
 
     def _has_ended(self) -> AuthenticationError:
@@ -335,16 +332,6 @@ def _error_of(response: httpx.Response) -> str | None:
         return msgspec.json.decode(response.content, type=_Refusal).error
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-
-
-def _spellings(secret: str) -> re.Pattern[str]:
-    """Match a secret as it is, and as a form, JSON or HTML that echoes it would spell it."""
-    characters = []
-    for character in secret:
-        ways = {character, "\\" + character, html.escape(character), quote_plus(character)}
-        coded = f"(?i:{re.escape(quote(character, safe=''))}|\\\\u{ord(character):04x})"
-        characters.append("(?:" + "|".join([coded, *map(re.escape, sorted(ways))]) + ")")
-    return re.compile("".join(characters))
 
 
 def _was_refused(left: BaseException) -> bool:

@@ -4,12 +4,13 @@ Two nets: values that are known to be secret (the credentials of this run) are r
 stand, and JSON members whose NAME says secret or personal lose their value, whoever sent them.
 """
 
+import html
 import json
 import re
 import threading
 from collections.abc import Iterable
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 REDACTED: Final = "[redacted]"
 _NAMES: Final = (
@@ -125,9 +126,16 @@ class Redactor:
 
 
 def _forms(secret: str) -> set[str]:
-    """Return a secret as it is and as a JSON text or a URL that tells it would write it."""
+    """Return a secret as it is and as JSON, HTML, a URL or a form that tells it would write it.
+
+    Whole forms and no pattern: one with several ways to spell each character took minutes over a
+    token that stood there but for its end.
+    """
     in_json = json.dumps(secret)[1:-1]
-    return {secret, in_json, in_json.replace("/", "\\/"), quote(secret, safe="")}
+    in_url = {way(secret, safe=safe) for way in (quote, quote_plus) for safe in ("", "/")}
+    in_lower_url = {re.sub("%[0-9A-F]{2}", lambda code: code[0].lower(), each) for each in in_url}
+    forms = {secret, in_json, in_json.replace("/", "\\/"), html.escape(secret)}
+    return forms | in_url | in_lower_url
 
 
 def _without(node: Any) -> tuple[Any, bool]:

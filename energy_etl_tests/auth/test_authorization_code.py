@@ -115,7 +115,17 @@ def test_refusal_that_echoes_the_form_is_told_without_its_secrets(
     endpoint.answers_error(400, f"code={spelled(code)}&x=1".encode())
     with pytest.raises(AuthenticationError) as caught:
         rossi.auth.redeem(code, redirect_uri="http://x/", verifier=None, limits=LIMITS)
-    assert "code=***&x=1" in str(caught.value)
+    assert "code=[redacted]&x=1" in str(caught.value)
+
+
+def test_token_that_an_answer_holds_but_for_its_end_took_minutes(
+    endpoint: Endpoint, rossi: Consented
+) -> None:
+    code = "canary" + "aB3x" * 60
+    endpoint.answers_error(400, f"{code[:-1]} {code}".encode())
+    with pytest.raises(AuthenticationError) as caught:
+        rossi.auth.redeem(code, redirect_uri="http://x/", verifier=None, limits=LIMITS)
+    assert code not in str(caught.value)
 
 
 def test_refusal_that_echoes_secrets_is_told_without_them(
