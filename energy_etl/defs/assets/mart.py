@@ -9,7 +9,7 @@ import polars as pl
 
 from energy_etl.defs.assets.core import POOL
 from energy_etl.defs.failures import plainly
-from energy_etl.defs.metadata import materialized, table_spec
+from energy_etl.defs.metadata import asset_key, materialized, table_spec
 from energy_etl.defs.resources import Etl
 from energy_etl.tables import Table, core, mart, raw
 from energy_etl.transform.calendar import compute_daily
@@ -17,7 +17,7 @@ from energy_etl.transform.disaggregation import compute_appliance_shares
 from energy_etl.transform.disaggregation_scores import compute_disaggregation_scores
 from energy_etl.transform.findings import compute_findings
 from energy_etl.transform.trends import compute_coverage, compute_period_trends
-from energy_etl.vendors import UNMAPPED_SCHEMA, Mart, discover_vendors
+from energy_etl.vendors import UNMAPPED_SCHEMA, discover_vendors
 from energy_etl.warehouse import Reader
 
 # Without the flags and the counter: a third of the bytes.
@@ -128,25 +128,33 @@ def coverage(etl: Etl) -> dg.MaterializeResult:
     return _written(etl, mart.COVERAGE, frame)
 
 
-def _vendor_mart(made: Mart) -> dg.AssetsDefinition:
-    """Return the asset of a table that is made of one vendor's nouns."""
-
-    @dg.multi_asset(
-        name=made.table.name, pool=POOL, specs=[_spec(made.table, made.inputs, made.note)]
-    )
-    @plainly
-    def vendor_mart(etl: Etl) -> dg.MaterializeResult:
-        frames = {
-            table.full_name: frame
-            for table, frame in zip(made.inputs, _read(etl, *made.inputs), strict=True)
-        }
-        return _written(etl, made.table, made.compute(frames, etl.now()))
-
-    return vendor_mart
-
-
 _VENDORS: Final = discover_vendors().values()
-vendor_marts = [_vendor_mart(made) for vendor in _VENDORS for made in vendor.marts]
+_VENDOR_MARTS: Final = {made.table: made for vendor in _VENDORS for made in vendor.marts}
+
+
+# One step for all of them: a step and its two connections cost more than these small tables do.
+@dg.multi_asset(
+    name="vendor_marts",
+    pool=POOL,
+    can_subset=True,
+    specs=[_spec(made.table, made.inputs, made.note) for made in _VENDOR_MARTS.values()],
+)
+@plainly
+def vendor_marts(context: dg.AssetExecutionContext, etl: Etl):
+    """What people read of one vendor alone: access, licences, the portfolio's tree, holdings."""
+    chosen = [
+        made
+        for table, made in _VENDOR_MARTS.items()
+        if asset_key(table) in context.selected_asset_keys
+    ]
+    inputs = tuple({table: None for made in chosen for table in made.inputs})
+    frames = dict(zip((t.full_name for t in inputs), _read(etl, *inputs), strict=True))
+    computed = {made.table: made.compute(frames, etl.now()) for made in chosen}
+    with etl.warehouse().write() as writer:
+        changes = {table: writer.replace_all(table, frame) for table, frame in computed.items()}
+    for table, change in changes.items():
+        rows_changed = change.n_added + change.n_removed
+        yield materialized(table, rows=computed[table].height, rows_changed=rows_changed)
 
 
 @dg.multi_asset(
