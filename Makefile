@@ -14,9 +14,9 @@ demo: $(STAMP)
 up: $(STAMP)
 	$(BIN)/energy-etl up $(ARGS)
 
-# Four workers on two cores: journeys wait for Dagster's daemon more than they compute.
+# Three workers on two cores: journeys wait for Dagster's daemon more than they compute.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

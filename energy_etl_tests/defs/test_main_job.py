@@ -12,7 +12,6 @@ import pytest
 
 from energy_etl.cli.rebuild import rebuild_from_raw
 from energy_etl.cli.sandbox_consent import grant_sandbox_consent
-from energy_etl.defs.partitions import span_tags
 from energy_etl.state import Marks, open_state
 from energy_etl.tables import core
 from energy_etl.warehouse import read_published
@@ -70,13 +69,13 @@ def test_main_job_of_five_vendors_again_and_rebuilt_gives_the_same_tables(tmp_pa
         grant_sandbox_consent(project.settings)
         last_on = project.now.date()
         # From before the streams start on: a hole at their beginning would be waited for.
-        days = span_tags(last_on - timedelta(days=3), last_on)
+        days = last_on - timedelta(days=3), last_on
         extracted = ("digiwatt", "smartgridone", "wattsense", "wiser")
         for vendor in extracted:
-            assert project.run(f"extract_{vendor}", days).success
+            assert project.extract(vendor, *days).success
         assert project.compute().success
         assert project.send().success
-        assert project.run("extract_wattics", days).success
+        assert project.extract("wattics", *days).success
         assert project.compute().success
         first, first_hashes, n_first = received(project), project.hashes(), n_data_calls(project)
         assert {f"{name}.{table}" for name, table in LISTED} <= {
@@ -90,7 +89,7 @@ def test_main_job_of_five_vendors_again_and_rebuilt_gives_the_same_tables(tmp_pa
             assert rows.height or "verdict" in query or "score" in query, query
 
         for vendor in (*extracted, "wattics"):
-            assert project.run(f"extract_{vendor}", days).success
+            assert project.extract(vendor, *days).success
         assert project.compute().success
         assert project.count("pending") == 0
         assert n_data_calls(project) > n_first
