@@ -64,6 +64,7 @@ def n_readings(project: Project) -> int:
     return project.warehouse.read(sql)["n"].item()
 
 
+@pytest.mark.journey
 def test_main_job_of_five_vendors_again_and_rebuilt_gives_the_same_tables(tmp_path: Path) -> None:
     with Project(tmp_path / "five", sites=("rome-b", "ghent-a")) as project:
         grant_sandbox_consent(project.settings)
