@@ -3,6 +3,7 @@
 How a token is got is each subclass's `_fetch`; everything here is about when, and by whom.
 """
 
+import abc
 import hashlib
 import time
 from collections.abc import Callable, Generator
@@ -18,7 +19,7 @@ DEFAULT_LIFETIME_S: Final = 300.0
 TokenCalls = Generator[httpx.Request, httpx.Response, Token]
 
 
-class RenewedTokenAuth(httpx.Auth):
+class RenewedTokenAuth(httpx.Auth, abc.ABC):
     """A bearer token per key, renewed when it is about to end and once on a 401.
 
     Whoever renews holds the lock of the token store, reads again what is stored, and saves the new
@@ -65,6 +66,7 @@ class RenewedTokenAuth(httpx.Auth):
             self._sign(request, token)
             yield request
 
+    @abc.abstractmethod
     def _fetch(self, stored: Token | None) -> TokenCalls:
         """Yield the calls that get a new token and return it; the lock is held meanwhile.
 
@@ -72,8 +74,6 @@ class RenewedTokenAuth(httpx.Auth):
             stored: what is kept now, issued for the same secret: its access token has ended or
                 was refused, its refresh token may still be good; None: nothing is kept.
         """
-        raise NotImplementedError
-        yield
 
     def _stored(self) -> Token | None:
         token = self._store.read(*self._key)
