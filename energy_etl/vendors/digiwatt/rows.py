@@ -22,11 +22,11 @@ from energy_etl.tables.raw import QUARANTINE
 from energy_etl.vendors import Problem, VendorBatch, Whole, Write
 from energy_etl.vendors.digiwatt import tables, wire
 from energy_etl.vendors.digiwatt.wire import Drift
+from energy_etl.vendors.page_rows import NO_CONTENT
 
 Row = dict[str, Any]
 Parser = Callable[[Any, RawCall, Drift], Iterator[Row]]
 
-_NO_CONTENT: Final = 204
 _DEFAULT_STEP: Final = timedelta(hours=1)
 # What one answer lists several of; the rest of a key says which answer it was.
 _PARTS: Final = frozenset({"appliance", "part"})
@@ -44,7 +44,7 @@ def to_batch(calls: Sequence[RawCall]) -> VendorBatch:
     fetched_at: dict[tuple[str, date], datetime] = {}
     quarantined: list[Row] = []
     for call in sorted(calls, key=lambda call: call.requested_at):
-        if call.endpoint not in PARSERS or call.status == _NO_CONTENT:
+        if call.endpoint not in PARSERS or call.status == NO_CONTENT:
             continue
         drift = Drift()
         try:

@@ -14,11 +14,11 @@ from pydantic import ValidationError
 
 from energy_etl.errors import MalformedError
 from energy_etl.rest import RawCall
+from energy_etl.vendors.page_rows import NO_CONTENT
 from energy_etl.vendors.smartgridone.client import to_iso
 from energy_etl.vendors.smartgridone.wire import Company, Device, License
 
 _OK: Final = range(200, 300)
-_NO_CONTENT: Final = 204
 _LISTED: Final[Mapping[Any, tuple[str, str]]] = {
     Device: ("device/query", "device"),
     Company: ("company", "company"),
@@ -172,7 +172,7 @@ def _answered(calls: Iterable[RawCall], *endpoints: str) -> list[RawCall]:
     return [
         call
         for call in calls
-        if call.endpoint in endpoints and call.status in _OK and call.status != _NO_CONTENT
+        if call.endpoint in endpoints and call.status in _OK and call.status != NO_CONTENT
     ]
 
 

@@ -32,6 +32,7 @@ from energy_etl.rest import (
     fetch_all,
 )
 from energy_etl.settings import Settings
+from energy_etl.vendors.page_rows import NO_CONTENT
 from energy_etl.vendors.wattsense.links import device_ids, next_link
 from energy_etl.vendors.wattsense.login import login_of
 from energy_etl.vendors.wattsense.rows_access import UNITS_ARE_GONE
@@ -55,7 +56,6 @@ PATHS: Final = {
 _WINDOW_S: Final = 300.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_NO_CONTENT: Final = 204
 _REVISIONS: Final = "configurations"
 
 Progress = Callable[[int, int], None]
@@ -338,7 +338,7 @@ class WattsenseClient(Closing):
         answer = self._rest.get(endpoint, path, query=query, params={**params, "page": 0})
         answers = [answer]
         followed = {answer.url}
-        while answer.status != _NO_CONTENT and (link := next_link(answer.headers.get("link", ""))):
+        while answer.status != NO_CONTENT and (link := next_link(answer.headers.get("link", ""))):
             page = {**params, "page": len(answers)}
             answer = self._rest.follow(endpoint, link, answer, params=page)
             if answer.url in followed:
