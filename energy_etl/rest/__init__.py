@@ -15,7 +15,7 @@ What differs between vendors is in `vendors/`; delivery has a transport of its o
 
 from energy_etl.rest.client import Answer, RestClient
 from energy_etl.rest.closing import Closing
-from energy_etl.rest.jobs import FetchReport, Job, fetch_all
+from energy_etl.rest.jobs import FetchReport, Job, Progress, fetch_all
 from energy_etl.rest.redaction import Redactor
 from energy_etl.rest.request_log import RawCall, RequestLog
 from energy_etl.rest.transport import Limits
@@ -27,6 +27,7 @@ __all__ = [
     "FetchReport",
     "Job",
     "Limits",
+    "Progress",
     "RawCall",
     "Redactor",
     "RequestLog",

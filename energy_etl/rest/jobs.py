@@ -18,6 +18,9 @@ from energy_etl.errors import (
     UnavailableError,
 )
 
+# Called with (finished, all).
+Progress = Callable[[int, int], None]
+
 # A single meter may time out; this many failures with no success in between are the vendor's.
 N_UNAVAILABLE_UNTIL_DOWN: Final = 3
 
@@ -96,7 +99,7 @@ def fetch_all(
     jobs: Iterable[Job],
     *,
     max_parallel: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> FetchReport:
     """Run jobs in threads and report on each; errors of other kinds than ours are raised.
 

@@ -6,7 +6,7 @@ unknown smart meter, BadRequestError for a bad period, RateLimitedError, Unavail
 MalformedError. What the answers mean is told in `rows.py`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -21,6 +21,7 @@ from energy_etl.rest import (
     FetchReport,
     Job,
     Limits,
+    Progress,
     RequestLog,
     RestClient,
     build_path,
@@ -55,8 +56,6 @@ ENDPOINTS: Final = {
 }
 # The longest running and the longest complete period cover every instant of the shorter ones.
 DISAGGREGATION_PERIODS: Final = ("last-seven-days", "this-month", "last-month")
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

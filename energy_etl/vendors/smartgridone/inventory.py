@@ -1,16 +1,14 @@
 """What SmartgridOne lists: devices, roles, monitors, companies, and the licences of each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from energy_etl.rest import FetchReport, Job, RawCall, RequestLog, fetch_all
+from energy_etl.rest import FetchReport, Job, Progress, RawCall, RequestLog, fetch_all
 from energy_etl.settings import Settings
 from energy_etl.vendors.page_rows import read_objects
 from energy_etl.vendors.smartgridone.client import SmartgridOneClient
 from energy_etl.vendors.smartgridone.settings import SmartgridOneSettings
 from energy_etl.vendors.smartgridone.wire import Company, Device, list_of
-
-Progress = Callable[[int, int], None]
 
 
 def fetch_inventory(

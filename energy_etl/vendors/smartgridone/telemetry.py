@@ -23,7 +23,7 @@ from typing import Any, Final
 import polars as pl
 
 from energy_etl.errors import BadRequestError, ConfigurationError, EnergyEtlError, NotFoundError
-from energy_etl.rest import Answer, FetchReport, Job, fetch_all
+from energy_etl.rest import Answer, FetchReport, Job, Progress, fetch_all
 from energy_etl.vendors.smartgridone.client import SmartgridOneClient
 
 # Seconds between two rows of a retention policy, at the closest.
@@ -33,8 +33,6 @@ _SHORTEST: Final = timedelta(minutes=1)
 _TOO_COSTLY: Final = 422
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

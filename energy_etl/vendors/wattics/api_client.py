@@ -6,7 +6,7 @@ MalformedError. GETs are idempotent; what creates something is sent again only w
 unread. What the answers mean is told in `rows.py`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from energy_etl.rest import (
     FetchReport,
     Job,
     Limits,
+    Progress,
     RequestLog,
     RestClient,
     build_path,
@@ -62,8 +63,6 @@ NO_TOKEN: Final = (
     "wattics.api_token is empty, so nothing is read from Wattics' API (pushing needs none): ask "
     "Wattics for a token and set ENERGY_ETL_WATTICS__API_TOKEN in the environment or in .env."
 )
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from energy_etl.rest import (
     FetchReport,
     Job,
     Limits,
+    Progress,
     RawCall,
     RequestLog,
     RestClient,
@@ -57,8 +58,6 @@ _WINDOW_S: Final = 300.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _REVISIONS: Final = "configurations"
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ RateLimitedError, UnavailableError, MalformedError. What the answers mean is tol
 """
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from energy_etl.rest import (
     FetchReport,
     Job,
     Limits,
+    Progress,
     RawCall,
     RequestLog,
     RestClient,
@@ -40,8 +41,6 @@ PATHS: Final = {
 }
 # What the siblings give when no limit is sent, and take at least.
 PAGE_SIZE: Final = 50
-
-Progress = Callable[[int, int], None]
 
 
 class WiserClient(Closing):
