@@ -9,8 +9,9 @@ import dagster as dg
 
 from energy_etl.defs import assets as assets_package
 from energy_etl.defs.changes import CHANGE_JOBS
-from energy_etl.defs.checks import build_checks, build_vendor_checks
+from energy_etl.defs.checks import build_checks
 from energy_etl.defs.jobs import build_jobs
+from energy_etl.defs.marts import all_checks
 from energy_etl.defs.resources import Etl
 from energy_etl.defs.schedules import build_schedules
 from energy_etl.defs.sensors import build_sensors
@@ -52,15 +53,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     tables = [t for t in all_tables() if dg.AssetKey([t.schema, t.name]) in made]
     return dg.Definitions(
         assets=assets,
-        asset_checks=[
-            *build_checks(tables),
-            *build_vendor_checks(
-                check
-                for vendor in vendors.values()
-                for check in vendor.checks
-                if check.table in tables
-            ),
-        ],
+        asset_checks=build_checks(tables, all_checks()),
         jobs=[*build_jobs(extracted), *CHANGE_JOBS],
         schedules=build_schedules(extracted, settings.refetch_days, schedule_status),
         sensors=build_sensors(sensor_status),

@@ -1,21 +1,21 @@
 """Asset checks: from each table its unique key, for `core.interval` that energy is conserved, and
-what vendors say of their own tables.
+those that `defs/marts/` and the vendors declare.
 
 A blocking check is for faults of a whole table and stops what is downstream in the same run;
 the quality of single rows is a matter of the rows (`is_pushable`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from typing import Final
 
 import dagster as dg
 import polars as pl
 
-from energy_etl.defs.metadata import asset_key
+from energy_etl.defs.metadata import asset_key, read_input
 from energy_etl.defs.resources import Etl
-from energy_etl.tables import Table, core
+from energy_etl.tables import Check, Frames, Table, core
 from energy_etl.units import KWH_PER_UNIT, M3_PER_UNIT
-from energy_etl.vendors import VendorCheck
 from energy_etl.warehouse import Reader
 
 BLOCKING_SCHEMA: Final = "core"
@@ -47,37 +47,27 @@ GROUP BY register_id, unit, energy_kwh, volume_m3
 """
 
 
-def build_checks(tables: Iterable[Table]) -> list[dg.AssetChecksDefinition]:
-    """Return one definition per schema with a unique-key check of each of its tables."""
+def build_checks(
+    tables: Iterable[Table], checks: Iterable[Check]
+) -> list[dg.AssetChecksDefinition]:
+    """Return one definition per schema: the unique key of each table, and its declared checks.
+
+    One step for a schema: a step of its own costs more than most of these checks do.
+    """
     by_schema: dict[str, list[Table]] = {}
     for table in tables:
         if table.is_published:
             by_schema.setdefault(table.schema, []).append(table)
-    return [_schema_checks(schema, group) for schema, group in sorted(by_schema.items())]
+    wanted = list(checks)
+    return [
+        _schema_checks(schema, group, [each for each in wanted if each.table in group])
+        for schema, group in sorted(by_schema.items())
+    ]
 
 
-def build_vendor_checks(checks: Iterable[VendorCheck]) -> list[dg.AssetChecksDefinition]:
-    """Return one definition per check of a vendor's tables; each warns and stops nothing."""
-    return [_vendor_check(each) for each in checks]
-
-
-def _vendor_check(wanted: VendorCheck) -> dg.AssetChecksDefinition:
-    @dg.asset_check(asset=asset_key(wanted.table), name=wanted.name, description=wanted.description)
-    def check(etl: Etl) -> dg.AssetCheckResult:
-        with etl.warehouse().reading() as reader:
-            frames = {table.full_name: reader.read_table(table) for table in wanted.inputs}
-        verdict = wanted.judge(frames, etl.now())
-        return dg.AssetCheckResult(
-            passed=verdict.passed,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata=dict(verdict.numbers),
-            description=verdict.message or None,
-        )
-
-    return check
-
-
-def _schema_checks(schema: str, tables: list[Table]) -> dg.AssetChecksDefinition:
+def _schema_checks(
+    schema: str, tables: list[Table], declared: list[Check]
+) -> dg.AssetChecksDefinition:
     is_blocking = schema == BLOCKING_SCHEMA
     by_key = {asset_key(table): table for table in tables}
     specs = [
@@ -89,27 +79,53 @@ def _schema_checks(schema: str, tables: list[Table]) -> dg.AssetChecksDefinition
         )
         for key, table in by_key.items()
     ]
-    extra = _EXTRA_CHECKS if schema == BLOCKING_SCHEMA else {}
+    extra = _EXTRA_CHECKS if is_blocking else {}
     specs += [
         dg.AssetCheckSpec(name, asset=asset_key(table), blocking=True, description=why)
         for name, (table, why, _) in extra.items()
+    ]
+    judged = {dg.AssetCheckKey(asset_key(each.table), each.name): each for each in declared}
+    specs += [
+        dg.AssetCheckSpec(
+            each.name,
+            asset=asset_key(each.table),
+            blocking=each.is_blocking,
+            description=each.description,
+        )
+        for each in declared
     ]
 
     @dg.multi_asset_check(name=f"check_{schema}", specs=specs, can_subset=True)
     def check(context: dg.AssetCheckExecutionContext, etl: Etl) -> Iterator[dg.AssetCheckResult]:
         keys = sorted(context.selected_asset_check_keys, key=str)
+        inputs = dict.fromkeys(i for key in keys if key in judged for i in judged[key].inputs)
+        results: dict[dg.AssetCheckKey, dg.AssetCheckResult] = {}
         with etl.warehouse().reading() as reader:
-            results = [
-                _unique_key(reader, by_key[key.asset_key])
-                if key.name == UNIQUE_KEY
-                else extra[key.name][2](reader)
-                for key in keys
-            ]
-        for key, result in zip(keys, results, strict=True):
-            severity = dg.AssetCheckSeverity.ERROR if is_blocking else dg.AssetCheckSeverity.WARN
-            yield result._replace(asset_key=key.asset_key, check_name=key.name, severity=severity)
+            frames = {each.full_name: read_input(reader, each) for each in inputs}
+            for key in keys:
+                if key.name == UNIQUE_KEY:
+                    results[key] = _unique_key(reader, by_key[key.asset_key])
+                elif key not in judged:
+                    results[key] = extra[key.name][2](reader)
+        for key in keys:
+            if key in judged:
+                results[key] = _judged(judged[key], frames, etl.now())
+            is_error = judged[key].is_blocking if key in judged else is_blocking
+            severity = dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN
+            yield results[key]._replace(
+                asset_key=key.asset_key, check_name=key.name, severity=severity
+            )
 
     return check
+
+
+def _judged(wanted: Check, frames: Frames, now: datetime) -> dg.AssetCheckResult:
+    verdict = wanted.judge(frames, now)
+    return dg.AssetCheckResult(
+        passed=verdict.passed,
+        metadata=dict(verdict.numbers),
+        description=verdict.message or None,
+    )
 
 
 def _unique_key(reader: Reader, table: Table) -> dg.AssetCheckResult:

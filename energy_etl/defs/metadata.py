@@ -1,4 +1,4 @@
-"""What the Dagster UI shows of a table: its spec, and the numbers of a materialization.
+"""What the Dagster UI shows of a table: its spec, its inputs, the numbers of a materialization.
 
 Descriptions and column schemas come from `tables/`, so that UI, database and dictionary agree.
 """
@@ -10,7 +10,8 @@ import dagster as dg
 import polars as pl
 
 from energy_etl.defs.partitions import is_by_hand
-from energy_etl.tables import Table
+from energy_etl.tables import Input, Query, Table
+from energy_etl.warehouse import Reader
 
 OWNER = "team:energy"
 
@@ -76,6 +77,11 @@ def materialized(table: Table, **numbers: Any) -> dg.MaterializeResult:
     """Return the result of a table with its numbers; None is left out."""
     shown = {name: number for name, number in numbers.items() if number is not None}
     return dg.MaterializeResult(asset_key=asset_key(table), metadata=shown)
+
+
+def read_input(reader: Reader, wanted: Input) -> pl.DataFrame:
+    """Return a whole table, or what a query gives."""
+    return reader.read(wanted.sql) if isinstance(wanted, Query) else reader.read_table(wanted)
 
 
 def rows_per_day(table: Table, frame: pl.DataFrame) -> pl.DataFrame:

@@ -23,16 +23,26 @@ KINDS: Final = ("cumulative", "interval", "instant")
 STAMPS: Final = ("start", "end", "instant")
 CONTENTS: Final = ("cumulative_wh", "interval", "sample")
 DAYS: Final = ("all", "weekdays", "weekend")
+PHASES: Final = ("L1", "L2", "L3")
+EDIT_ACTIONS: Final = ("drop", "keep", "replace")
+PRICED_ROLES: Final = ("mains", "export")
 
 _MINUTES_PER_DAY: Final = 24 * 60
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One column: the rule of its cells, and whether a cell may be empty."""
+    """One column.
+
+    Attributes:
+        rule: of its cells.
+        is_required: False when a cell may be empty, and the column may be missing.
+        default: what an empty cell means; None: nothing is known.
+    """
 
     rule: Rule
     is_required: bool = True
+    default: str | None = None
 
 
 @dataclass(frozen=True)
@@ -179,6 +189,7 @@ SITES: Final = FileLayout(
         "zone": Cell(zone),
         "currency": Cell(currency),
         "area_m2": Cell(positive, is_required=False),
+        "use": Cell(text, is_required=False),
     },
     thing="site",
     refers_to={},
@@ -213,6 +224,8 @@ REGISTERS: Final = FileLayout(
         "resolution_native": Cell(positive),
         "stamp": Cell(one_of(STAMPS)),
         "is_primary": Cell(truth),
+        "phase": Cell(one_of(PHASES), is_required=False),
+        "nominal_native": Cell(positive, is_required=False),
     },
     thing="register",
     refers_to={"meter_id": "meters.csv"},
@@ -242,17 +255,61 @@ GAPS: Final = FileLayout(
     thing=None,
     refers_to={"register_id": "registers.csv"},
 )
+MANUAL_EDITS: Final = FileLayout(
+    "manual_edits.csv",
+    core.MANUAL_EDIT,
+    {
+        "register_id": Cell(identifier),
+        "from_at": Cell(instant),
+        "to_at": Cell(instant),
+        "action": Cell(one_of(EDIT_ACTIONS)),
+        "reading_native": Cell(number, is_required=False),
+        "reason": Cell(text),
+    },
+    thing=None,
+    refers_to={"register_id": "registers.csv"},
+)
+MEASURES: Final = FileLayout(
+    "measures.csv",
+    core.MEASURE,
+    {
+        "measure_id": Cell(identifier),
+        "register_id": Cell(identifier),
+        "name": Cell(text),
+        "baseline_start_on": Cell(day),
+        "baseline_end_on": Cell(day),
+        "reporting_start_on": Cell(day),
+        "reporting_end_on": Cell(day, is_required=False),
+    },
+    thing=None,
+    refers_to={"register_id": "registers.csv"},
+)
+WEATHER: Final = FileLayout(
+    "weather.csv",
+    core.WEATHER,
+    {
+        "site_id": Cell(identifier),
+        "local_on": Cell(day),
+        "temperature_degc": Cell(number),
+    },
+    thing=None,
+    refers_to={"site_id": "sites.csv"},
+)
 TARIFFS: Final = FileLayout(
     "tariffs.csv",
     core.TARIFF,
     {
         "site_id": Cell(identifier),
+        "commodity": Cell(one_of(COMMODITIES), is_required=False, default="electricity"),
+        "role": Cell(one_of(PRICED_ROLES), is_required=False, default="mains"),
         "valid_from_on": Cell(day),
         "valid_to_on": Cell(day, is_required=False),
         "from_local_time": Cell(local_time),
         "to_local_time": Cell(local_time),
         "days": Cell(one_of(DAYS)),
-        "price_eur_per_kwh": Cell(number),
+        "price_per_kwh": Cell(number),
+        # Empty: the currency of the site.
+        "currency": Cell(currency, is_required=False),
     },
     thing=None,
     refers_to={"site_id": "sites.csv"},
@@ -274,4 +331,15 @@ STREAMS: Final = FileLayout(
 )
 
 # In the order in which one refers to another.
-FILES: Final = (SITES, METERS, REGISTERS, EXCHANGES, GAPS, TARIFFS, STREAMS)
+FILES: Final = (
+    SITES,
+    METERS,
+    REGISTERS,
+    EXCHANGES,
+    GAPS,
+    MANUAL_EDITS,
+    TARIFFS,
+    MEASURES,
+    WEATHER,
+    STREAMS,
+)

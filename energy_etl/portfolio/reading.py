@@ -12,6 +12,7 @@ from energy_etl.portfolio.csv_file import CsvFile
 from energy_etl.portfolio.layout import (
     FILES,
     GAPS,
+    MEASURES,
     METERS,
     REGISTERS,
     SITES,
@@ -43,11 +44,12 @@ _Rows = dict[str, list[_Row]]
 
 @dataclass(frozen=True)
 class Portfolio:
-    """Sites, meters, registers, aliases, exchanges, gaps, tariffs and streams.
+    """Who is who, and what people declared: one frame per table.
 
     Attributes:
         frames: one frame per table (`core.SITE`, `core.METER`, `core.REGISTER`, `core.ALIAS`,
-            `core.EXCHANGE`, `core.GAP`, `core.TARIFF`, `push.STREAM`), in its Polars schema.
+            `core.EXCHANGE`, `core.GAP`, `core.MANUAL_EDIT`, `core.TARIFF`, `core.MEASURE`,
+            `core.WEATHER`, `push.STREAM`), in its Polars schema.
     """
 
     frames: Mapping[Table, pl.DataFrame]
@@ -75,7 +77,7 @@ class Portfolio:
         _check_references(rows, partly_read, problems)
         _check_order(rows, problems)
         if not problems:
-            _complete_registers(rows)
+            _complete(rows)
             _check_streams(rows, problems)
         if problems:
             raise ConfigurationError(_message(folder, problems))
@@ -100,7 +102,11 @@ def _read(
         return []
     content = CsvFile.read(path)
     problems += content.problems
-    missing = [name for name in layout.cells if name not in content.header]
+    missing = [
+        name
+        for name, cell in layout.cells.items()
+        if cell.is_required and name not in content.header
+    ]
     unknown = [
         name
         for name in content.header
@@ -124,7 +130,7 @@ def _read(
 def _row(layout: FileLayout, line: int, cells: dict[str, str], problems: list[str]) -> _Row:
     row = _Row(layout.file, line, {}, {})
     for name, cell in layout.cells.items():
-        given = cells[name]
+        given = cells.get(name) or cell.default
         row.values[name] = None
         if given:
             try:
@@ -193,6 +199,8 @@ def _check_references(rows: _Rows, partly_read: set[str], problems: list[str]) -
 def _check_order(rows: _Rows, problems: list[str]) -> None:
     for layout, first, second in (
         (GAPS, "from_at", "to_at"),
+        (MEASURES, "baseline_start_on", "baseline_end_on"),
+        (MEASURES, "reporting_start_on", "reporting_end_on"),
         (TARIFFS, "valid_from_on", "valid_to_on"),
         (TARIFFS, "from_local_time", "to_local_time"),
     ):
@@ -204,9 +212,11 @@ def _check_order(rows: _Rows, problems: list[str]) -> None:
                 )
 
 
-def _complete_registers(rows: _Rows) -> None:
-    """Add what a register has from its meter and its site."""
+def _complete(rows: _Rows) -> None:
+    """Add what a register has from its meter and its site, and a tariff from its site."""
     sites = {row.values["site_id"]: row.values for row in rows[SITES.file]}
+    for row in rows[TARIFFS.file]:
+        row.values["currency"] = row.values["currency"] or sites[row.values["site_id"]]["currency"]
     meters = {row.values["meter_id"]: row.values for row in rows[METERS.file]}
     for row in rows[REGISTERS.file]:
         meter = meters[row.values["meter_id"]]

@@ -20,6 +20,7 @@ SITE: Final = Table(
             "currency", "text", "ISO 4217 currency of its tariffs and costs.", is_nullable=False
         ),
         Column("area_m2", "float", "Floor area in square metres, where known."),
+        Column("use", "text", "What it is used for (household, office, ...): makes its peers."),
     ),
     key=("site_id",),
 )
@@ -57,6 +58,8 @@ REGISTER: Final = Table(
         Column("resolution_native", "float", "Smallest step it can show.", is_nullable=False),
         Column("stamp", "text", "What a time stamp marks: start, end or instant.", False),
         Column("is_primary", "bool", "False for a second view of the same thing.", False),
+        Column("phase", "text", "L1, L2 or L3; null: all phases together, or not electrical."),
+        Column("nominal_native", "float", "What it should show, such as 230 V; null: unknown."),
     ),
     key=("register_id",),
 )
@@ -100,20 +103,85 @@ GAP: Final = Table(
     key=("register_id", "from_at"),
 )
 
+MANUAL_EDIT: Final = Table(
+    schema="core",
+    name="manual_edit",
+    description="One decision of a person about readings, which overrules the cleaning.",
+    columns=(
+        Column("register_id", "text", "The register.", is_nullable=False),
+        Column("from_at", "instant", "First instant it is about.", is_nullable=False),
+        Column("to_at", "instant", "Last instant it is about (inclusive).", is_nullable=False),
+        Column(
+            "action",
+            "text",
+            "drop: these readings are wrong; keep: they are right, whatever cleaning says; "
+            "replace: the reading at from_at shows reading_native.",
+            is_nullable=False,
+        ),
+        Column("reading_native", "float", "For replace: what it shows, in the register's unit."),
+        Column("reason", "text", "Why, and who says so.", is_nullable=False),
+    ),
+    key=("register_id", "from_at", "action"),
+)
+
 TARIFF: Final = Table(
     schema="core",
     name="tariff",
     description="One price of a site within its validity and its hours of the local day.",
     columns=(
         Column("site_id", "text", "The site.", is_nullable=False),
+        Column("commodity", "text", "electricity, gas, water or heat.", is_nullable=False),
+        Column("role", "text", "The registers it prices: mains, or export (a credit).", False),
         Column("valid_from_on", "date", "First local day.", is_nullable=False),
         Column("valid_to_on", "date", "First local day after it; null: open."),
         Column("from_local_time", "text", "Start of its hours, HH:MM.", is_nullable=False),
         Column("to_local_time", "text", "End of its hours, HH:MM (24:00: midnight).", False),
         Column("days", "text", "all, weekdays or weekend.", is_nullable=False),
-        Column("price_eur_per_kwh", "float", "Price of a kWh.", is_nullable=False),
+        Column("price_per_kwh", "float", "Price of a kWh in `currency`.", is_nullable=False),
+        Column("currency", "text", "ISO 4217 currency of the price.", is_nullable=False),
     ),
-    key=("site_id", "valid_from_on", "from_local_time", "days"),
+    key=("site_id", "commodity", "role", "valid_from_on", "from_local_time", "days"),
+)
+
+MEASURE: Final = Table(
+    schema="core",
+    name="measure",
+    description="One measure that was meant to save energy, with what is compared.",
+    columns=(
+        Column("measure_id", "text", "Our id.", is_nullable=False),
+        Column("register_id", "text", "The register that should show it.", is_nullable=False),
+        Column("name", "text", "What was done.", is_nullable=False),
+        Column("baseline_start_on", "date", "First local day of the baseline.", False),
+        Column("baseline_end_on", "date", "First local day after it (works begin).", False),
+        Column("reporting_start_on", "date", "First local day after the works.", False),
+        Column("reporting_end_on", "date", "First local day after the period; null: open."),
+    ),
+    key=("measure_id",),
+)
+
+WEATHER: Final = Table(
+    schema="core",
+    name="weather",
+    description="Outdoor temperature of a site on a local day, from weather.csv.",
+    columns=(
+        Column("site_id", "text", "The site.", is_nullable=False),
+        Column("local_on", "date", "The local day.", is_nullable=False),
+        Column("temperature_degc", "float", "Mean of the day.", is_nullable=False),
+    ),
+    key=("site_id", "local_on"),
+)
+
+PORTFOLIO_PROBLEM: Final = Table(
+    schema="core",
+    name="portfolio_problem",
+    description="One cell of the portfolio's files that could not be used; its row was left out.",
+    columns=(
+        Column("file", "text", "The file.", is_nullable=False),
+        Column("line", "int", "Its line; 1 is the header.", is_nullable=False),
+        Column("columns", "text", "The column, or columns.", is_nullable=False),
+        Column("message", "text", "What is wrong and what to write instead.", False),
+    ),
+    key=("file", "line", "columns", "message"),
 )
 
 READING: Final = Table(
@@ -233,6 +301,7 @@ VENDOR_FIGURE: Final = Table(
         Column("cost_trend_pct", "float", "Change of the cost by the vendor."),
         Column("peer_min_kwh", "float", "Least consumption of similar users by the vendor."),
         Column("peer_max_kwh", "float", "Most consumption of similar users by the vendor."),
+        Column("fetched_at", "instant", "When it was asked for.", is_bookkeeping=True),
     ),
     key=("meter_id", "vendor", "period", "fetched_on"),
 )
@@ -252,6 +321,21 @@ VENDOR_APPLIANCE_FIGURE: Final = Table(
     key=("meter_id", "vendor", "period", "fetched_on", "appliance"),
 )
 
+VENDOR_MONTH: Final = Table(
+    schema="core",
+    name="vendor_month",
+    description="A vendor's own figures of a meter for a month, or its forecast of one.",
+    columns=(
+        Column("meter_id", "text", "The meter.", is_nullable=False),
+        Column("vendor", "text", "Whose figure.", is_nullable=False),
+        Column("month_on", "date", "First day of the month.", is_nullable=False),
+        Column("is_forecast", "bool", "True for the forecast of a running month.", False),
+        Column("energy_kwh", "float", "Consumption by the vendor; null: none given."),
+        Column("cost_eur", "float", "Cost by the vendor; null: none given."),
+    ),
+    key=("meter_id", "vendor", "month_on", "is_forecast"),
+)
+
 CORE_TABLES: Final = (
     SITE,
     METER,
@@ -259,7 +343,11 @@ CORE_TABLES: Final = (
     ALIAS,
     EXCHANGE,
     GAP,
+    MANUAL_EDIT,
     TARIFF,
+    MEASURE,
+    WEATHER,
+    PORTFOLIO_PROBLEM,
     READING,
     INTERVAL,
     EDIT,
@@ -267,4 +355,5 @@ CORE_TABLES: Final = (
     APPLIANCE_INTERVAL,
     VENDOR_FIGURE,
     VENDOR_APPLIANCE_FIGURE,
+    VENDOR_MONTH,
 )

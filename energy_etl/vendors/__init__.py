@@ -42,15 +42,7 @@ from energy_etl.vendors.preview import (
     PlannedCalls,
     oldest_sentence,
 )
-from energy_etl.vendors.vendor import (
-    UNMAPPED_SCHEMA,
-    Findings,
-    Mart,
-    Proposal,
-    Vendor,
-    VendorCheck,
-    Verdict,
-)
+from energy_etl.vendors.vendor import UNMAPPED_SCHEMA, Proposal, Vendor
 
 __all__ = [
     "GUESSED_CALL_S",
@@ -58,9 +50,7 @@ __all__ = [
     "PAST_REGISTERS",
     "PAST_STREAMS",
     "UNMAPPED_SCHEMA",
-    "Findings",
     "Listing",
-    "Mart",
     "PastPreview",
     "PastQuestion",
     "PlannedCalls",
@@ -69,8 +59,6 @@ __all__ = [
     "RawCall",
     "Vendor",
     "VendorBatch",
-    "VendorCheck",
-    "Verdict",
     "WhoIsWho",
     "Whole",
     "Window",

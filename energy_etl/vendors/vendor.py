@@ -5,7 +5,6 @@ Each vendor's `__init__.py` fills one in. How its rows reach the tables is in `b
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
@@ -13,7 +12,7 @@ from pydantic import BaseModel
 
 from energy_etl.rest import RawCall
 from energy_etl.settings import Settings
-from energy_etl.tables import Table
+from energy_etl.tables import Check, Findings, Mart, Table
 from energy_etl.vendors.batch import VendorBatch, WhoIsWho, Write
 from energy_etl.vendors.preview import PastPreview, PastQuestion
 
@@ -33,70 +32,6 @@ class Proposal:
     sites: list[dict[str, str]] = field(default_factory=list)
     meters: list[dict[str, str]] = field(default_factory=list)
     registers: list[dict[str, str]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Mart:
-    """A table of layer mart that is made of one vendor's nouns, computed with all other marts.
-
-    Attributes:
-        table: what is computed, whole; described in the vendor's tables.py, schema mart.
-        inputs: the tables it is made of: the vendor's, or shared ones (small, or aggregated).
-        compute: (frames by full name, now) -> the table's rows; pure.
-        note: for the UI: what makes it and how to read it.
-    """
-
-    table: Table
-    inputs: tuple[Table, ...]
-    compute: Callable[[Mapping[str, pl.DataFrame], datetime], pl.DataFrame]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What a vendor's tables show that somebody should look at.
-
-    Attributes:
-        inputs: the tables that are looked at.
-        find: (frames by full name, now) -> rows of mart.finding; pure.
-    """
-
-    inputs: tuple[Table, ...]
-    find: Callable[[Mapping[str, pl.DataFrame], datetime], pl.DataFrame]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a check found.
-
-    Attributes:
-        passed: False shows the asset as degraded; nothing is stopped.
-        numbers: what was counted, for the UI.
-        message: what is wrong and what to do next; empty when it passed.
-    """
-
-    passed: bool
-    numbers: Mapping[str, int | float | str]
-    message: str = ""
-
-
-@dataclass(frozen=True)
-class VendorCheck:
-    """An asset check that warns about what a vendor gave; it stops nothing.
-
-    Attributes:
-        table: the asset it is shown at.
-        name: in the UI, snake_case.
-        description: what has to hold.
-        inputs: the tables that are looked at.
-        judge: (frames by full name, now) -> verdict; pure.
-    """
-
-    table: Table
-    name: str
-    description: str
-    inputs: tuple[Table, ...]
-    judge: Callable[[Mapping[str, pl.DataFrame], datetime], Verdict]
 
 
 @dataclass(frozen=True)
@@ -138,7 +73,7 @@ class Vendor:
     fetch_listing: Callable[[Settings], list[RawCall]] | None = None
     marts: tuple[Mart, ...] = ()
     findings: Findings | None = None
-    checks: tuple[VendorCheck, ...] = ()
+    checks: tuple[Check, ...] = ()
     preview: Callable[[PastQuestion], PastPreview] | None = None
 
     def core_writes(self, batch: VendorBatch, who: WhoIsWho) -> list[Write]:

@@ -38,7 +38,7 @@ dp-2,rome.gas,value,interval,30,main,2024-03-01T00:00:00Z
 dp-3,berlin.room,value,sample,15,second,
 """,
     "tariffs.csv": """\
-site_id,valid_from_on,valid_to_on,from_local_time,to_local_time,days,price_eur_per_kwh
+site_id,valid_from_on,valid_to_on,from_local_time,to_local_time,days,price_per_kwh
 rome,2024-01-01,2024-02-01,00:00,24:00,all,0.25
 rome,2024-02-01,,00:00,24:00,all,0.31
 """,

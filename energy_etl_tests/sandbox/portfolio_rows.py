@@ -116,7 +116,7 @@ def _tariff(tariff: Tariff) -> dict[str, object]:
         "from_local_time": _clock(tariff.from_minute),
         "to_local_time": _clock(tariff.to_minute),
         "days": tariff.days,
-        "price_eur_per_kwh": tariff.price_eur_per_kwh,
+        "price_per_kwh": tariff.price_eur_per_kwh,
     }
 
 

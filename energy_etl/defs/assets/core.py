@@ -34,10 +34,18 @@ PORTFOLIO_TABLES: Final = (
     core.ALIAS,
     core.EXCHANGE,
     core.GAP,
+    core.MANUAL_EDIT,
     core.TARIFF,
+    core.MEASURE,
+    core.WEATHER,
     push.STREAM,
 )
-FIGURE_TABLES: Final = (core.VENDOR_FIGURE, core.VENDOR_APPLIANCE_FIGURE, core.APPLIANCE_INTERVAL)
+FIGURE_TABLES: Final = (
+    core.VENDOR_FIGURE,
+    core.VENDOR_APPLIANCE_FIGURE,
+    core.APPLIANCE_INTERVAL,
+    core.VENDOR_MONTH,
+)
 READINGS: Final = frozenset({core.READING})
 INTERVAL_TABLES: Final = (core.INTERVAL, core.EDIT, core.SAMPLE)
 # Without the vendor and when it came: half of the bytes.

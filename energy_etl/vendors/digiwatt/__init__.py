@@ -10,7 +10,12 @@ elapsed part of the previous period. Units follow from the document's own sample
 savings.
 """
 
-from energy_etl.tables.core import APPLIANCE_INTERVAL, VENDOR_APPLIANCE_FIGURE, VENDOR_FIGURE
+from energy_etl.tables.core import (
+    APPLIANCE_INTERVAL,
+    VENDOR_APPLIANCE_FIGURE,
+    VENDOR_FIGURE,
+    VENDOR_MONTH,
+)
 from energy_etl.vendors import Vendor
 from energy_etl.vendors.digiwatt.drift import SCHEMA_DRIFT_CHECK
 from energy_etl.vendors.digiwatt.preview import preview_past
@@ -28,7 +33,7 @@ VENDOR = Vendor(
     to_batch=to_batch,
     to_core=to_core,
     unmapped=find_unmapped,
-    feeds=(VENDOR_FIGURE, VENDOR_APPLIANCE_FIGURE, APPLIANCE_INTERVAL),
+    feeds=(VENDOR_FIGURE, VENDOR_APPLIANCE_FIGURE, APPLIANCE_INTERVAL, VENDOR_MONTH),
     sandbox=sandbox_section,
     checks=(SCHEMA_DRIFT_CHECK,),
     preview=preview_past,

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from energy_etl.vendors import VendorCheck, Verdict
+from energy_etl.tables import Check, Verdict
 from energy_etl.vendors.digiwatt.tables import CONSUMPTION, SCHEMA_DRIFT
 
 _SHOWN: Final = 5
@@ -41,7 +41,7 @@ def judge_drift(frames: Mapping[str, pl.DataFrame], now: datetime) -> Verdict:
     )
 
 
-SCHEMA_DRIFT_CHECK: Final = VendorCheck(
+SCHEMA_DRIFT_CHECK: Final = Check(
     table=SCHEMA_DRIFT,
     name="schema_known",
     description="The last fetch met no field that is unknown and missed none that is known.",

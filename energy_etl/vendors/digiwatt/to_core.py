@@ -9,7 +9,12 @@ from typing import Final
 
 import polars as pl
 
-from energy_etl.tables.core import APPLIANCE_INTERVAL, VENDOR_APPLIANCE_FIGURE, VENDOR_FIGURE
+from energy_etl.tables.core import (
+    APPLIANCE_INTERVAL,
+    VENDOR_APPLIANCE_FIGURE,
+    VENDOR_FIGURE,
+    VENDOR_MONTH,
+)
 from energy_etl.tables.model import Table
 from energy_etl.units import WH_PER_KWH
 from energy_etl.vendors import UNMAPPED_SCHEMA, VendorBatch, WhoIsWho, Whole, Write
@@ -22,7 +27,7 @@ _SNAPSHOT: Final = [_ID, "period", "fetched_on"]
 
 
 def to_core(batch: VendorBatch, who: WhoIsWho) -> list[Write]:
-    """Turn a batch into figures per period, figures per appliance, and appliance intervals."""
+    """Turn a batch into figures per period, figures per appliance, intervals and months."""
     figures, of_appliances, intervals = (
         to_vendor_figures(batch, who.alias),
         to_appliance_figures(batch, who.alias),
@@ -34,6 +39,7 @@ def to_core(batch: VendorBatch, who: WhoIsWho) -> list[Write]:
         Write(VENDOR_FIGURE, figures, "merge"),
         Write(VENDOR_APPLIANCE_FIGURE, of_appliances, Whole(answers)),
         Write(APPLIANCE_INTERVAL, intervals, "merge"),
+        Write(VENDOR_MONTH, to_vendor_months(batch, who.alias), "merge"),
     )
     return [write for write in writes if write.frame.height]
 
@@ -45,7 +51,7 @@ def to_vendor_figures(batch: VendorBatch, alias: pl.DataFrame) -> pl.DataFrame:
     last 30 days of savings are the period `last-30-days`.
     """
     consumption = batch.frame(tables.CONSUMPTION).select(
-        *_SNAPSHOT, "trend_pct", energy_kwh="consumption_kwh"
+        *_SNAPSHOT, "trend_pct", "fetched_at", energy_kwh="consumption_kwh"
     )
     costs = batch.frame(tables.ESTIMATED_COST).select(
         *_SNAPSHOT, "cost_eur", cost_trend_pct="trend_pct"
@@ -57,11 +63,13 @@ def to_vendor_figures(batch: VendorBatch, alias: pl.DataFrame) -> pl.DataFrame:
         performance, on=_SNAPSHOT, how="full", coalesce=True
     )
     savings = _savings(batch).filter(pl.col("part") == "total")
+    # When the consumption was asked for: what a period that runs up to now goes up to.
     wanted = [name for name in VENDOR_FIGURE.polars_schema if name not in ("meter_id", "vendor")]
     last_30_days = savings.select(
         _ID,
         "period",
         "fetched_on",
+        "fetched_at",
         pl.lit(None, pl.Float64).alias("trend_pct"),
         pl.lit(None, pl.Float64).alias("cost_trend_pct"),
         energy_kwh=pl.col("estimated_consumption_wh") / WH_PER_KWH,
@@ -100,6 +108,20 @@ def to_appliance_intervals(batch: VendorBatch, alias: pl.DataFrame) -> pl.DataFr
     """One row per meter, appliance and interval, in kWh, sorted."""
     series = batch.frame(tables.DISAGGREGATION).rename({"consumption_kwh": "energy_kwh"})
     return _mapped(series, alias, APPLIANCE_INTERVAL)
+
+
+def to_vendor_months(batch: VendorBatch, alias: pl.DataFrame) -> pl.DataFrame:
+    """One row per meter, month and forecast or not, in kWh and EUR, sorted."""
+    key = [_ID, "month_on", "is_forecast"]
+    energy = batch.frame(tables.CONSUMPTION_HISTORY).select(
+        _ID,
+        "month_on",
+        pl.lit(value=False).alias("is_forecast"),
+        energy_kwh="consumption_kwh",
+    )
+    costs = batch.frame(tables.COSTS_HISTORY).select(*key, "cost_eur")
+    months = energy.join(costs, on=key, how="full", coalesce=True)
+    return _mapped(months, alias, VENDOR_MONTH)
 
 
 def find_unmapped(frames: Mapping[str, pl.DataFrame], alias: pl.DataFrame) -> pl.DataFrame:

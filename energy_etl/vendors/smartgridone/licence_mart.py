@@ -10,9 +10,8 @@ from typing import Final
 
 import polars as pl
 
-from energy_etl.tables import core
+from energy_etl.tables import Check, Findings, Mart, Verdict, core
 from energy_etl.tables.mart import FINDING
-from energy_etl.vendors import Findings, Mart, VendorCheck, Verdict
 from energy_etl.vendors.smartgridone.change_tables import CHANGE, LICENCE_MART
 from energy_etl.vendors.smartgridone.tables import COMPANY, DEVICE, LICENCE
 
@@ -187,7 +186,7 @@ MART: Final = Mart(
     "From the licences as listed last; `duration` is taken as days (not documented).",
 )
 FINDINGS: Final = Findings((*MART_INPUTS, CHANGE), find_licences)
-CHECK: Final = VendorCheck(
+CHECK: Final = Check(
     LICENCE_MART,
     "licences_in_order",
     f"No licence is unclaimed, ends within {ENDING_WITHIN_DAYS} days or allows less power than is "

@@ -13,10 +13,9 @@ from typing import Final
 
 import polars as pl
 
-from energy_etl.tables import core, push
+from energy_etl.tables import Findings, Mart, core, push
 from energy_etl.tables.mart import FINDING
 from energy_etl.units import KWH_PER_UNIT, WH_PER_KWH
-from energy_etl.vendors import Findings, Mart
 from energy_etl.vendors.wattics import api_wire as wire
 from energy_etl.vendors.wattics.tables import (
     ASKED_MONTH,

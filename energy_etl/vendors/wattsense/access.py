@@ -12,9 +12,9 @@ from typing import Final
 
 import polars as pl
 
+from energy_etl.tables import Findings, Mart
 from energy_etl.tables.mart import FINDING
 from energy_etl.tables.model import Table
-from energy_etl.vendors import Findings, Mart
 from energy_etl.vendors.wattsense.names import (
     OLDER_KEY_LEVELS,
     manages_service_accounts,

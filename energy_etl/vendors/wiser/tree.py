@@ -10,9 +10,8 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from energy_etl.tables import core
+from energy_etl.tables import Findings, Mart, core
 from energy_etl.tables.mart import FINDING
-from energy_etl.vendors import Findings, Mart
 from energy_etl.vendors.wiser.mapping import NAME, in_force, is_zone
 from energy_etl.vendors.wiser.tables import (
     DEVICE,

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
-from energy_etl.vendors import Verdict
+from energy_etl.tables import Verdict
 from energy_etl.vendors.digiwatt.drift import judge_drift
 from energy_etl.vendors.digiwatt.tables import CONSUMPTION, SCHEMA_DRIFT
 

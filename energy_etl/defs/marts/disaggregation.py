@@ -1,0 +1,52 @@
+"""Who: appliances by submeters and by vendors, and how good the vendors' estimates are."""
+
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from energy_etl.defs.marts import made
+from energy_etl.tables import Mart, Plot, Query, core, mart
+from energy_etl.transform.disaggregation import compute_appliance_shares
+from energy_etl.transform.disaggregation_scores import compute_disaggregation_scores
+
+# What can judge an estimate, and only where there is one.
+TRUTH: Final = Query(
+    "submetered_intervals",
+    "SELECT register_id, start_at, end_at, energy_kwh, quality, is_provisional "
+    "FROM core.interval JOIN core.register USING (register_id) "
+    "WHERE role IN ('submeter', 'appliance') AND quality IN ('measured', 'integrated') "
+    "AND start_at >= (SELECT min(start_at) FROM core.appliance_interval)",
+    (core.INTERVAL, core.REGISTER, core.APPLIANCE_INTERVAL),
+)
+
+
+def _scores(
+    estimates: pl.DataFrame, truth: pl.DataFrame, registers: pl.DataFrame, *, now: datetime
+) -> pl.DataFrame:
+    del now  # a score is about intervals, whenever it is computed
+    return compute_disaggregation_scores(estimates, truth, registers)
+
+
+MARTS: Final[tuple[Mart, ...]] = (
+    made(
+        mart.APPLIANCE_SHARE,
+        compute_appliance_shares,
+        mart.DAILY_ENERGY,
+        core.REGISTER,
+        core.VENDOR_APPLIANCE_FIGURE,
+        core.METER,
+        note="Shares by submeters and by vendors, with what is left unattributed.",
+        plot=Plot("appliance", "share_pct", "mean", pl.col("period") == "last-week"),
+    ),
+    made(
+        mart.DISAGGREGATION_SCORE,
+        _scores,
+        core.APPLIANCE_INTERVAL,
+        TRUTH,
+        core.REGISTER,
+        note="The vendors' disaggregation against the submeters.",
+        plot=Plot("appliance", "nep", "median"),
+        numbers={"median_nep": pl.col("nep").median()},
+    ),
+)

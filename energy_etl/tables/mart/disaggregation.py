@@ -1,0 +1,88 @@
+"""Who used the energy: shares, and how good a vendor's disaggregation is."""
+
+from typing import Final
+
+from energy_etl.tables.model import Column, Table
+
+APPLIANCE_SHARE: Final = Table(
+    schema="mart",
+    name="appliance_share",
+    description="One appliance's share of a site's consumption in a period, or `unattributed`.",
+    columns=(
+        Column("site_id", "text", "The site.", is_nullable=False),
+        Column("period", "text", "yesterday, last-seven-days, this-week, ...", is_nullable=False),
+        Column("computed_on", "date", "Local day D from which the period is counted.", False),
+        Column("source", "text", "own: submeters; else the vendor that estimated it.", False),
+        Column("appliance", "text", "The appliance, or unattributed.", is_nullable=False),
+        Column("energy_kwh", "float", "Its energy; null when nothing was measured."),
+        Column("share_pct", "float", "Of the site's consumption (import + production - export)."),
+        Column("coverage_pct", "float", "Measured share of the intervals used."),
+    ),
+    key=("site_id", "period", "computed_on", "source", "appliance"),
+)
+
+DISAGGREGATION_SCORE: Final = Table(
+    schema="mart",
+    name="disaggregation_score",
+    description="A vendor's estimate of one appliance against its submeter, on shared intervals.",
+    columns=(
+        Column("site_id", "text", "The site.", is_nullable=False),
+        Column("meter_id", "text", "The meter whose load was disaggregated.", is_nullable=False),
+        Column("vendor", "text", "Whose estimate.", is_nullable=False),
+        Column("appliance", "text", "The appliance.", is_nullable=False),
+        Column("register_id", "text", "The submeter that tells the truth.", is_nullable=False),
+        Column("from_at", "instant", "Start of the first shared interval.", is_nullable=False),
+        Column("to_at", "instant", "End of the last shared interval.", is_nullable=False),
+        Column("n_intervals", "int", "Shared intervals.", is_nullable=False),
+        Column("own_kwh", "float", "Energy by the submeter.", is_nullable=False),
+        Column("vendor_kwh", "float", "Energy by the vendor.", is_nullable=False),
+        Column("error_in_assigned_energy_kwh", "float", "abs(own - vendor).", is_nullable=False),
+        Column("nep", "float", "Sum of absolute errors over sum of truth; null: no truth."),
+        Column("nde", "float", "Root of squared errors over squared truth (with the root)."),
+        Column("f1", "float", "F1 of on and off at the appliance's threshold; null: never on."),
+        Column("on_threshold_w", "float", "Mean power above which it counts as on.", False),
+        Column("best_shift_minutes", "int", "Shift of the estimate that fits best (0: aligned)."),
+        Column("nep_aligned", "float", "nep with the estimate shifted by best_shift_minutes."),
+        Column("nep_floor", "float", "nep of an estimate of all zeros: 1; null: no truth."),
+        Column("nde_floor", "float", "nde of an estimate of all zeros: 1; null: no truth."),
+    ),
+    key=("meter_id", "vendor", "appliance"),
+)
+
+DISAGGREGATION_TOTAL: Final = Table(
+    schema="mart",
+    name="disaggregation_total",
+    description="All appliances of a meter that have both a submeter and a vendor's estimate, "
+    "judged together on shared intervals, beside the score of an estimate of all zeros.",
+    columns=(
+        Column("site_id", "text", "The site.", is_nullable=False),
+        Column("meter_id", "text", "The meter whose load was disaggregated.", is_nullable=False),
+        Column("vendor", "text", "Whose estimate.", is_nullable=False),
+        Column("from_at", "instant", "Start of the first shared interval.", is_nullable=False),
+        Column("to_at", "instant", "End of the last shared interval.", is_nullable=False),
+        Column("n_appliances", "int", "Appliances that are judged.", is_nullable=False),
+        Column("n_intervals", "int", "Intervals in which all of them and the mains are known."),
+        Column("mains_kwh", "float", "Consumption of the site in those intervals."),
+        Column("own_kwh", "float", "Of it by the submeters."),
+        Column("vendor_kwh", "float", "Of it by the vendor's estimates of the same appliances."),
+        Column(
+            "fraction_assigned_correctly",
+            "float",
+            "Sum over appliances of min(share by submeter, share by vendor).",
+        ),
+        Column(
+            "total_energy_accuracy",
+            "float",
+            "1 - sum abs(vendor - own) / (2 * mains) (Kolter and Johnson 2011).",
+        ),
+        Column(
+            "total_energy_accuracy_floor",
+            "float",
+            "The same for an estimate of all zeros: what a vendor has to beat.",
+        ),
+        Column("best_shift_minutes", "int", "Shift that fits all of them best (0: aligned)."),
+    ),
+    key=("meter_id", "vendor"),
+)
+
+DISAGGREGATION_MARTS: Final = (APPLIANCE_SHARE, DISAGGREGATION_SCORE, DISAGGREGATION_TOTAL)
