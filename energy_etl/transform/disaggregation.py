@@ -12,6 +12,7 @@ import polars as pl
 from energy_etl.tables.mart import APPLIANCE_SHARE
 from energy_etl.transform.sums import exact_sum
 from energy_etl.transform.windows import (
+    CONSUMPTION_SIGN,
     is_energy_register,
     part_of,
     period_windows,
@@ -21,8 +22,6 @@ from energy_etl.transform.windows import (
 UNATTRIBUTED: Final = "unattributed"
 OWN: Final = "own"
 
-# What a register adds to its site's consumption: import + production - export.
-_CONSUMPTION_SIGN: Final = {"mains": 1.0, "production": 1.0, "export": -1.0}
 SUBMETER_ROLES: Final = ("submeter", "appliance")
 
 
@@ -93,11 +92,11 @@ def _own_shares(
         .agg(exact_sum(pl.col("energy_kwh")).alias("energy_kwh"), *counts)
     )
     signed = pl.col("energy_kwh") * pl.col("role").replace_strict(
-        _CONSUMPTION_SIGN, default=0.0, return_dtype=pl.Float64
+        CONSUMPTION_SIGN, default=0.0, return_dtype=pl.Float64
     )
     is_known = pl.col("energy_kwh").is_not_null().all() & (pl.col("role") == "mains").any()
     sites = (
-        totals.filter(pl.col("role").is_in(list(_CONSUMPTION_SIGN)))
+        totals.filter(pl.col("role").is_in(list(CONSUMPTION_SIGN)))
         .group_by(period)
         .agg(pl.when(is_known).then(exact_sum(signed)).alias("consumption_kwh"), *counts)
     )

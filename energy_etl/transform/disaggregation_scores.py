@@ -57,7 +57,8 @@ def compute_disaggregation_scores(
     F1 = 2 TP / (2 TP + FP + FN) of "mean power above the appliance's threshold". The floor is
     the estimate that is always zero: NEP 1, NDE 1, F1 0; an estimate above 1 is worse than none.
     `best_shift_minutes` is the shift of the estimate, of at most four of its own intervals either
-    way, with the least NEP (positive: it must be moved to later times; 0 when nothing is better).
+    way, with the least NEP (positive: it must be moved to later times; 0 when nothing is better),
+    `nep_aligned` the NEP it then has, on the intervals that have both.
 
     Args:
         appliance_intervals: `core.appliance_interval`, one row per key.
@@ -285,6 +286,7 @@ def _score(beside: _Beside, on_threshold_w: Floats) -> pl.DataFrame:
         "absolute": np.abs(own - vendor),
         "squared": (own - vendor) ** 2,
         "own_squared": own**2,
+        "own_absolute": np.abs(own),
         "n_both": (is_on & is_said_on).astype(np.int64),
         "n_either": is_on.astype(np.int64) + is_said_on,
     }
@@ -308,13 +310,16 @@ def _score(beside: _Beside, on_threshold_w: Floats) -> pl.DataFrame:
         nde=pl.when(pl.col("own_squared") > 0).then(
             (pl.col("squared") / pl.col("own_squared")).sqrt()
         ),
+        # Of the estimate that is always zero, by the same formulas.
+        nep_floor=pl.when(pl.col("own_kwh") > 0).then(pl.col("own_absolute") / pl.col("own_kwh")),
+        nde_floor=pl.when(pl.col("own_squared") > 0).then(1.0),
         # 2 TP + FP + FN is the number of times on by one plus the number by the other.
         f1=pl.when(pl.col("n_either") > 0).then(2.0 * pl.col("n_both") / pl.col("n_either")),
     )
 
 
 def _best_shift(beside: _Beside) -> pl.DataFrame:
-    """Per lane the shift with the least NEP: lane, best_shift_minutes."""
+    """Per lane the shift with the least NEP: lane, best_shift_minutes, nep_aligned."""
     first = beside.first_of_lanes()
     length_us = beside.end_us - beside.start_us
     minutes = pl.DataFrame({"lane": beside.lane, "length_us": length_us}).group_by("lane")
@@ -345,7 +350,8 @@ def _best_shift(beside: _Beside) -> pl.DataFrame:
                 }
             ).with_columns(shift=pl.lit(shift))
         )
-    rows = pl.concat(tried).with_columns(nep=(pl.col("error") / pl.col("own")).round(_NEP_DECIMALS))
+    nep = pl.col("error") / pl.col("own")
+    rows = pl.concat(tried).with_columns(nep=nep.round(_NEP_DECIMALS), nep_aligned=nep)
     n_unshifted = rows.filter(pl.col("shift") == 0).select("lane", n_unshifted="n")
     return (
         rows.join(n_unshifted, on="lane")
@@ -354,5 +360,5 @@ def _best_shift(beside: _Beside) -> pl.DataFrame:
         .filter(pl.col("nep").is_finite() & (2 * pl.col("n") >= pl.col("n_unshifted")))
         .sort("lane", "nep", pl.col("shift").abs(), "shift")
         .unique("lane", keep="first", maintain_order=True)
-        .select("lane", best_shift_minutes=pl.col("shift") * pl.col("minutes"))
+        .select("lane", "nep_aligned", best_shift_minutes=pl.col("shift") * pl.col("minutes"))
     )

@@ -20,6 +20,8 @@ from energy_etl.units import KWH_PER_UNIT
 Part = Literal["current", "previous", "whole"]
 
 COVERAGE_DAYS: Final = 7
+# What a register of a role adds to its site's consumption: import + production - export.
+CONSUMPTION_SIGN: Final = {"mains": 1.0, "production": 1.0, "export": -1.0}
 _WINDOW_SCHEMA: Final = pl.Schema(
     {
         "zone": pl.String(),
@@ -66,12 +68,14 @@ def period_windows(zones: Iterable[str], now: datetime) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_WINDOW_SCHEMA, orient="row")
 
 
-def last_days_window(zones: Iterable[str], now: datetime) -> pl.DataFrame:
-    """List one window per zone: the last seven complete local days, as `period_windows` does."""
+def last_days_window(
+    zones: Iterable[str], now: datetime, n_days: int = COVERAGE_DAYS
+) -> pl.DataFrame:
+    """List one window per zone: the last complete local days, as `period_windows` does."""
     rows = []
     for zone in zones:
         local_on = local_day_of(zone, now)
-        start_on = local_on - timedelta(days=COVERAGE_DAYS)
+        start_on = local_on - timedelta(days=n_days)
         bounds = local_day_bounds(zone, start_on)[0], local_day_bounds(zone, local_on)[0]
         rows.append((zone, local_on, "coverage", "current", start_on, local_on, *bounds))
     return pl.DataFrame(rows, schema=_WINDOW_SCHEMA, orient="row")

@@ -37,10 +37,30 @@ DISAGGREGATION_SCORE: Final = Table(
         Column("own_kwh", "float", "Energy by the submeter.", is_nullable=False),
         Column("vendor_kwh", "float", "Energy by the vendor.", is_nullable=False),
         Column("error_in_assigned_energy_kwh", "float", "abs(own - vendor).", is_nullable=False),
-        Column("nep", "float", "Sum of absolute errors over sum of truth; null: no truth."),
-        Column("nde", "float", "Root of squared errors over squared truth (with the root)."),
-        Column("f1", "float", "F1 of on and off at the appliance's threshold; null: never on."),
-        Column("on_threshold_w", "float", "Mean power above which it counts as on.", False),
+        Column(
+            "nep",
+            "float",
+            "Normalised error: sum of abs(own - vendor) over intervals / sum of own, 0 or more; "
+            "null: no truth.",
+        ),
+        Column(
+            "nde",
+            "float",
+            "Root of sum (own - vendor)^2 / sum own^2 (with the root), 0 or more; null: no truth.",
+        ),
+        Column(
+            "f1",
+            "float",
+            "2 TP / (2 TP + FP + FN) of on and off, 0 to 1, of an estimate of all zeros 0; on: "
+            "above on_threshold_w. Null: never on.",
+        ),
+        Column(
+            "on_threshold_w",
+            "float",
+            "Mean power above which it counts as on: kettle 2000, microwave 200, fridge 50, "
+            "washingMachine 20, dishwasher 10, else 10.",
+            is_nullable=False,
+        ),
         Column("best_shift_minutes", "int", "Shift of the estimate that fits best (0: aligned)."),
         Column("nep_aligned", "float", "nep with the estimate shifted by best_shift_minutes."),
         Column("nep_floor", "float", "nep of an estimate of all zeros: 1; null: no truth."),
