@@ -18,6 +18,8 @@ Period = Literal[
 PERIODS: Final[tuple[Period, ...]] = get_args(Period)
 
 ONE_DAY: Final = timedelta(days=1)
+ONE_HOUR: Final = timedelta(hours=1)
+_FIFTY_TWO_WEEKS: Final = timedelta(weeks=52)
 _ONE_MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -88,6 +90,31 @@ def local_day_of(zone: str, instant: datetime) -> date:
     return day
 
 
+def local_hours(zone: str, day: date) -> list[tuple[datetime, int]]:
+    """Return the start in UTC and the number on the wall clock of each hour of a local day.
+
+    An hour begins where the wall shows a whole one and where the clock is changed, and ends where
+    the next one or the next day begins; so the repeated hour of autumn comes twice, the skipped one
+    of spring not at all, and at Lord Howe half an hour of it. None for a date that a zone left out.
+
+    Raises:
+        ConfigurationError: the zone is unknown.
+    """
+    info = load_zone(zone)
+    at, end = local_day_bounds(zone, day)
+    offset = at.astimezone(info).utcoffset()
+    if end - at == ONE_DAY and end.astimezone(info).utcoffset() == offset:
+        # Nearly every day; no zone ever changed its clock twice within one.
+        return [(at + hour * ONE_HOUR, hour) for hour in range(24)]
+    hours = []
+    while at < end:
+        wall = at.astimezone(info)
+        hours.append((at, wall.hour))
+        passed = timedelta(minutes=wall.minute, seconds=wall.second, microseconds=wall.microsecond)
+        at = min(_change_within(info, at, at + ONE_HOUR - passed), end)
+    return hours
+
+
 def days_between(start_on: date, end_on: date) -> list[date]:
     """Return the dates from start_on up to, not including, end_on."""
     return [start_on + timedelta(days=n) for n in range((end_on - start_on).days)]
@@ -118,6 +145,26 @@ def period_window(period: Period, local_on: date) -> PeriodWindow:
             return _elapsed(week_on, local_on, week_on - 7 * ONE_DAY)
         case "this-month":
             return _elapsed(month_on, local_on, last_month_on)
+
+
+def year_ago_days(period: Period, local_on: date) -> tuple[date | None, date | None]:
+    """Return the first day, and the first day after it, of a period's counterpart a year ago.
+
+    Months against the same month of the year before, this-month against the same dates of it; a
+    window of 1 to 28 February keeps its 28 days in every year. Days and weeks against those 364
+    days before, which are the same weekdays, so that a Monday stands beside a Monday. Both are
+    None when the period is empty.
+    """
+    window = period_window(period, local_on)
+    if window.start_on is None or window.end_on is None:
+        return None, None
+    if period == "last-month":
+        start_on = window.start_on.replace(year=window.start_on.year - 1)
+        return start_on, local_on.replace(year=local_on.year - 1, day=1)
+    if period == "this-month":
+        start_on = window.start_on.replace(year=window.start_on.year - 1)
+        return start_on, start_on + (window.end_on - window.start_on)
+    return window.start_on - _FIFTY_TWO_WEEKS, window.end_on - _FIFTY_TWO_WEEKS
 
 
 def _whole(start_on: date, end_on: date, previous_start_on: date) -> PeriodWindow:
@@ -155,3 +202,17 @@ def _day_start(zone: str, day: date) -> datetime:
         else:
             before = middle
     return start
+
+
+def _change_within(info: ZoneInfo, start: datetime, end: datetime) -> datetime:
+    """Return the first instant after start with another offset, or end if there is none before."""
+    offset = start.astimezone(info).utcoffset()
+    if end.astimezone(info).utcoffset() == offset:
+        return end
+    while end - start > _ONE_MICROSECOND:
+        middle = start + (end - start) // 2
+        if middle.astimezone(info).utcoffset() == offset:
+            start = middle
+        else:
+            end = middle
+    return end

@@ -13,6 +13,8 @@ COMMODITIES: Final[tuple[str, ...]] = get_args(Commodity)
 
 KWH_PER_UNIT: Final[dict[str, float]] = {"Wh": 1e-3, "kWh": 1.0, "MWh": 1e3}
 KW_PER_UNIT: Final[dict[str, float]] = {"W": 1e-3, "kW": 1.0}
+# What is averaged over time and never added up.
+MEAN_UNITS: Final = frozenset({*KW_PER_UNIT, "var", "VA", "V", "A", "degC"})
 M3_PER_UNIT: Final[dict[str, float]] = {"m3": 1.0, "l": 1e-3}
 WH_PER_KWH: Final = 1000.0
 SECONDS_PER_HOUR: Final = 3600.0

@@ -1,21 +1,32 @@
-"""Intervals -> energy per register and site-local day (`mart.daily_energy`).
+"""Intervals -> energy per register and site-local hour and day.
 
-The zone files are asked only for the day bounds (`periods.py`), once per zone and day: the big
-frame of intervals is never converted to local time. Windows of several days are `windows.py`.
+The zone files are asked only for the bounds of days and hours (`periods.py`), once per zone and
+day: the big frame of intervals is never converted to local time. Weeks and months are `spans.py`,
+whole sites `site_energy.py`, windows of some days `windows.py`.
 """
 
-from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from typing import Final
 
 import polars as pl
 
-from energy_etl.periods import days_between, local_day_bounds, local_day_of
-from energy_etl.tables.mart import DAILY_ENERGY
-from energy_etl.tables.model import UTC_INSTANT
+from energy_etl.periods import days_between, local_day_bounds, local_day_of, local_hours
+from energy_etl.tables.mart import DAILY_ENERGY, HOURLY_ENERGY
+from energy_etl.tables.model import UTC_INSTANT, Table
 from energy_etl.transform.axis import Axis
 from energy_etl.transform.registers_grid import register_grid
-from energy_etl.transform.registers_power import is_integrated
+from energy_etl.transform.registers_power import has_intervals
 from energy_etl.transform.sums import exact_sum
+
+_DAY_SCHEMA: Final = pl.Schema(
+    {
+        "lane": pl.Int64(),
+        "zone": pl.String(),
+        "local_on": pl.Date(),
+        "start_at": UTC_INSTANT,
+        "end_at": UTC_INSTANT,
+    }
+)
 
 
 def compute_daily(
@@ -50,24 +61,62 @@ def compute_daily(
         ConfigurationError: a zone is unknown.
         TransformError: `now` has no offset, or a register's grid is less than a minute.
     """
-    counted = (
-        registers.filter((pl.col("kind") != "instant") | is_integrated())
-        .select("register_id", "site_id", "zone", "grid_minutes")
-        .sort("register_id")
-        .with_row_index("register_no")
-    )
-    lazy = intervals.lazy()
-    first_at = None
-    if first_on is None:
-        first_at = lazy.select(pl.col("start_at").min()).collect(engine="streaming").item()
-        if first_at is None:
-            return DAILY_ENERGY.empty_frame()
-    days = _days_by_zone(counted["zone"].unique().sort(), now, first_at, first_on)
+    counted = _counted(registers)
+    days = _days_of(intervals.lazy(), counted, now, first_on)
     if days.is_empty():
         return DAILY_ENERGY.empty_frame()
-    sums = _sum_by_day(lazy, counted, days)
-    rows = _expected_days(counted, days, sums, is_from_first=first_on is None)
-    return _finish(rows, now)
+    sums = _sum_by_stretch(intervals.lazy(), counted, days)
+    rows = _expected(counted, days, sums, is_from_first=first_on is None)
+    return finished(rows, now, DAILY_ENERGY)
+
+
+def compute_hourly(
+    intervals: pl.DataFrame | pl.LazyFrame,
+    registers: pl.DataFrame,
+    *,
+    now: datetime,
+    first_on: date | None = None,
+) -> pl.DataFrame:
+    """Add up intervals per register and site-local hour, on the days that `compute_daily` has.
+
+    An hour is one of the wall clock (`periods.local_hours`): a day has 23 to 25 of them, the
+    repeated one twice, and a clock change by half an hour leaves one of half an hour. An interval
+    belongs to the hour that it starts in, also when it is longer than that: then the hour has the
+    energy of all of it, and the hours that no edge of the register's grid lies in have no row.
+    So in every case the hours of a day add up to the day, in energy and in intervals.
+
+    Args:
+        intervals: as `compute_daily` takes them.
+        registers: as `compute_daily` takes them.
+        now: the instant of the computation; the hours of its day that are to come have rows too.
+        first_on: first local day of every register.
+
+    Returns:
+        `mart.hourly_energy`, sorted by register_id, start_at, with the columns and the nulls of
+        `compute_daily`.
+
+    Raises:
+        ConfigurationError: a zone is unknown.
+        TransformError: `now` has no offset, or a register's grid is less than a minute.
+    """
+    counted = _counted(registers)
+    days = _days_of(intervals.lazy(), counted, now, first_on)
+    if days.is_empty():
+        return HOURLY_ENERGY.empty_frame()
+    hours = _hours_of(days)
+    sums = _sum_by_stretch(intervals.lazy(), counted, hours)
+    rows = _expected(counted, hours, sums, is_from_first=first_on is None)
+    has_any = (expected_intervals() > 0) | pl.col("n_settled").is_not_null()
+    return finished(rows.filter(has_any), now, HOURLY_ENERGY)
+
+
+def counted_registers(registers: pl.DataFrame) -> pl.DataFrame:
+    """Return those registers of `core.register` that intervals are computed of.
+
+    Args:
+        registers: all registers of the sites.
+    """
+    return registers.filter(has_intervals())
 
 
 def with_grid(registers: pl.DataFrame) -> pl.DataFrame:
@@ -95,40 +144,99 @@ def expected_intervals() -> pl.Expr:
     return edges_before[1] - edges_before[0]
 
 
-def _days_by_zone(
-    zones: Iterable[str], now: datetime, first_at: datetime | None, first_on: date | None
+def length_hours() -> pl.Expr:
+    """Return the length of [start_at, end_at) in hours."""
+    return (pl.col("end_at") - pl.col("start_at")).dt.total_seconds() / 3600.0
+
+
+def finished(rows: pl.DataFrame, now: datetime, table: Table) -> pl.DataFrame:
+    """Add what follows from counts and bounds, and bring the rows into the table's columns.
+
+    Args:
+        rows: the table's keys, start_at, end_at, step_us, phase_us; energy_kwh, volume_m3, and the
+            intervals found: n_measured, n_estimated, n_settled (with a value, not provisional).
+        now: what ends later is not complete.
+        table: one of those that have the columns of `mart.daily_energy`.
+    """
+    return (
+        rows.with_columns(
+            pl.col("n_measured", "n_estimated", "n_settled").fill_null(0).cast(pl.Int64),
+            n_expected=expected_intervals(),
+            hours=length_hours(),
+        )
+        .with_columns(
+            coverage_pct=pl.when(pl.col("n_expected") > 0)
+            .then(100.0 * pl.col("n_measured") / pl.col("n_expected"))
+            .otherwise(0.0),
+            is_complete=(pl.col("n_expected") > 0)
+            & (pl.col("n_settled") >= pl.col("n_expected"))
+            & (pl.col("end_at") <= now),
+        )
+        .select(table.polars_schema.names())
+        .cast(table.polars_schema)
+    )
+
+
+def list_days(zone: str, first_on: date, now: datetime) -> list[tuple[date, datetime, datetime]]:
+    """List the local days of a zone from first_on to the one of `now`: date, start, end.
+
+    A date that the zone left out is not among them.
+
+    Raises:
+        ConfigurationError: the zone is unknown.
+        TransformError: `now` has no offset.
+    """
+    days = days_between(first_on, local_day_of(zone, now) + timedelta(days=1))
+    bounds = [(day, *local_day_bounds(zone, day)) for day in days]
+    return [(day, start_at, end_at) for day, start_at, end_at in bounds if end_at > start_at]
+
+
+def _counted(registers: pl.DataFrame) -> pl.DataFrame:
+    return (
+        counted_registers(registers)
+        .select("register_id", "site_id", "zone", "grid_minutes")
+        .sort("register_id")
+        .with_row_index("register_no")
+    )
+
+
+def _days_of(
+    lazy: pl.LazyFrame, counted: pl.DataFrame, now: datetime, first_on: date | None
 ) -> pl.DataFrame:
     """One row per zone and local day: lane, zone, local_on, start_at, end_at."""
+    first_at = None
+    if first_on is None:
+        first_at = lazy.select(pl.col("start_at").min()).collect(engine="streaming").item()
     rows = []
-    for lane, zone in enumerate(zones):
-        last_on = local_day_of(zone, now)
+    for lane, zone in enumerate(counted["zone"].unique().sort()):
         day_on = first_on if first_at is None else local_day_of(zone, first_at)
-        if day_on is None or day_on > last_on:
-            continue
-        for day in [*days_between(day_on, last_on), last_on]:
-            start_at, end_at = local_day_bounds(zone, day)
-            if end_at > start_at:  # a date that the zone left out has no row
-                rows.append((lane, zone, day, start_at, end_at))
-    schema = {
-        "lane": pl.Int64(),
-        "zone": pl.String(),
-        "local_on": pl.Date(),
-        "start_at": UTC_INSTANT,
-        "end_at": UTC_INSTANT,
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row")
+        if day_on is not None:
+            rows += [(lane, zone, *day) for day in list_days(zone, day_on, now)]
+    return pl.DataFrame(rows, schema=_DAY_SCHEMA, orient="row")
 
 
-def _sum_by_day(lazy: pl.LazyFrame, counted: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
-    """One row per register_no and day that has intervals; the one pass over the big frame."""
-    edges = pl.concat(
-        [
-            days.select("lane", edge_at="start_at"),
-            days.group_by("lane").agg(edge_at=pl.col("end_at").max()),
-        ]
+def _hours_of(days: pl.DataFrame) -> pl.DataFrame:
+    """The hours of the days: as the days, with local_hour."""
+    hours = [local_hours(zone, day) for zone, day in days.select("zone", "local_on").iter_rows()]
+    starts = pl.Series([[at for at, _ in each] for each in hours], dtype=pl.List(UTC_INSTANT))
+    numbers = pl.Series([[number for _, number in each] for each in hours], dtype=pl.List(pl.Int64))
+    exploded = days.with_columns(start_at=starts, local_hour=numbers).explode(
+        "start_at", "local_hour"
     )
-    axis = Axis.from_edges(edges)
-    lanes = days.select("zone", "lane").unique()
+    # The last hour of a day ends with the day.
+    following = pl.col("start_at").shift(-1).over("lane", "local_on")
+    return exploded.with_columns(end_at=pl.coalesce(following, "end_at"))
+
+
+def _sum_by_stretch(
+    lazy: pl.LazyFrame, counted: pl.DataFrame, stretches: pl.DataFrame
+) -> pl.DataFrame:
+    """One row per register_no and stretch that has intervals; the one pass over the big frame.
+
+    Stretches (days, hours) follow each other on their lane without a hole.
+    """
+    axis = _axis_of(stretches)
+    lanes = stretches.select("zone", "lane").unique()
     small = counted.join(lanes, on="zone").select("register_id", "register_no", "lane")
     value = pl.coalesce("energy_kwh", "volume_m3")
     has_value = value.is_not_null()
@@ -148,52 +256,41 @@ def _sum_by_day(lazy: pl.LazyFrame, counted: pl.DataFrame, days: pl.DataFrame) -
         )
         .collect(engine="streaming")
     )
-    starts = days.select(
-        "zone",
-        "local_on",
-        stretch=axis.stretch(pl.col("lane"), pl.col("start_at")),
+    return by_cell.select(
+        pl.exclude("cell"),
+        register_no=(pl.col("cell") % n_registers).cast(counted.schema["register_no"]),
+        stretch=pl.col("cell") // n_registers,
     )
-    # The closing edges are the start of no day: what fell behind `now` or before the first day
-    # goes here.
-    return (
-        by_cell.with_columns(
-            register_no=(pl.col("cell") % n_registers).cast(counted.schema["register_no"]),
-            stretch=pl.col("cell") // n_registers,
+
+
+def _axis_of(stretches: pl.DataFrame) -> Axis:
+    return Axis.from_edges(
+        pl.concat(
+            [
+                stretches.select("lane", edge_at="start_at"),
+                stretches.group_by("lane").agg(edge_at=pl.col("end_at").max()),
+            ]
         )
-        .join(counted.select("register_no", "zone"), on="register_no")
-        .join(starts, on=["zone", "stretch"])
     )
 
 
-def _expected_days(
-    counted: pl.DataFrame, days: pl.DataFrame, sums: pl.DataFrame, *, is_from_first: bool
+def _expected(
+    counted: pl.DataFrame, stretches: pl.DataFrame, sums: pl.DataFrame, *, is_from_first: bool
 ) -> pl.DataFrame:
-    """Every register-day that must have a row, beside what was found for it."""
-    grid = with_grid(counted).join(days, on="zone")
+    """Every register and stretch that must have a row, beside what was found for it, sorted.
+
+    The closing edges are the start of no stretch: what fell behind `now` or before the first day
+    is left behind there.
+    """
+    axis = _axis_of(stretches)
+    numbered = stretches.with_columns(stretch=axis.stretch(pl.col("lane"), pl.col("start_at")))
+    grid = with_grid(counted).join(numbered, on="zone")
     if is_from_first:
-        first = sums.group_by("register_no").agg(since_on=pl.col("local_on").min())
+        first = (
+            sums.join(numbered.select("stretch", "local_on"), on="stretch")
+            .group_by("register_no")
+            .agg(since_on=pl.col("local_on").min())
+        )
         grid = grid.join(first, on="register_no").filter(pl.col("local_on") >= pl.col("since_on"))
-    return grid.join(
-        sums.drop("zone", "stretch", "cell"), on=["register_no", "local_on"], how="left"
-    )
-
-
-def _finish(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    return (
-        rows.with_columns(
-            pl.col("n_measured", "n_estimated", "n_settled").fill_null(0).cast(pl.Int64),
-            n_expected=expected_intervals(),
-            hours=(pl.col("end_at") - pl.col("start_at")).dt.total_minutes() / 60.0,
-        )
-        .with_columns(
-            coverage_pct=pl.when(pl.col("n_expected") > 0)
-            .then(100.0 * pl.col("n_measured") / pl.col("n_expected"))
-            .otherwise(0.0),
-            is_complete=(pl.col("n_expected") > 0)
-            & (pl.col("n_settled") >= pl.col("n_expected"))
-            & (pl.col("end_at") <= now),
-        )
-        .sort("register_id", "local_on")
-        .select(DAILY_ENERGY.polars_schema.names())
-        .cast(DAILY_ENERGY.polars_schema)
-    )
+    # By numbers, which are in the order of ids and instants: text costs several times as much.
+    return grid.join(sums, on=["register_no", "stretch"], how="left").sort("register_no", "stretch")

@@ -20,6 +20,7 @@ import polars as pl
 from energy_etl.transform.cleaning_edits import DROPPED_SCHEMA, name_dropped, name_unusable
 from energy_etl.transform.cleaning_story import (
     GRACE_S,
+    Bools,
     Floats,
     Ints,
     Kind,
@@ -91,7 +92,9 @@ def clean_readings(readings: pl.DataFrame, limits: Limits) -> Cleaned:
 
     Args:
         readings: `segment` (Int64: a register, or one side of a declared exchange), `at_us`
-            (Int64), `reading` (Float64, may be null or NaN), sorted and unique by the first two.
+            (Int64), `reading` (Float64, may be null or NaN), sorted and unique by the first two;
+            `is_trusted` (Boolean, may be missing: none): a person says that this finite value is
+            right, so it is kept and never suspect, whatever it makes of the steps beside it.
         limits: one value per segment number.
 
     Returns:
@@ -99,6 +102,8 @@ def clean_readings(readings: pl.DataFrame, limits: Limits) -> Cleaned:
     """
     is_usable = readings["reading"].is_between(0.0, IMPLAUSIBLE_NATIVE, closed="left")
     is_usable = is_usable.fill_null(False)
+    if "is_trusted" in readings.columns:
+        is_usable |= readings["is_trusted"]
     if is_usable.all():
         return _Cleaning(readings, limits).result(DROPPED_SCHEMA.to_frame(), None)
     usable_row = np.flatnonzero(is_usable.to_numpy())
@@ -144,6 +149,8 @@ class _Cleaning:
         self.segment = self.readings["segment"].to_numpy()
         self.at_us = self.readings["at_us"].to_numpy()
         self.x = self.readings["reading"].to_numpy()
+        has_trusted = "is_trusted" in readings.columns and readings["is_trusted"].any()
+        self.is_trusted = self.readings["is_trusted"].to_numpy() if has_trusted else None
         self.events: dict[int, Kind] = {}
         self._seen: dict[int, float] = {}
 
@@ -158,7 +165,7 @@ class _Cleaning:
                 nothing,
                 nothing,
                 np.empty(0),
-                self._suspects(kept, nothing),
+                self._unless_trusted(kept, self._suspects(kept, nothing)),
                 dropped,
             )
         kept_at = np.flatnonzero(is_kept)
@@ -175,7 +182,7 @@ class _Cleaning:
             rows[~is_jump],
             kinds[~is_jump],
             energy[~is_jump],
-            suspects,
+            self._unless_trusted(kept, suspects),
             pl.concat([dropped, here]).sort("row") if dropped.height else here,
         )
 
@@ -183,6 +190,8 @@ class _Cleaning:
         """Return True per kept reading; None when all are kept and every step is growth."""
         zeros = self.readings.select(pl.arg_where(pl.col("reading") == 0)).to_series().to_numpy()
         zeros = self._without_zero_segments(zeros.astype(np.int64))
+        if self.is_trusted is not None:
+            zeros = zeros[~self.is_trusted[zeros]]
         if zeros.size:
             is_kept = np.ones(len(self.x), dtype=bool)
             is_kept[zeros] = False
@@ -217,6 +226,7 @@ class _Cleaning:
         segment = candidates["segment"].to_numpy()
         at_us = candidates["at_us"].to_numpy()
         x = candidates["reading"].to_numpy()
+        is_trusted = _trusted_at(self.is_trusted, position)
         touched = np.unique(segment[bad])
         start = dict(zip(touched.tolist(), np.searchsorted(segment, touched).tolist(), strict=True))
         stop = dict(
@@ -232,11 +242,14 @@ class _Cleaning:
                 # Only falls are known so far; what rises beyond the usual near one is bad too.
                 here = limit.find_bad_steps(at_us[lo:hi], x[lo:hi])
             isolated = _isolated(here, at_us[lo:hi], x[lo:hi], limit)
+            if is_trusted is not None:
+                isolated = isolated[~is_trusted[isolated + lo]]
             drops.append(isolated + lo)
             if 2 * isolated.size == here.size:
                 continue
             left = np.delete(np.arange(lo, hi), isolated)
-            story = tell_story(at_us[left], x[left], limit)
+            trusted = None if is_trusted is None else is_trusted[left]
+            story = tell_story(at_us[left], x[left], limit, trusted)
             drops.append(left[story.dropped])
             for i, kind in story.events:
                 at = int(left[i])
@@ -271,14 +284,16 @@ class _Cleaning:
         before = kept_at[np.searchsorted(kept_at, following) - 1]
         has_before = (before < following) & (self.segment[before] == self.segment[following])
         is_event = np.isin(following, np.asarray(sorted(self.events), dtype=np.int64))
-        for k in np.flatnonzero(~has_before | is_event).tolist():
+        # Zeros that follow a zero somebody trusts are as good as it is.
+        is_at_zero = has_before & (self.x[before] == 0)
+        for k in np.flatnonzero(~has_before | is_event | is_at_zero).tolist():
             a, b, i = int(first[k]), int(last[k]), int(following[k])
             segment = int(self.segment[i])
             kind = self.events.get(i, Kind.GROWTH)
             limit = self._limit_with_zeros(segment)
             if self.x[i] > limit.allow((self.at_us[i] - self.at_us[b]) / 1e6):
                 continue
-            if has_before[k]:
+            if has_before[k] and not is_at_zero[k]:
                 j = int(before[k])
                 dt_s = float(self.at_us[a] - self.at_us[j]) / 1e6
                 can_roll = fall_kind(float(self.x[j]), 0.0, dt_s, limit) is Kind.ROLLOVER
@@ -301,6 +316,11 @@ class _Cleaning:
         energy[is_reset] = self.x[at[is_reset]]
         energy[kinds == Kind.LEVEL] = np.nan
         return energy
+
+    def _unless_trusted(self, kept: pl.DataFrame, rows: Ints) -> Ints:
+        if self.is_trusted is None or not rows.size:
+            return rows
+        return rows[~kept["is_trusted"].to_numpy()[rows]]
 
     def _suspects(self, kept: pl.DataFrame, events: Ints) -> Ints:
         """Return the rows of `kept` in unrated segments that grew far beyond their usual rate."""
@@ -326,6 +346,12 @@ class _Cleaning:
             usual = float(np.quantile(here[here > 0], SUSPECT_QUANTILE, method="lower"))
             found.append(np.flatnonzero(here > SUSPECT_FACTOR * usual) + starts[k])
         return np.concatenate(found) if found else np.empty(0, np.int64)
+
+
+def _trusted_at(is_trusted: Bools | None, position: Ints | None) -> Bools | None:
+    if is_trusted is None or position is None:
+        return is_trusted
+    return is_trusted[position]
 
 
 def find_bad_steps(readings: pl.DataFrame, limits: Limits) -> Ints:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 # Readings at each end of a run of good steps that are examined, and the longest hole between them.
 REACH: Final = 24
@@ -87,13 +88,16 @@ class Story:
     events: list[tuple[int, Kind]]
 
 
-def tell_story(at_us: Ints, reading: Floats, limit: Limit) -> Story:
+def tell_story(
+    at_us: Ints, reading: Floats, limit: Limit, is_trusted: Bools | None = None
+) -> Story:
     """Return the cheapest story of one register.
 
     Args:
         at_us: instants in microseconds, strictly increasing.
-        reading: the counter's values, all above 0 (zeros are judged afterwards).
+        reading: the counter's values, all above 0 (zeros are judged afterwards) but trusted ones.
         limit: what the register can do.
+        is_trusted: True for readings that no story may leave out; None: there are none.
 
     Returns:
         The story; with no bad step, an empty one.
@@ -101,13 +105,17 @@ def tell_story(at_us: Ints, reading: Floats, limit: Limit) -> Story:
     bad = limit.find_bad_steps(at_us, reading)
     if not bad.size:
         return Story([], [])
-    return _drop_returns(_Telling(at_us, reading, limit, bad).cheapest(), at_us, reading, limit)
+    trusted = np.zeros(len(reading), dtype=bool) if is_trusted is None else is_trusted
+    story = _Telling(at_us, reading, limit, bad, trusted).cheapest()
+    return _drop_returns(story, at_us, reading, limit, trusted)
 
 
 class _Telling:
     """The search itself: a Viterbi over the ends of each run of good steps."""
 
-    def __init__(self, at_us: Ints, reading: Floats, limit: Limit, bad: Ints) -> None:
+    def __init__(
+        self, at_us: Ints, reading: Floats, limit: Limit, bad: Ints, is_trusted: Bools
+    ) -> None:
         n = len(reading)
         self.limit = limit
         self.n = n
@@ -130,6 +138,10 @@ class _Telling:
         self.falls: list[int] = falls[at].tolist()
         # The last candidate with fewer falls up to it: where holes that contain a fall begin.
         self.before_fall: list[int] = (np.searchsorted(falls[at], falls[at]) - 1).tolist()
+        trusted = np.concatenate(([0], np.cumsum(is_trusted)))
+        self.n_trusted = int(trusted[-1])
+        self.trusted_before: list[int] = trusted[at].tolist()
+        self.trusted_up_to: list[int] = trusted[at + 1].tolist()
 
     def cheapest(self) -> Story:
         """Run the search and walk back from its cheapest end."""
@@ -144,7 +156,11 @@ class _Telling:
             range(len(costs)),
             key=lambda p: (
                 costs[p]
-                + _price_at_an_end(self.n - 1 - self.candidates[p], self.n_falls > self.falls[p]),
+                + _price_at_an_end(
+                    self.n - 1 - self.candidates[p],
+                    self.n_falls > self.falls[p],
+                    self.n_trusted > self.trusted_up_to[p],
+                ),
                 -self.x[p],
             ),
         )
@@ -166,7 +182,8 @@ class _Telling:
     def _best_link(self, p: int, costs: list[int]) -> tuple[int, int, Kind]:
         """Return the cheapest cost at candidate p, the candidate kept before it, and the step."""
         i = self.candidates[p]
-        best, best_before, best_kind = _price_at_an_end(i, self.falls[p] > 0), -1, Kind.GROWTH
+        best = _price_at_an_end(i, self.falls[p] > 0, self.trusted_before[p] > 0)
+        best_before, best_kind = -1, Kind.GROWTH
         best_x = -1.0
         q = p - 1
         if q >= self.first_in_run[p]:
@@ -185,7 +202,7 @@ class _Telling:
         q = min(q, self.before_fall[p])
         while q >= 0:
             hole = i - self.candidates[q] - 1
-            if hole > REACH:
+            if hole > REACH or self.trusted_up_to[q] < self.trusted_before[p]:
                 break
             cost = costs[q] + (HOLE + HOLE_PER_READING * hole if hole else 0)
             if cost <= best:
@@ -209,14 +226,17 @@ class _Telling:
         return kind, PRICE[kind]
 
 
-def _price_at_an_end(n_dropped: int, has_fall: bool) -> int:
-    if n_dropped > (REACH if has_fall else UNFALLEN_AT_AN_END):
+def _price_at_an_end(n_dropped: int, has_fall: bool, has_trusted: bool) -> int:
+    if has_trusted or n_dropped > (REACH if has_fall else UNFALLEN_AT_AN_END):
         return IMPOSSIBLE
     return DROPPED_AT_AN_END * n_dropped
 
 
 def fall_kind(before: float, after: float, dt_s: float, limit: Limit) -> Kind:
     """Say what a fall from `before` to `after` within `dt_s` seconds is, if it is believed."""
+    if after < 0:
+        # Only a person can make a negative reading count; no counter starts again there.
+        return Kind.LEVEL
     allow = limit.allow(dt_s)
     # False with an unknown modulus (nan). Without any known rate every fall would be plausible.
     if limit.rate_per_s < np.inf and 0 <= limit.modulus - before + after <= allow:
@@ -226,12 +246,12 @@ def fall_kind(before: float, after: float, dt_s: float, limit: Limit) -> Kind:
     return Kind.LEVEL
 
 
-def _drop_returns(story: Story, at_us: Ints, x: Floats, limit: Limit) -> Story:
+def _drop_returns(story: Story, at_us: Ints, x: Floats, limit: Limit, is_trusted: Bools) -> Story:
     """Drop a segment that returns to where it left, whatever its length.
 
     A | S | B with a change of level from S to B, plausible growth from the last reading of A to
     the first of B, a fall at one of S's ends, and no more readings in S than in A and B: another
-    register was read for a while.
+    register was read for a while. A segment with a trusted reading stays.
     """
     turns = {i for i, kind in story.events if kind in (Kind.LEVEL, Kind.JUMP)}
     if not turns or len(story.events) < 2:
@@ -249,6 +269,7 @@ def _drop_returns(story: Story, at_us: Ints, x: Floats, limit: Limit) -> Story:
             and 0 <= d <= limit.allow(dt_s)
             and (x[s[0]] < x[a[-1]] or x[b[0]] < x[s[-1]])
             and len(s) <= len(a) + len(b)
+            and not is_trusted[s].any()
         ):
             dropped.update(s.tolist())
             del kinds[int(s[0])], kinds[int(b[0])]

@@ -2,12 +2,11 @@
 
 Here: which register is computed how, units, and the columns of the three tables. Judging readings
 is in `cleaning.py`, arithmetic on the grid in `registers_grid.py`, registers that do not count up
-in `registers_totals.py`. What changed since the last time is the warehouse's to find, days and
+in `registers_totals.py` and `registers_samples.py`. What changed since the last time is the warehouse's to find, days and
 periods are `calendar.py`'s and `trends.py`'s.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -16,8 +15,15 @@ import numpy as np
 import polars as pl
 
 from energy_etl.errors import TransformError
-from energy_etl.tables.core import EDIT, INTERVAL, SAMPLE
+from energy_etl.tables.core import EDIT, INTERVAL, MANUAL_EDIT, SAMPLE
 from energy_etl.tables.model import UTC_INSTANT
+from energy_etl.transform.exchanges import accepted_exchanges
+from energy_etl.transform.manual_edits import (
+    Span,
+    apply_manual_edits,
+    flag_manual,
+    replaced_spans,
+)
 from energy_etl.transform.registers_cumulative import Counter, Exchange, compute_totals
 from energy_etl.transform.registers_flags import (
     Quality,
@@ -32,18 +38,23 @@ from energy_etl.transform.registers_grid import (
     GridTotals,
     register_grid,
 )
+from energy_etl.transform.registers_mains import watch_mains
 from energy_etl.transform.registers_power import (
     compute_power_totals,
     count_own_direction,
     is_integrated,
 )
 from energy_etl.transform.registers_readings import order_readings
-from energy_etl.transform.registers_totals import (
-    Meter,
-    compute_interval_totals,
-    compute_samples,
+from energy_etl.transform.registers_samples import compute_samples
+from energy_etl.transform.registers_totals import compute_interval_totals, compute_means
+from energy_etl.transform.registers_values import Meter, named_values, value_edits
+from energy_etl.units import (
+    KW_PER_UNIT,
+    KWH_PER_UNIT,
+    M3_PER_UNIT,
+    MEAN_UNITS,
+    SECONDS_PER_HOUR,
 )
-from energy_etl.units import KW_PER_UNIT, KWH_PER_UNIT, M3_PER_UNIT, SECONDS_PER_HOUR
 
 _EPOCH_US: Final = timedelta(microseconds=1)
 
@@ -72,6 +83,7 @@ class _Way:
     gap_us: float
     is_end_stamped: bool
     is_watched: bool
+    is_mean: bool
     is_integrated: bool
     kwh_per_unit: float | None
     m3_per_unit: float | None
@@ -99,6 +111,7 @@ def compute_intervals(
     readings: pl.DataFrame,
     registers: pl.DataFrame,
     exchanges: pl.DataFrame,
+    manual_edits: pl.DataFrame | None = None,
     *,
     now: datetime,
     hold_for: timedelta,
@@ -113,9 +126,15 @@ def compute_intervals(
     after three hours); only totals of `kind` interval can be `zero_filled`. `register_end_native`
     is the counter as the meter shows it: between unflagged intervals its difference is the energy.
 
-    Electric power (`kind` instant, W or kW) of a meter without an energy register in the same role
-    becomes energy too, quality `integrated` (`registers_power.py`); beside a counter it stays a
-    sample.
+    Electric power (W or kW, `kind` instant, or `kind` interval: the mean of its interval) of a meter
+    without an energy register in the same role becomes energy too, quality `integrated`
+    (`registers_power.py`); beside a counter it stays a sample. Other means per interval (V, degC,
+    ...) are samples.
+
+    What a person decided (`manual_edits.py`) counts before anything is judged, and is named in the
+    edits. An interval that leans on a replaced value has the flag `manual`: the one it falls into,
+    and for counters and power all between the readings before and after it. `core.sample` has no
+    flags; there the edit alone says so.
 
     An interval is provisional until two kept readings exist at or after its end, or `hold_for`
     has passed since. It is pushable with a value, measured or estimated, and not provisional.
@@ -126,7 +145,9 @@ def compute_intervals(
             edits. Readings of registers that are not in `registers` are left out.
         registers: `core.register`, all of a site's (what a meter has beside a register counts);
             one without readings gives no row.
-        exchanges: `core.exchange`; those after `now` do not count yet.
+        exchanges: `core.exchange`; those after `now` do not count yet, nor one that contradicts an
+            earlier one (`exchanges.py`).
+        manual_edits: `core.manual_edit`; None: nobody decided anything.
         now: the instant of the computation.
         hold_for: after this long an interval is no longer provisional.
 
@@ -147,8 +168,9 @@ def compute_intervals(
     rows = {str(row["register_id"]): row for row in registers.iter_rows(named=True)}
     now_us = _microseconds(now)
     hold_us = hold_for // _EPOCH_US
-    declared = _declared(exchanges, now_us)
-    ordered = order_readings(readings, ids)
+    declared = accepted_exchanges(exchanges, registers, now=now)
+    decided = MANUAL_EDIT.empty_frame() if manual_edits is None else manual_edits
+    ordered, by_hand = apply_manual_edits(order_readings(readings, ids), ids, decided)
     has_production = {row["site_id"] for row in rows.values() if row["role"] == "production"}
     integrated = set(registers.filter(is_integrated())["register_id"])
     ways: defaultdict[_Way, list[int]] = defaultdict(list)
@@ -163,7 +185,7 @@ def compute_intervals(
             _compute_chunk(way, group, members, chunk, declared, parts, now_us, hold_us)
     return IntervalResult(
         _in_order(parts.interval, INTERVAL.empty_frame()),
-        pl.concat([EDIT.empty_frame(), *parts.edit]).sort(EDIT.key),
+        pl.concat([by_hand, *parts.edit]).sort(EDIT.key),
         _in_order(parts.sample, SAMPLE.empty_frame()),
     )
 
@@ -185,13 +207,26 @@ def _compute_chunk(
             chunk, counters, way.grid, gap_us=way.gap_us, watch_stuck=way.is_watched
         )
     elif way.kind == "interval":
+        meters = [_meter(row) for row in members]
+        if way.is_mean:
+            samples, edits = compute_means(
+                chunk, meters, way.grid, is_end_stamped=way.is_end_stamped
+            )
+            numbers = samples["register"].to_numpy()
+            _keep_pieces(parts.sample, group, numbers, _sample_frame(samples, ids))
+            if not way.is_integrated:
+                parts.edit.append(edits)
+                return
         totals, edits = compute_interval_totals(
             chunk,
-            [_meter(row) for row in members],
+            meters,
             way.grid,
             is_end_stamped=way.is_end_stamped,
             is_watched=way.is_watched,
+            gap_us=way.gap_us,
+            is_power=way.is_integrated,
         )
+        flag_manual(totals, way.grid.step_us, _stamped_spans(chunk, way.is_end_stamped))
     else:
         meters = [_meter(row) for row in members]
         samples, edits = compute_samples(
@@ -216,6 +251,13 @@ def _compute_chunk(
             hold_us=hold_us,
         )
         totals = compute_power_totals(own, way.grid)
+        if way.is_watched:
+            named = named_values(chunk).with_columns(
+                edge=pl.Series(way.grid.edge_before(chunk["at_us"].to_numpy()))
+            )
+            zeros = watch_mains(totals, named, way.grid)
+            parts.edit.append(value_edits(zeros, meters))
+        flag_manual(totals, way.grid.step_us, replaced_spans(chunk))
     parts.edit.append(edits)
     frame = _interval_frame(totals, way, ids, now_us, hold_us)
     _keep_pieces(parts.interval, group, totals.register, frame)
@@ -302,6 +344,7 @@ def _way(row: dict[str, Any], has_production: bool, is_integrated: bool) -> _Way
         is_watched=row["role"] == "mains"
         and row["commodity"] == "electricity"
         and not has_production,
+        is_mean=kind == "interval" and row["unit"] in MEAN_UNITS,
         is_integrated=is_integrated,
         kwh_per_unit=kwh_per_unit.get(str(row["unit"])),
         m3_per_unit=M3_PER_UNIT.get(str(row["unit"])),
@@ -327,16 +370,13 @@ def _meter(row: dict[str, Any]) -> Meter:
     return Meter(str(row["register_id"]), _rate_per_s(row), float(row["resolution_native"]))
 
 
-def _declared(exchanges: pl.DataFrame, now_us: int) -> dict[str, tuple[Exchange, ...]]:
-    """Group the exchanges that have happened by register, sorted by instant."""
-    found: defaultdict[str, list[Exchange]] = defaultdict(list)
-    columns = ("register_id", "exchanged_at", "final_native", "initial_native")
-    rows: Iterable[tuple[str, datetime, float, float]] = exchanges.select(columns).iter_rows()
-    for register_id, exchanged_at, final_native, initial_native in rows:
-        at_us = _microseconds(exchanged_at)
-        if at_us <= now_us:
-            found[register_id].append(Exchange(at_us, final_native, initial_native))
-    return {key: tuple(sorted(some, key=lambda e: e.at_us)) for key, some in found.items()}
+def _stamped_spans(readings: pl.DataFrame, is_end_stamped: bool) -> list[Span]:
+    """Return the microsecond within each replaced total's interval that its stamp marks."""
+    if "is_replaced" not in readings.columns:
+        return []
+    lead = -1 if is_end_stamped else 0
+    replaced = readings.filter("is_replaced").select("register", "at_us")
+    return [(k, at_us + lead, at_us + lead + 1) for k, at_us in replaced.iter_rows()]
 
 
 def _microseconds(instant: datetime) -> int:

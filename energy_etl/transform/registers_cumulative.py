@@ -13,6 +13,7 @@ import polars as pl
 from energy_etl.transform.cleaning import Cleaned, Limits, clean_readings
 from energy_etl.transform.cleaning_edits import EVENT_SCHEMA, edit_rows
 from energy_etl.transform.cleaning_story import Floats, Ints, Kind
+from energy_etl.transform.manual_edits import flag_manual, replaced_spans
 from energy_etl.transform.registers_grid import Grid, GridTotals, lay_on_grid
 
 
@@ -55,8 +56,9 @@ def compute_totals(
     """Return the totals on the grid and the rows of `core.edit`.
 
     Args:
-        readings: `register` (place in `counters`), `at_us`, `reading`, `is_corrected`; sorted and
-            unique by the first two.
+        readings: `register` (place in `counters`), `at_us`, `reading`, `is_corrected`, and where a
+            person decided something `is_trusted`, `is_replaced`; sorted and unique by the first
+            two.
         counters: the registers.
         grid: the grid of all of them.
         gap_us: kept readings further apart make estimates.
@@ -81,6 +83,7 @@ def compute_totals(
     if exchanges:
         cleaned = _join_exchanges(cleaned)
     totals = lay_on_grid(cleaned, limits.modulus, grid, gap_us=gap_us, watch_stuck=watch_stuck)
+    flag_manual(totals, grid.step_us, replaced_spans(cleaned.kept))
     ids = [counters[k].register_id for k in counter_of.tolist()]
     return totals, edit_rows(cleaned.dropped, _event_rows(cleaned), ids)
 
@@ -96,7 +99,7 @@ def _cut_at_exchanges(
 
     The declared values replace a reading at that very instant (nobody can say which counter it
     belongs to). A side without any reading of its own gets no declared value: it would make
-    intervals that nothing measured.
+    intervals that nothing measured. They are no trusted readings: a typing error must not stand.
     """
     register = readings["register"].to_numpy()
     at_us = readings["at_us"].to_numpy()
@@ -126,7 +129,9 @@ def _cut_at_exchanges(
             "segment": pl.Int64,
         },
         orient="row",
-    ).with_columns(pl.lit(False).alias("is_corrected"))
+    )
+    marks = [name for name in readings.columns if name.startswith("is_")]
+    extra = extra.with_columns(pl.lit(False).alias(name) for name in marks)
     cut = readings.with_columns(pl.Series("segment", segment)).filter(pl.Series(~is_replaced))
     return pl.concat([cut, extra.select(cut.columns)]).sort("segment", "at_us")
 

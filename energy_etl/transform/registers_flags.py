@@ -29,7 +29,9 @@ class Flag(IntFlag):
     """What happened within an interval.
 
     `late` and `duplicate` are about how readings arrived, not about energy: the same set of
-    readings gives the same intervals, so they are not among these. `provisional` is a column.
+    readings gives the same intervals, whatever the order in which days were loaded; a repeated
+    value is not even stored. So they are not among these. `provisional` is a column. `manual`: a
+    value that a person replaced is among those the total leans on.
     """
 
     RESET = 1
@@ -46,6 +48,7 @@ class Flag(IntFlag):
     STUCK = 2048
     ZERO_FILLED = 4096
     INTERPOLATED_EDGE = 8192
+    MANUAL = 16384
 
 
 QUALITY_NAMES: Final = pl.Series([quality.name.lower() for quality in Quality], dtype=pl.String)

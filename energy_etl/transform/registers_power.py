@@ -1,8 +1,10 @@
 """Power -> energy: totals of registers that show watts and have no energy counter beside them.
 
-Energy is the time-weighted mean power of an interval times its length (the trapezoidal rule between
-readings), so it has the quality `integrated`: nobody counted it. Which registers are computed so is
-said here, for everything that adds up energy; means come from `registers_totals.compute_samples`.
+Energy is the time-weighted mean power of an interval times its length, so it has the quality
+`integrated`: nobody counted it. Instantaneous power is averaged by the trapezoidal rule between
+readings (`registers_samples.compute_samples`), a source that sends mean powers has done it itself
+(`registers_totals.compute_interval_totals`). Which registers are computed so is said here, for
+everything that adds up energy.
 """
 
 from typing import Final
@@ -13,7 +15,7 @@ import polars as pl
 from energy_etl.transform.cleaning import IMPLAUSIBLE_NATIVE
 from energy_etl.transform.registers_flags import Flag, Quality
 from energy_etl.transform.registers_grid import Grid, GridTotals
-from energy_etl.units import KW_PER_UNIT
+from energy_etl.units import KW_PER_UNIT, KWH_PER_UNIT, MEAN_UNITS
 
 _US_PER_HOUR: Final = 3_600_000_000
 
@@ -21,12 +23,28 @@ _US_PER_HOUR: Final = 3_600_000_000
 def is_integrated() -> pl.Expr:
     """Return the condition on `core.register` rows whose power becomes energy.
 
-    To be asked of all registers of a meter at once: beside one that counts in the same role and
-    commodity, power is no energy of its own.
+    To be asked of all registers of a meter at once, since one energy must count once. Beside a
+    register that counts in the same role and commodity, power is no energy of its own; nor is a
+    phase beside the power of all phases, nor an instantaneous power beside means of the same.
     """
-    is_power = (pl.col("kind") == "instant") & pl.col("unit").is_in(list(KW_PER_UNIT))
-    has_counter = (pl.col("kind") != "instant").any().over("meter_id", "role", "commodity")
-    return is_power & ~has_counter
+    of_same = ("meter_id", "role", "commodity")
+    is_power = (pl.col("kind") != "cumulative") & pl.col("unit").is_in(list(KW_PER_UNIT))
+    is_mean = is_power & (pl.col("kind") == "interval")
+    is_total = is_power & pl.col("phase").is_null()
+    has_counter = ((pl.col("kind") != "instant") & pl.col("unit").is_in(list(KWH_PER_UNIT))).any()
+    total = is_total & (is_mean | ~(is_mean & is_total).any().over(of_same))
+    phase = ~is_total.any().over(of_same) & (is_mean | ~is_mean.any().over(of_same))
+    return is_power & ~has_counter.over(of_same) & (total | phase)
+
+
+def has_intervals() -> pl.Expr:
+    """Return the condition on `core.register` rows that have rows in `core.interval`.
+
+    What counts or sends totals, and power that becomes energy; the others have samples only. To be
+    asked of all registers of a meter at once.
+    """
+    is_mean = (pl.col("kind") == "interval") & pl.col("unit").is_in(list(MEAN_UNITS))
+    return ((pl.col("kind") != "instant") & ~is_mean) | is_integrated()
 
 
 def count_own_direction(readings: pl.DataFrame) -> pl.DataFrame:

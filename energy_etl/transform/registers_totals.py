@@ -1,59 +1,28 @@
-"""Registers that do not count up: totals per interval, and instantaneous values.
+"""Registers that send one value per interval: totals, and means.
 
-`kind` interval: a reading is the total of one interval, stamped at its start or its end.
-`kind` instant: a reading is a temperature, a power, a voltage: averaged over time, never summed.
-Cumulative registers are `registers_cumulative.py`'s.
+`kind` interval: a reading is about one interval, stamped at its start or its end. A total (kWh, m3)
+is added up, a mean (W, V, degC, ...) averaged. Counters are `registers_cumulative.py`'s, values
+that belong to an instant `registers_samples.py`'s; which power is energy says `registers_power.py`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from energy_etl.transform.cleaning import IMPLAUSIBLE_NATIVE, SUSPECT_FACTOR, SUSPECT_QUANTILE
-from energy_etl.transform.cleaning_edits import DROPPED_SCHEMA, EVENT_SCHEMA, edit_rows
+from energy_etl.transform.cleaning import SUSPECT_FACTOR, SUSPECT_QUANTILE
 from energy_etl.transform.cleaning_story import GRACE_S, Floats, Ints
 from energy_etl.transform.registers_flags import Flag, Quality
-from energy_etl.transform.registers_grid import (
-    STUCK_INTERVALS,
-    STUCK_US,
-    Grid,
-    GridTotals,
-    ranges,
-)
+from energy_etl.transform.registers_grid import Grid, GridTotals
+from energy_etl.transform.registers_mains import watch_mains
+from energy_etl.transform.registers_values import Meter, named_values, value_edits
+from energy_etl.units import SECONDS_PER_HOUR
 
-# A mains total of exactly 0 for this long is an outage filled with zeros (CalTRACK 2.2.1.4).
-ZERO_FILLED_US: Final = STUCK_US
-_NO_MEANS: Final = pl.Schema(
-    {
-        "register": pl.Int64,
-        "start_us": pl.Int64,
-        "end_us": pl.Int64,
-        "sample_native": pl.Float64,
-        "n_readings": pl.Int64,
-        "covered_us": pl.Int64,
-        "to_us": pl.Int64,
-        "is_last": pl.Boolean,
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Meter:
-    """What a register of totals or samples is.
-
-    Attributes:
-        register_id: our id.
-        rate_per_s: declared rating per second (inf: none).
-        resolution: smallest step.
-    """
-
-    register_id: str
-    rate_per_s: float
-    resolution: float
+# A source is coarser than the grid when nearly all its readings lie this many steps apart.
+_COARSE_STEPS: Final = 1.5
+_COARSE_QUANTILE: Final = 0.05
 
 
 def compute_interval_totals(
@@ -63,15 +32,23 @@ def compute_interval_totals(
     *,
     is_end_stamped: bool,
     is_watched: bool,
+    gap_us: float,
+    is_power: bool = False,
 ) -> tuple[GridTotals, pl.DataFrame]:
-    """Put totals on the grid, from each register's first reading to its last.
+    """Put totals, or the energy of mean powers, on the grid, from first reading to last.
 
     An interval without a reading is `missing` (null, flag `gap`); so is one whose reading is
     null (an interval with fewer readings than the register usually sends is `missing` too: a sum
     of some of its parts is no total). A negative, impossible or too high total is `implausible`
-    (null). Readings that fall into one interval are added. On mains, zeros for three hours or more
-    are `missing` (flag `zero_filled`), and one non-zero value for three intervals or more is
-    flagged `stuck`.
+    (null). Readings that fall into one interval are added. Where a source sends less often than
+    the grid has edges, each reading is spread evenly over the intervals that it covers: its total
+    is measured, the split is not (`estimated`, flag `gap`; only flag `interpolated_edge` where the
+    zone halves the configured grid). On mains, zeros for three hours or more are `missing` (flag
+    `zero_filled`), and one non-zero value for three intervals or more is flagged `stuck`.
+
+    With `is_power` a reading is the mean power of its interval: energy = mean of the readings in
+    the interval times its length, quality `integrated`. Power against the register's own direction
+    counts as 0, as in `registers_power.count_own_direction`; the rating is one of power.
 
     Args:
         readings: `register` (place in `meters`), `at_us`, `reading`, `is_corrected`; sorted.
@@ -79,43 +56,40 @@ def compute_interval_totals(
         grid: the grid of all of them.
         is_end_stamped: True when a stamp marks the end of its interval.
         is_watched: True for mains that nothing else at the site can bring to zero.
+        gap_us: a reading that covers more than this makes estimates.
+        is_power: readings are W or kW.
 
     Returns:
-        Totals sorted by register and end (`end_native` unknown), and rows of `core.edit`.
+        Totals sorted by register and end (`end_native` unknown), in the readings' unit (times
+        hours, when it is a power), and rows of `core.edit`.
     """
-    named = _named(readings, meters, grid).with_columns(
-        _edge(grid, is_end_stamped).alias("edge"),
-    )
-    cells = named.group_by("register", "edge", maintain_order=True).agg(
-        pl.col("reading").sum(),
-        pl.col("rule").drop_nulls().sort().last(),
-        pl.col("is_corrected").any(),
-        pl.len().alias("n_readings"),
-    )
-    cells = cells.join(_usual_number(named, grid), on="register", maintain_order="left")
-    is_partial = pl.col("rule").is_null() & (pl.col("n_readings") < pl.col("n_usual"))
-    cells = cells.with_columns(
-        rule=pl.when(is_partial).then(pl.lit("partial")).otherwise(pl.col("rule")),
-    )
-    # What came before the first reading is not known to be missing: rows begin with a whole one.
-    is_first = pl.col("edge") == pl.col("edge").min().over("register")
-    cells = cells.filter(~(is_first & (pl.col("rule") == "partial").fill_null(False)))
+    named = _placed(readings, meters, grid, is_end_stamped=is_end_stamped, is_power=is_power)
+    dropped = named.filter(pl.col("rule").is_not_null())
+    cells = _cells(named, grid, is_end_stamped=is_end_stamped, is_mean=is_power)
     if cells.is_empty():
-        return GridTotals.empty(), _edits(named.filter(pl.col("rule").is_not_null()), meters)
+        return GridTotals.empty(), value_edits(dropped, meters)
     place, start = _places(cells)
     n = int(start[-1])
     energy = np.full(n, np.nan)
     quality = np.full(n, Quality.MISSING, dtype=np.uint8)
     flags = np.full(n, Flag.GAP, dtype=np.int32)
     rule = cells["rule"]
-    energy[place] = np.where(rule.is_null().to_numpy(), cells["reading"].to_numpy(), np.nan)
+    has_value = rule.is_null().to_numpy()
+    n_steps = cells["n_steps"].to_numpy()
+    is_split = has_value & (n_steps * grid.step_us > gap_us)
+    per_interval = grid.step_us / (1e6 * SECONDS_PER_HOUR) if is_power else 1.0 / n_steps
+    energy[place] = np.where(has_value, cells["reading"].to_numpy() * per_interval, np.nan)
     quality[place] = np.select(
-        [rule.is_null().to_numpy(), rule.is_in(("missing", "partial")).fill_null(False).to_numpy()],
-        [Quality.MEASURED, Quality.MISSING],
+        [is_split, has_value, rule.is_in(("missing", "partial")).fill_null(False).to_numpy()],
+        [Quality.ESTIMATED, Quality.INTEGRATED if is_power else Quality.MEASURED, Quality.MISSING],
         Quality.IMPLAUSIBLE,
     )
     flags[place] = np.where((rule == "false_high").fill_null(False).to_numpy(), Flag.FALSE_HIGH, 0)
-    flags[place] |= np.where((rule == "partial").fill_null(False).to_numpy(), Flag.GAP, 0)
+    is_gap = is_split | (rule == "partial").fill_null(False).to_numpy()
+    flags[place] |= np.where(is_gap, Flag.GAP, 0)
+    flags[place] |= np.where(
+        has_value & ~is_split & (n_steps > 1), Flag.INTERPOLATED_EDGE, 0
+    )
     flags[place] |= np.where(cells["is_corrected"].to_numpy(), Flag.CORRECTED, 0)
     first_edge = cells["edge"].to_numpy()[np.searchsorted(place, start[:-1])]
     lengths = np.diff(start)
@@ -131,203 +105,128 @@ def compute_interval_totals(
         _last_of_each(start, n),
     )
     _flag_suspects(totals, meters, start)
-    dropped = named.filter(pl.col("rule").is_not_null())
     if is_watched:
-        zeros = _fill_zeros(totals, grid)
-        _flag_stuck(totals)
-        in_run = pl.DataFrame({"register": totals.register[zeros], "edge": edge[zeros]})
-        filled = named.filter(pl.col("rule").is_null()).join(
-            in_run, on=["register", "edge"], how="semi", maintain_order="left"
-        )
-        dropped = pl.concat([dropped, filled.with_columns(rule=pl.lit("zero_filled"))])
-    return totals, _edits(dropped, meters)
+        dropped = pl.concat([dropped, watch_mains(totals, named, grid)])
+    return totals, value_edits(dropped, meters)
 
 
-def compute_samples(
+def compute_means(
+    readings: pl.DataFrame, meters: Sequence[Meter], grid: Grid, *, is_end_stamped: bool
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Average the means that a source sends over the intervals of the grid, signs as they are.
+
+    An interval in which a reading has no value or is not there has no row, nor has one with fewer
+    readings than the register usually sends. A reading that covers several intervals is the mean
+    of each.
+
+    Args:
+        readings: `register` (place in `meters`), `at_us`, `reading`, `is_corrected`; sorted.
+        meters: the registers.
+        grid: the grid of all of them.
+        is_end_stamped: True when a stamp marks the end of its interval.
+
+    Returns:
+        `register`, `start_us`, `end_us`, `sample_native`, `n_readings`, `is_provisional` (always
+        False: a mean comes when its interval is over), sorted; and rows of `core.edit`.
+    """
+    named = _placed(readings, meters, grid, is_end_stamped=is_end_stamped, is_power=True)
+    cells = _cells(named, grid, is_end_stamped=is_end_stamped, is_mean=True, is_signed=True)
+    start_us = pl.col("edge") * grid.step_us + grid.phase_us
+    samples = cells.filter(pl.col("rule").is_null()).select(
+        "register",
+        start_us=start_us,
+        end_us=start_us + grid.step_us,
+        sample_native="reading",
+        n_readings="n_readings",
+        is_provisional=pl.lit(False),
+    )
+    return samples, value_edits(named.filter(pl.col("rule").is_not_null()), meters)
+
+
+def _placed(
     readings: pl.DataFrame,
     meters: Sequence[Meter],
     grid: Grid,
     *,
-    gap_us: float,
-    now_us: int,
-    hold_us: int,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Average instantaneous readings over the intervals of the grid.
+    is_end_stamped: bool,
+    is_power: bool,
+) -> pl.DataFrame:
+    """Add `row`, `rule`, `edge` (start of the reading's interval), `n_usual`, `n_steps`.
 
-    A value is the time-weighted mean of the straight lines between readings: sources read at
-    irregular instants, and an interval that no reading happens to fall into is no hole. One is
-    where readings lie more than `gap_us` apart, before the first and after the last: an interval
-    that touches it has no row. The interval that the last reading lies in has the mean up to
-    there, provisional, until a reading at or after its end exists or `hold_us` has passed: then a
-    hole is a hole.
-
-    Args:
-        readings: `register` (place in `meters`), `at_us`, `reading`; sorted, unique.
-        meters: the registers.
-        grid: the grid of all of them.
-        gap_us: readings further apart have no line between them.
-        now_us: the instant of the computation.
-        hold_us: after this long an interval is no longer provisional.
-
-    Returns:
-        `register`, `start_us`, `end_us`, `sample_native`, `n_readings` (within the interval, may
-        be 0), `is_provisional`, sorted; and rows of `core.edit`.
+    `n_usual` is how many readings an interval has (1 or more), `n_steps` how many intervals a
+    reading covers (1 or more). Both from the usual distance of the register's readings: the median
+    over all of them, which a gap or a reading sent twice does not move. Coarser than the grid is
+    only what nearly never comes closer: a source that leaves out its zeros is not.
     """
-    named = _named(readings, [], grid)
-    lines = _Lines.between(named.filter(pl.col("rule").is_null()), gap_us)
-    samples = _means_of_lines(lines, grid).filter(
-        (pl.col("covered_us") == grid.step_us)
-        | (
-            # Only the last reading's interval ends in a hole that may still be filled.
-            pl.col("is_last")
-            & (pl.col("start_us") + pl.col("covered_us") == pl.col("to_us"))
-            & (now_us - pl.col("end_us") < hold_us)
+    distance_us = pl.col("at_us").diff()
+    usual_us = distance_us.quantile(0.5, "lower")
+    steps = usual_us / grid.step_us
+    least = distance_us.quantile(_COARSE_QUANTILE, "lower") / grid.step_us
+    is_coarse = (least > _COARSE_STEPS) & (least.round() == steps.round())
+    lengths = (
+        readings.group_by("register")
+        .agg(
+            n_usual=(grid.step_us / usual_us.clip(lower_bound=1)).round().clip(1).fill_null(1),
+            n_steps=pl.when(is_coarse).then(steps.round()).otherwise(1.0),
         )
+        .with_columns(pl.col("n_usual", "n_steps").cast(pl.Int64))
     )
-    return (
-        samples.select(
-            "register",
-            "start_us",
-            "end_us",
-            "sample_native",
-            "n_readings",
-            is_provisional=pl.col("covered_us") < grid.step_us,
-        ),
-        _edits(named.filter(pl.col("rule").is_not_null()), meters),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Lines:
-    """Straight lines from a reading to the next of the same register, in their order.
-
-    Attributes:
-        register: place of the register.
-        row: number of the reading at the end; of the one at the start one less.
-        from_us: start of the line.
-        to_us: its end.
-        from_native: reading at the start.
-        to_native: reading at the end.
-        is_last: no reading of the register follows.
-    """
-
-    register: Ints
-    row: Ints
-    from_us: Ints
-    to_us: Ints
-    from_native: Floats
-    to_native: Floats
-    is_last: npt.NDArray[np.bool_]
-
-    @classmethod
-    def between(cls, kept: pl.DataFrame, gap_us: float) -> Self:
-        """Draw the lines between neighbouring readings no further apart than `gap_us`."""
-        register, at_us = kept["register"].to_numpy(), kept["at_us"].to_numpy()
-        reading = kept["reading"].to_numpy()
-        is_same = np.diff(register) == 0
-        row = np.flatnonzero(is_same & (np.diff(at_us) <= gap_us)) + 1
-        return cls(
-            register[row],
-            row,
-            at_us[row - 1],
-            at_us[row],
-            reading[row - 1],
-            reading[row],
-            np.append(~is_same, True)[row],
-        )
-
-
-def _means_of_lines(lines: _Lines, grid: Grid) -> pl.DataFrame:
-    """Cut lines at the grid's edges and average them over each interval that one touches.
-
-    Each interval is summed by itself: a running integral would let its last bits depend on what
-    lies before it.
-    """
-    first = grid.edge_before(lines.from_us)
-    n_pieces = grid.edge_after(lines.to_us) - first
-    line = np.repeat(np.arange(len(first)), n_pieces)
-    edge = ranges(first, first + n_pieces)
-    start_us = grid.instant_of(edge)
-    from_us, to_us = lines.from_us[line], lines.to_us[line]
-    lo_us, hi_us = np.maximum(from_us, start_us), np.minimum(to_us, start_us + grid.step_us)
-    length_us = hi_us - lo_us
-    low = lines.from_native[line]
-    share = ((lo_us - from_us) + (hi_us - from_us)) / (2.0 * (to_us - from_us))
-    middle = low + (lines.to_native[line] - low) * share
-    is_new = (np.diff(edge, prepend=-1) != 0) | (np.diff(lines.register[line], prepend=-1) != 0)
-    a = np.flatnonzero(is_new)
-    if not a.size:
-        return _NO_MEANS.to_frame()
-    z = np.append(a[1:], len(edge)) - 1
-    covered_us = np.add.reduceat(length_us, a)
-    # Weighing what exceeds the first value, not the values: a constant stays exactly itself.
-    excess = (middle - np.repeat(low[a], z - a + 1)) * length_us
-    end_us = start_us[a] + grid.step_us
-    n_inner = lines.row[line[z]] - lines.row[line[a]]
-    return pl.DataFrame(
-        {
-            "register": lines.register[line[a]],
-            "start_us": start_us[a],
-            "end_us": end_us,
-            "sample_native": low[a] + np.add.reduceat(excess, a) / covered_us,
-            "n_readings": n_inner + (from_us[a] >= start_us[a]) + (to_us[z] < end_us),
-            "covered_us": covered_us,
-            "to_us": to_us[z],
-            "is_last": lines.is_last[line[z]],
-        },
-        schema=_NO_MEANS,
-    )
-
-
-def _usual_number(named: pl.DataFrame, grid: Grid) -> pl.DataFrame:
-    """Return how many readings an interval of each register has: `register`, `n_usual` (>= 1).
-
-    From the usual distance of its readings: the median over all of them, which a gap or a reading
-    sent twice does not move.
-    """
-    distance_us = pl.col("at_us").diff().quantile(0.5, "lower")
-    n_usual = (grid.step_us / distance_us.clip(lower_bound=1)).round().clip(1)
-    return named.group_by("register").agg(n_usual.fill_null(1).cast(pl.Int64).alias("n_usual"))
-
-
-def _edge(grid: Grid, is_end_stamped: bool) -> pl.Expr:
-    """Number of the edge at which the interval of each reading starts."""
     at_us = pl.col("at_us") - (1 if is_end_stamped else 0)
-    return (at_us - grid.phase_us) // grid.step_us
-
-
-def _named(readings: pl.DataFrame, meters: Sequence[Meter], grid: Grid) -> pl.DataFrame:
-    """Add `row` and `rule`: why a reading is no value; null: it is one.
-
-    With `meters`, readings are totals: not negative, not above the rating.
-    """
-    reading = pl.col("reading")
-    rule = pl.when(reading.is_null() | reading.is_nan()).then(pl.lit("missing"))
-    rule = rule.when(reading.abs() >= IMPLAUSIBLE_NATIVE).then(pl.lit("implausible"))
-    if meters:
-        hours = grid.step_us / 1e6 + GRACE_S
-        allow = np.asarray([m.rate_per_s * hours + m.resolution for m in meters])
-        most = pl.lit(pl.Series(allow[readings["register"].to_numpy()]))
-        rule = rule.when(reading < 0).then(pl.lit("negative"))
-        rule = rule.when(reading > most).then(pl.lit("false_high"))
-    return readings.with_row_index("row").with_columns(
-        rule.otherwise(pl.lit(None, pl.String)).alias("rule")
+    return (
+        named_values(readings, _most(lengths, meters, grid, is_power), is_signed=is_power)
+        .with_columns(edge=(at_us - grid.phase_us) // grid.step_us)
+        .join(lengths, on="register", maintain_order="left")
     )
 
 
-def _edits(dropped: pl.DataFrame, meters: Sequence[Meter]) -> pl.DataFrame:
-    rows = dropped.select(
-        pl.col("row").cast(pl.Int64),
-        pl.col("register").alias("segment"),
-        "at_us",
-        "reading",
-        "rule",
-        pl.lit(None, pl.Float64).alias("before"),
-        pl.lit(None, pl.Float64).alias("after"),
-        pl.lit(None, pl.Int64).alias("next_row"),
-    ).match_to_schema(DROPPED_SCHEMA)
-    ids = [meter.register_id for meter in meters]
-    return edit_rows(rows.sort("row"), EVENT_SCHEMA.to_frame(), ids)
+def _most(
+    lengths: pl.DataFrame, meters: Sequence[Meter], grid: Grid, is_power: bool
+) -> Floats:
+    """Return the most that each register's rating allows within one of its readings."""
+    rate = np.asarray([meter.rate_per_s for meter in meters])
+    resolution = np.asarray([meter.resolution for meter in meters])
+    if is_power:
+        return rate * SECONDS_PER_HOUR + resolution
+    seconds = np.full(len(meters), grid.step_us / 1e6)
+    seconds[lengths["register"].to_numpy()] *= lengths["n_steps"].to_numpy()
+    return rate * (seconds + GRACE_S) + resolution
+
+
+def _cells(
+    named: pl.DataFrame,
+    grid: Grid,
+    *,
+    is_end_stamped: bool,
+    is_mean: bool,
+    is_signed: bool = False,
+) -> pl.DataFrame:
+    """One row per register and interval that readings are about, sorted.
+
+    `register`, `edge`, `reading` (sum, or mean), `rule` (null: a value), `is_corrected`,
+    `n_readings`, `n_steps`.
+    """
+    if (named["n_steps"] > 1).any():
+        first = pl.col("edge") - (pl.col("n_steps") - 1 if is_end_stamped else 0)
+        named = (
+            named.with_columns(edge=pl.int_ranges(first, first + pl.col("n_steps")))
+            .explode("edge")
+            .sort("register", "edge", "at_us")
+        )
+    reading = pl.col("reading") if is_signed or not is_mean else pl.col("reading").clip(0.0)
+    cells = named.group_by("register", "edge", maintain_order=True).agg(
+        reading.mean() if is_mean else reading.sum(),
+        pl.col("rule").drop_nulls().sort().last(),
+        pl.col("is_corrected").any(),
+        pl.len().alias("n_readings"),
+        pl.col("n_usual", "n_steps").first(),
+    )
+    is_partial = pl.col("rule").is_null() & (pl.col("n_readings") < pl.col("n_usual"))
+    cells = cells.with_columns(
+        rule=pl.when(is_partial).then(pl.lit("partial")).otherwise(pl.col("rule")),
+    )
+    # What came before the first reading is not known to be missing: rows begin with a whole one.
+    is_first = pl.col("edge") == pl.col("edge").min().over("register")
+    return cells.filter(~(is_first & (pl.col("rule") == "partial").fill_null(False)))
 
 
 def _places(cells: pl.DataFrame) -> tuple[Ints, Ints]:
@@ -344,7 +243,7 @@ def _places(cells: pl.DataFrame) -> tuple[Ints, Ints]:
     return start[k] + edge - edge[first][k], start
 
 
-def _last_of_each(start: Ints, n: int) -> np.ndarray:
+def _last_of_each(start: Ints, n: int) -> npt.NDArray[np.bool_]:
     is_last = np.zeros(n, dtype=bool)
     is_last[start[1:] - 1] = True
     return is_last
@@ -360,35 +259,3 @@ def _flag_suspects(totals: GridTotals, meters: Sequence[Meter], start: Ints) -> 
         if positive.size:
             usual = float(np.quantile(positive, SUSPECT_QUANTILE, method="lower"))
             totals.flags[lo:hi][here > SUSPECT_FACTOR * usual] |= Flag.SUSPECT
-
-
-def _runs(totals: GridTotals, at: Ints, same_value: bool) -> tuple[Ints, Ints]:
-    """Cut positions into runs of neighbours within a register: first and last of each."""
-    breaks = (np.diff(at) > 1) | (np.diff(totals.register[at]) != 0)
-    if same_value:
-        breaks |= np.diff(totals.energy_native[at]) != 0
-    return at[np.concatenate(([True], breaks))], at[np.concatenate((breaks, [True]))]
-
-
-def _fill_zeros(totals: GridTotals, grid: Grid) -> Ints:
-    """Make long runs of zeros missing and return their places; a run at the end stays open."""
-    at = np.flatnonzero(totals.energy_native == 0)
-    if not at.size:
-        return at
-    first, last = _runs(totals, at, same_value=False)
-    is_at_end = totals.is_open[last]
-    totals.is_open[ranges(first[is_at_end], last[is_at_end] + 1)] = True
-    is_long = (last - first + 1) * grid.step_us >= ZERO_FILLED_US
-    places = ranges(first[is_long], last[is_long] + 1)
-    totals.energy_native[places] = np.nan
-    totals.quality[places] = Quality.MISSING
-    totals.flags[places] |= Flag.ZERO_FILLED
-    return places
-
-
-def _flag_stuck(totals: GridTotals) -> None:
-    at = np.flatnonzero(totals.energy_native > 0)
-    if at.size:
-        first, last = _runs(totals, at, same_value=True)
-        is_long = last - first + 1 >= STUCK_INTERVALS
-        totals.flags[ranges(first[is_long], last[is_long] + 1)] |= Flag.STUCK

@@ -8,8 +8,9 @@ from typing import Final
 
 import polars as pl
 
+from energy_etl.periods import local_day_bounds, year_ago_days
 from energy_etl.tables.mart import COVERAGE, PERIOD_TREND
-from energy_etl.transform.registers_power import is_integrated
+from energy_etl.transform.registers_power import has_intervals
 from energy_etl.transform.windows import (
     is_energy_register,
     last_days_window,
@@ -34,7 +35,10 @@ def compute_period_trends(
     less than 95 % of the intervals of either window were measured (estimated ones do not count).
     `trend_per_day_pct` is the same on the mean per hour of each window, which removes unequal
     lengths (169 h against 168 h). `trend_whole_pct` compares with the whole previous period
-    instead of its elapsed part: which of the two a vendor uses is then told by the data.
+    instead of its elapsed part: which of the two a vendor uses is then told by the data
+    (`trend_variant.py`). `year_on_year_pct` compares with the counterpart of a year ago: the same
+    dates for months, the same weekdays 364 days before for days and weeks
+    (`periods.year_ago_days`), on the same conditions.
 
     Args:
         daily: `mart.daily_energy`.
@@ -57,7 +61,10 @@ def compute_period_trends(
     energy = registers.filter(is_energy_register())
     if energy.is_empty():
         return PERIOD_TREND.empty_frame()
-    totals = sum_windows(daily, energy, period_windows(energy["zone"].unique().sort(), now))
+    windows = period_windows(energy["zone"].unique().sort(), now)
+    totals = sum_windows(daily, energy, windows)
+    # Apart: in one call each of the 365 days between them would be held against every window.
+    year_ago = sum_windows(daily, energy, _year_ago_windows(windows))
     figures = ("energy_kwh", "coverage_pct", "hours")
     key = ["register_id", "period"]
     rows = (
@@ -66,18 +73,23 @@ def compute_period_trends(
             part_of(totals, "previous", "start_on", "end_on", *figures, prefix="previous_"), on=key
         )
         .join(part_of(totals, "whole", *figures, prefix="whole_"), on=key)
+        .join(
+            part_of(year_ago, "year_ago", "start_on", "end_on", *figures, prefix="year_ago_"),
+            on=key,
+        )
         .join(energy.select("register_id", "site_id", "meter_id"), on="register_id")
         .with_columns(
             trend_pct=_trend_pct("previous_"),
             trend_per_day_pct=_trend_pct("previous_", is_per_hour=True),
             trend_whole_pct=_trend_pct("whole_"),
+            year_on_year_pct=_trend_pct("year_ago_"),
         )
     )
     own = pl.col("energy_kwh")
     difference = 100.0 * (pl.col("vendor_energy_kwh") - own) / own
     return (
         rows.join(
-            _beside_mains(vendor_figures, energy),
+            _beside_mains(vendor_figures, registers),
             on=["register_id", "period", "computed_on"],
             how="left",
         )
@@ -111,7 +123,7 @@ def compute_coverage(
         ConfigurationError: a zone is unknown.
         TransformError: `now` has no offset.
     """
-    counted = registers.filter((pl.col("kind") != "instant") | is_integrated())
+    counted = registers.filter(has_intervals())
     if counted.is_empty():
         return COVERAGE.empty_frame()
     totals = sum_windows(daily, counted, last_days_window(counted["zone"].unique().sort(), now))
@@ -123,6 +135,23 @@ def compute_coverage(
         .cast(COVERAGE.polars_schema)
         .sort("register_id")
     )
+
+
+def _year_ago_windows(windows: pl.DataFrame) -> pl.DataFrame:
+    """Turn the current windows into those a year ago; an empty window stays empty."""
+    current = windows.filter(pl.col("part") == "current")
+    rows = []
+    for row in current.iter_rows(named=True):
+        start_on, end_on = year_ago_days(row["period"], row["computed_on"])
+        moved = {
+            "part": "year_ago",
+            "start_on": start_on,
+            "end_on": end_on,
+            "start_at": start_on and local_day_bounds(row["zone"], start_on)[0],
+            "end_at": end_on and local_day_bounds(row["zone"], end_on)[0],
+        }
+        rows.append({**row, **moved})
+    return pl.DataFrame(rows, schema=windows.schema)
 
 
 def _trend_pct(prefix: str, *, is_per_hour: bool = False) -> pl.Expr:
@@ -137,14 +166,23 @@ def _trend_pct(prefix: str, *, is_per_hour: bool = False) -> pl.Expr:
     return pl.when(is_sound).then(100.0 * (current - previous) / previous)
 
 
-def _beside_mains(vendor_figures: pl.DataFrame, energy: pl.DataFrame) -> pl.DataFrame:
-    """Vendor columns per register_id, period and computed_on."""
+def sole_mains(registers: pl.DataFrame) -> pl.DataFrame:
+    """Return the registers that a vendor's figures of a meter stand beside.
+
+    Of a meter with exactly one primary mains register of energy that one; of several none, since
+    nobody knows which of them, or whether their sum, the vendor counts.
+    """
     is_mains = (pl.col("role") == "mains") & pl.col("is_primary")
-    mains = energy.filter(is_mains).filter(pl.len().over("meter_id") == 1)
+    mains = registers.filter(is_energy_register()).filter(is_mains)
+    return mains.filter(pl.len().over("meter_id") == 1)
+
+
+def _beside_mains(vendor_figures: pl.DataFrame, registers: pl.DataFrame) -> pl.DataFrame:
+    """Vendor columns per register_id, period and computed_on."""
     return (
         vendor_figures.sort("vendor")
         .unique(["meter_id", "period", "fetched_on"], keep="first", maintain_order=True)
-        .join(mains.select("register_id", "meter_id"), on="meter_id")
+        .join(sole_mains(registers).select("register_id", "meter_id"), on="meter_id")
         .select(
             "register_id",
             "period",

@@ -17,7 +17,7 @@ from energy_etl.transform.registers_power import is_integrated
 from energy_etl.transform.sums import exact_sum
 from energy_etl.units import KWH_PER_UNIT
 
-Part = Literal["current", "previous", "whole"]
+Part = Literal["current", "previous", "whole", "year_ago"]
 
 COVERAGE_DAYS: Final = 7
 # What a register of a role adds to its site's consumption: import + production - export.

@@ -3,6 +3,7 @@
 import os
 import random
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -177,3 +178,27 @@ def test_full_disk_is_named_keeps_what_was_there_and_resumes(small_disk: Path) -
     assert warehouse.read_table(INTERVAL).is_empty()
     load()
     assert warehouse.read_table(INTERVAL).height == 20_000
+
+
+def test_error_in_one_opening_leaves_the_next_a_sound_engine(tmp_path: Path) -> None:
+    first, second = (Warehouse(tmp_path / f"{n}.duckdb", (SITE,)) for n in "ab")
+    first.create()
+    second.create()
+    with second.reading() as reader:
+        with pytest.raises(WarehouseError, match="DuckDB refused the statement"):
+            first.read("SELECT no_such_column FROM core.site")
+        # What was open when the engine was left behind goes on, and so does the file that failed.
+        assert reader.read("SELECT count(*) AS n FROM core.site")["n"].item() == 0
+        with first.write() as writer:
+            writer.read("SELECT 1 AS one")
+    (tmp_path / "a.duckdb").rename(tmp_path / "moved.duckdb")
+    assert Warehouse(tmp_path / "moved.duckdb", (SITE,)).read_table(SITE).is_empty()
+
+
+def test_closed_file_is_free_for_another_process(tmp_path: Path) -> None:
+    path = tmp_path / "a.duckdb"
+    warehouse = Warehouse(path, (SITE,))
+    warehouse.create()
+    warehouse.read_table(SITE)
+    opening = "import sys, duckdb; duckdb.connect(sys.argv[1]).execute('SELECT 1')"
+    subprocess.run([sys.executable, "-c", opening, str(path)], check=True, timeout=60)

@@ -70,6 +70,13 @@ _SILENT_TABLES: Final = (core.EDIT, core.SAMPLE)
 _ALWAYS: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
 
 
+# What changes the intervals of a register beside its own row.
+_OVERRULING: Final = {
+    core.EXCHANGE: "SELECT * FROM core.exchange",
+    core.MANUAL_EDIT: "SELECT * FROM core.manual_edit",
+}
+
+
 @dg.multi_asset(
     name="portfolio",
     pool=POOL,
@@ -88,12 +95,13 @@ def portfolio(context: dg.AssetExecutionContext, etl: Etl):
     with etl.warehouse().write() as writer:
         before = writer.read("SELECT * FROM core.register")
         streams_before = writer.read("SELECT * FROM push.stream")
+        overrules = {table: writer.read(sql) for table, sql in _OVERRULING.items()}
         changes = {table: writer.replace_all(table, frames[table]) for table in PORTFOLIO_TABLES}
         now_rows = frames[core.REGISTER]
         changed = now_rows.join(before, on=now_rows.columns, how="anti", nulls_equal=True)
         removed = before.join(now_rows, on="register_id", how="anti")
-        exchanged = frames[core.EXCHANGE] if changes[core.EXCHANGE].is_change else changed.clear()
-        ids = {*changed["register_id"], *exchanged["register_id"], *removed["register_id"]}
+        overruled = [_differing(rows, frames[table]) for table, rows in overrules.items()]
+        ids = {*changed["register_id"], *removed["register_id"]}.union(*overruled)
         ids = ids if before.height else set()
         # The registers count here, not the span: it only names the partitions of the run.
         recent = (etl.now() - timedelta(days=1), etl.now())
@@ -147,7 +155,7 @@ def reading(context: dg.AssetExecutionContext, etl: Etl):
     specs=[
         table_spec(
             table,
-            deps=(core.READING, core.REGISTER, core.EXCHANGE),
+            deps=(core.READING, core.REGISTER, core.EXCHANGE, core.MANUAL_EDIT),
             partitions=DAYS,
             kinds=("polars", "duckdb"),
             note="A register is computed over its whole history, so that any order of partitions "
@@ -208,6 +216,14 @@ def figure(context: dg.AssetExecutionContext, etl: Etl):
         yield materialized(table, rows_changed=n_rows[table])
 
 
+def _differing(before: pl.DataFrame, after: pl.DataFrame) -> set[str]:
+    """Return the registers that have a row in one of two versions of a table only."""
+    columns = after.columns
+    pairs = ((before, after), (after, before))
+    rows = [a.join(b, on=columns, how="anti", nulls_equal=True) for a, b in pairs]
+    return {register_id for frame in rows for register_id in frame["register_id"]}
+
+
 def _core_writes(
     warehouse: Warehouse, etl: Etl, span: tuple[datetime, datetime], tables: frozenset[Table]
 ) -> list[Write]:
@@ -242,9 +258,9 @@ def _computed(
     with warehouse.reading() as reader:
         readings = reader.read(_READINGS, [ids])
         # All of them: what a register amounts to depends on what its meter has beside it.
-        registers, exchanges = map(reader.read_table, (core.REGISTER, core.EXCHANGE))
+        registers, *overruling = map(reader.read_table, (core.REGISTER, *_OVERRULING))
     result = compute_intervals(
-        readings, registers, exchanges, now=now, hold_for=etl.settings().hold_for
+        readings, registers, *overruling, now=now, hold_for=etl.settings().hold_for
     )
     return {
         core.INTERVAL: result.intervals,

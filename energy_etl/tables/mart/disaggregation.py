@@ -82,23 +82,36 @@ DISAGGREGATION_TOTAL: Final = Table(
         Column("to_at", "instant", "End of the last shared interval.", is_nullable=False),
         Column("n_appliances", "int", "Appliances that are judged.", is_nullable=False),
         Column("n_intervals", "int", "Intervals in which all of them and the mains are known."),
-        Column("mains_kwh", "float", "Consumption of the site in those intervals."),
+        Column(
+            "mains_kwh",
+            "float",
+            "Consumption of the site (import + production - export) in those intervals; null: no "
+            "mains register.",
+        ),
         Column("own_kwh", "float", "Of it by the submeters."),
         Column("vendor_kwh", "float", "Of it by the vendor's estimates of the same appliances."),
         Column(
             "fraction_assigned_correctly",
             "float",
-            "Sum over appliances of min(share by submeter, share by vendor).",
+            "Sum over appliances of min(share of own_kwh, share of vendor_kwh), 0 to 1; 1 with one "
+            "appliance. Null: either has no energy, as an estimate of all zeros has none.",
         ),
         Column(
             "total_energy_accuracy",
             "float",
-            "1 - sum abs(vendor - own) / (2 * mains) (Kolter and Johnson 2011).",
+            "1 - sum of abs(vendor - own) over appliances and intervals / (2 * mains), at most 1 "
+            "(Kolter and Johnson 2011); null: no mains.",
+        ),
+        Column(
+            "total_energy_accuracy_aligned",
+            "float",
+            "The same with the estimates shifted by best_shift_minutes.",
         ),
         Column(
             "total_energy_accuracy_floor",
             "float",
-            "The same for an estimate of all zeros: what a vendor has to beat.",
+            "The same for an estimate of all zeros, 1 - own / (2 * mains): what a vendor has to "
+            "beat.",
         ),
         Column("best_shift_minutes", "int", "Shift that fits all of them best (0: aligned)."),
     ),
