@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from energy_etl.portfolio.problem import Problem
+
 
 @dataclass
 class CsvFile:
@@ -15,13 +17,13 @@ class CsvFile:
         path: the file.
         header: its column names.
         rows: (line number, column -> cell without blanks around it); empty lines are left out.
-        problems: sentences about what is no CSV of this form.
+        problems: what is no CSV of this form; rows that cannot be read are not in `rows`.
     """
 
     path: Path
     header: list[str] = field(default_factory=list)
     rows: list[tuple[int, dict[str, str]]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path) -> "CsvFile":
@@ -31,18 +33,15 @@ class CsvFile:
             # Spreadsheets put a byte order mark in front.
             content = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
-            found.problems.append(
-                f"{path.name}: byte {error.start} is not UTF-8: save the file as UTF-8."
-            )
+            message = f"{path.name}: byte {error.start} is not UTF-8: save the file as UTF-8."
+            found.problems.append(Problem(path.name, 0, "", message))
             return found
         reader = csv.reader(io.StringIO(content, newline=""), strict=True)
         try:
             for cells in reader:
                 found._take(reader.line_num, [cell.strip() for cell in cells])
         except csv.Error as error:
-            found.problems.append(
-                f"{path.name} line {reader.line_num}: {error}: mend the quotes in that line."
-            )
+            found._refuse(reader.line_num, f"{error}: mend the quotes in that line")
         return found
 
     def write(self) -> None:
@@ -65,9 +64,14 @@ class CsvFile:
             self.header = cells
             return
         if len(cells) != len(self.header):
-            self.problems.append(
-                f"{self.path.name} line {line}: {len(cells)} cells where the header has"
-                f" {len(self.header)}: separate them by commas, and quote a cell with a comma."
+            self._refuse(
+                line,
+                f"{len(cells)} cells where the header has {len(self.header)}: separate them by"
+                " commas, and quote a cell with a comma",
             )
             return
         self.rows.append((line, dict(zip(self.header, cells, strict=True))))
+
+    def _refuse(self, line: int, message: str) -> None:
+        name = self.path.name
+        self.problems.append(Problem(name, line, "", f"{name} line {line}: {message}."))

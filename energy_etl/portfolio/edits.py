@@ -62,7 +62,9 @@ def set_push_from(folder: Path, push_from_at: datetime) -> int:
     if not (folder / STREAMS.file).is_file():
         return 0
     file = _open(folder, STREAMS)
-    empty = [row for _, row in file.rows if not row["push_from_at"]]
+    empty = [row for _, row in file.rows if not row.get("push_from_at")]
+    if empty:
+        _add_columns(file, ["push_from_at"])
     for row in empty:
         row["push_from_at"] = push_from_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if empty:
@@ -90,9 +92,10 @@ def set_stream(folder: Path, cells: Mapping[str, str]) -> bool:
         row.update(cells)
     if not there:
         file.rows.append((0, dict(cells)))
+    _add_columns(file, cells)
     file.write()
     try:
-        Portfolio.load(folder)
+        Portfolio.load_strictly(folder)
     except ConfigurationError:
         if before is None:
             file.path.unlink()
@@ -107,16 +110,22 @@ def _open(folder: Path, layout: FileLayout) -> CsvFile:
     if not path.exists():
         return CsvFile(path, list(layout.cells))
     file = CsvFile.read(path)
-    missing = [name for name in layout.cells if name not in file.header]
-    if missing and not file.problems:
-        file.problems.append(
+    missing = [
+        name for name, cell in layout.cells.items() if cell.is_required and name not in file.header
+    ]
+    faults = [problem.message for problem in file.problems]
+    if missing and not faults:
+        faults.append(
             f"{layout.file} line 1: the header lacks the columns {', '.join(missing)}: add them."
         )
-    if file.problems:
-        raise ConfigurationError(
-            f"{folder / layout.file} cannot be added to: {' '.join(file.problems)}"
-        )
+    if faults:
+        raise ConfigurationError(f"{folder / layout.file} cannot be added to: {' '.join(faults)}")
     return file
+
+
+def _add_columns(file: CsvFile, cells: Iterable[str]) -> None:
+    """Add the columns that a row brings and the header lacks: those that may be missing."""
+    file.header += [name for name in cells if name not in file.header]
 
 
 def _resolved(
@@ -153,7 +162,7 @@ def _append(
             in_file[proposed] = there
             continue
         final = _free(proposed, taken)
-        file.header += [name for name, _ in vendor_cells if name not in file.header]
+        _add_columns(file, (name for name, cell in row.items() if cell))
         file.rows.append((0, {**row, id_column: final}))
         known |= dict.fromkeys(vendor_cells, final)
         taken.add(final)

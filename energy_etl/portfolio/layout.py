@@ -7,8 +7,8 @@ A cell's rule is a function from text to value that raises `ValueError` with hal
 import difflib
 import math
 import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
@@ -26,6 +26,7 @@ DAYS: Final = ("all", "weekdays", "weekend")
 PHASES: Final = ("L1", "L2", "L3")
 EDIT_ACTIONS: Final = ("drop", "keep", "replace")
 PRICED_ROLES: Final = ("mains", "export")
+PRICED_COMMODITIES: Final = tuple(name for name in COMMODITIES if name != "temperature")
 
 _MINUTES_PER_DAY: Final = 24 * 60
 
@@ -56,6 +57,7 @@ class FileLayout:
         thing: what its vendor columns (`<thing>_id_<vendor>`) identify; None: it has none.
         refers_to: column -> file in which the same id must stand.
         is_needed: False when the file may be missing.
+        renamed: a column as it was called once -> its name now.
     """
 
     file: str
@@ -64,6 +66,7 @@ class FileLayout:
     thing: str | None
     refers_to: dict[str, str]
     is_needed: bool = False
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     def vendor_of(self, column: str) -> str | None:
         """Return the vendor of a vendor column, None for any other column."""
@@ -300,7 +303,7 @@ TARIFFS: Final = FileLayout(
     core.TARIFF,
     {
         "site_id": Cell(identifier),
-        "commodity": Cell(one_of(COMMODITIES), is_required=False, default="electricity"),
+        "commodity": Cell(one_of(PRICED_COMMODITIES), is_required=False, default="electricity"),
         "role": Cell(one_of(PRICED_ROLES), is_required=False, default="mains"),
         "valid_from_on": Cell(day),
         "valid_to_on": Cell(day, is_required=False),
@@ -313,6 +316,7 @@ TARIFFS: Final = FileLayout(
     },
     thing=None,
     refers_to={"site_id": "sites.csv"},
+    renamed={"price_eur_per_kwh": "price_per_kwh"},
 )
 STREAMS: Final = FileLayout(
     "streams.csv",

@@ -1,45 +1,40 @@
-"""`Portfolio`: the files as frames of the tables they fill, or every problem they have at once."""
+"""`Portfolio`: the files as frames of the tables they fill, and every problem they have.
+
+What is wrong is left out with all that depends on it, and the rest is used (`rules.py`). What was
+computed of a left-out register stays, and its streams wait: `is_gone` and `why_it_waits` say so to
+whoever would delete or send.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from energy_etl.errors import ConfigurationError
-from energy_etl.portfolio.csv_file import CsvFile
-from energy_etl.portfolio.layout import (
-    FILES,
-    GAPS,
-    MEASURES,
-    METERS,
-    REGISTERS,
-    SITES,
-    STREAMS,
-    TARIFFS,
-    FileLayout,
-)
+from energy_etl.portfolio.layout import FILES, REGISTERS, STREAMS, FileLayout
+from energy_etl.portfolio.problem import Problem, list_of
+from energy_etl.portfolio.rows import Row, Rows
+from energy_etl.portfolio.rules import DECIDING, check_rows
 from energy_etl.tables import Table, core
-from energy_etl.units import KW_PER_UNIT, KWH_PER_UNIT
 
-_SHOWN_PROBLEMS: Final = 50
-
-
-@dataclass
-class _Row:
-    """One row: where it stands, its values (null for empty cells), its ids at vendors."""
-
-    file: str
-    line: int
-    values: dict[str, Any]
-    vendor_ids: dict[str, str]
-
-    def problem(self, column: str, message: str) -> str:
-        return f"{self.file} line {self.line}, column {column}: {message}."
+_THINGS: Final = {"site": core.SITE, "meter": core.METER, "register": core.REGISTER}
 
 
-_Rows = dict[str, list[_Row]]
+@dataclass(frozen=True)
+class _Doubt:
+    """What a file with faults may no longer say.
+
+    Attributes:
+        of_registers: those with a row that was left out.
+        named: those with any row.
+        is_nameless: True when a row was left out whose register is not known.
+    """
+
+    of_registers: frozenset[str]
+    named: frozenset[str]
+    is_nameless: bool
 
 
 @dataclass(frozen=True)
@@ -49,223 +44,146 @@ class Portfolio:
     Attributes:
         frames: one frame per table (`core.SITE`, `core.METER`, `core.REGISTER`, `core.ALIAS`,
             `core.EXCHANGE`, `core.GAP`, `core.MANUAL_EDIT`, `core.TARIFF`, `core.MEASURE`,
-            `core.WEATHER`, `push.STREAM`), in its Polars schema.
+            `core.WEATHER`, `core.PORTFOLIO_PROBLEM`, `push.STREAM`), in its Polars schema. An
+            alias is there for left-out things too, as long as nothing else claims it: what a
+            vendor calls them is known.
+        problems: what is wrong with the files, by file and line; their rows are left out.
     """
 
     frames: Mapping[Table, pl.DataFrame]
+    problems: tuple[Problem, ...] = ()
+    _waiting: Mapping[str, str] = field(default_factory=dict)
+    _streams_missing: str | None = None
+    _doubts: Mapping[Table, _Doubt] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> "Portfolio":
-        """Read and check the files of a folder.
+        """Read and check the files of a folder; rows with a fault are left out and told.
 
         Raises:
-            ConfigurationError: lists every problem, each with file, line, column, value and what
-                to write instead.
+            ConfigurationError: there is no portfolio: no folder, a needed file or its header is
+                missing, or no register is left; it lists every problem.
         """
         if not folder.is_dir():
             raise ConfigurationError(
                 f"There is no portfolio in {folder}: run `energy-etl init --discover`, or copy"
                 " data/portfolio.example there."
             )
-        problems: list[str] = []
-        partly_read: set[str] = set()
-        rows: _Rows = {
-            layout.file: _read(folder, layout, problems, partly_read) for layout in FILES
-        }
-        _check_keys(rows, problems)
-        _check_vendor_ids(rows, problems)
-        _check_references(rows, partly_read, problems)
-        _check_order(rows, problems)
-        if not problems:
-            _complete(rows)
-            _check_streams(rows, problems)
-        if problems:
-            raise ConfigurationError(_message(folder, problems))
-        frames = {layout.table: _frame(layout.table, rows[layout.file]) for layout in FILES}
+        rows = Rows.read(folder)
+        check_rows(rows)
+        problems = rows.sorted_problems()
+        is_nothing_left = bool(problems) and not rows.used(REGISTERS)
+        if rows.is_fatal or is_nothing_left:
+            raise ConfigurationError(list_of(folder, problems))
+        frames = {layout.table: _frame(layout.table, rows.used(layout)) for layout in FILES}
         frames[core.ALIAS] = _aliases(rows)
-        return cls(frames)
+        frames[core.PORTFOLIO_PROBLEM] = _problem_frame(problems)
+        return cls(
+            frames,
+            problems,
+            _waiting=_waiting(rows),
+            _streams_missing=rows.partly_read.get(STREAMS.file),
+            _doubts={layout.table: _doubt(rows, layout) for layout in DECIDING},
+        )
+
+    @classmethod
+    def load_strictly(cls, folder: Path) -> "Portfolio":
+        """Read a portfolio that has no problem at all: before its files are changed.
+
+        Raises:
+            ConfigurationError: lists every problem, each with file, line, column, value and what
+                to write instead.
+        """
+        portfolio = cls.load(folder)
+        if portfolio.problems:
+            raise ConfigurationError(list_of(folder, portfolio.problems))
+        return portfolio
 
     def vendor_ids(self, thing: str, vendor: str) -> dict[str, str]:
         """Return our id of each site, meter or register that the vendor has, by the vendor's."""
         found = self.frames[core.ALIAS].filter(thing=thing, vendor=vendor)
         return dict(zip(found["vendor_id"], found["thing_id"], strict=True))
 
+    def used_aliases(self) -> pl.DataFrame:
+        """Return the rows of `core.ALIAS` whose site, meter or register is not left out."""
+        used = [
+            self.frames[table].select(thing=pl.lit(thing), thing_id=pl.col(f"{thing}_id"))
+            for thing, table in _THINGS.items()
+        ]
+        return self.frames[core.ALIAS].join(pl.concat(used), on=["thing", "thing_id"], how="semi")
 
-def _read(
-    folder: Path, layout: FileLayout, problems: list[str], partly_read: set[str]
-) -> list[_Row]:
-    path = folder / layout.file
-    if not path.is_file():
-        if layout.is_needed:
-            problems.append(f"{layout.file} is missing: add it, with its header line at least.")
-            partly_read.add(layout.file)
-        return []
-    content = CsvFile.read(path)
-    problems += content.problems
-    missing = [
-        name
-        for name, cell in layout.cells.items()
-        if cell.is_required and name not in content.header
-    ]
-    unknown = [
-        name
-        for name in content.header
-        if name not in layout.cells and layout.vendor_of(name) is None
-    ]
-    repeated = sorted({name for name in content.header if content.header.count(name) > 1})
-    for names, fault in ((missing, "lacks"), (unknown, "has the unknown"), (repeated, "repeats")):
-        if names:
-            problems.append(
-                f"{layout.file} line 1: the header {fault} columns {', '.join(names)}: write"
-                f" {','.join(layout.cells)}"
-                + (f" and columns such as {layout.thing}_id_<vendor>." if layout.thing else ".")
-            )
-    if content.problems or missing or unknown or repeated:
-        partly_read.add(layout.file)
-    if missing or unknown or repeated:
-        return []
-    return [_row(layout, line, cells, problems) for line, cells in content.rows]
+    def is_gone(self, register_id: str) -> bool:
+        """Return True when somebody took the register out.
 
+        While anything is wrong nobody did: a row that cannot be read, or an id with a typing
+        error, may be the one.
+        """
+        return not self.problems and register_id not in self.frames[core.REGISTER]["register_id"]
 
-def _row(layout: FileLayout, line: int, cells: dict[str, str], problems: list[str]) -> _Row:
-    row = _Row(layout.file, line, {}, {})
-    for name, cell in layout.cells.items():
-        given = cells.get(name) or cell.default
-        row.values[name] = None
-        if given:
-            try:
-                row.values[name] = cell.rule(given)
-            except ValueError as error:
-                problems.append(row.problem(name, f"{given!r} {error}"))
-        elif cell.is_required:
-            problems.append(row.problem(name, "the cell is empty: write a value"))
-    for name, given in cells.items():
-        if given and (vendor := layout.vendor_of(name)):
-            row.vendor_ids[vendor] = given
-    return row
+    def why_it_waits(self, stream_id: str) -> str | None:
+        """Return why a stream sends nothing for now; None when it has a row, or never had one."""
+        place = self._waiting.get(stream_id)
+        if place is None and stream_id not in self._stream_ids:
+            place = self._streams_missing
+        return None if place is None else f"waits until {place} of the portfolio is mended"
+
+    def with_last_good(self, table: Table, before: pl.DataFrame) -> pl.DataFrame:
+        """Return the table's rows, where a file is faulty those that it had before.
+
+        What decides about figures (exchanges, manual edits) must not vanish by a typing error:
+        sent figures could not be taken back.
+
+        Args:
+            table: `core.EXCHANGE` or `core.MANUAL_EDIT`.
+            before: what the warehouse holds.
+
+        Returns:
+            Of registers with a faulty row the rows that were there, if there were any; where the
+            register of a faulty row is not known, also those of registers that the file does not
+            name any more; all else as the file says.
+        """
+        doubt, register_id = self._doubts[table], pl.col("register_id")
+        is_kept = register_id.is_in(sorted(doubt.of_registers))
+        if doubt.is_nameless:
+            is_kept |= ~register_id.is_in(sorted(doubt.named))
+        kept = before.filter(is_kept).select(table.polars_schema.names())
+        rest = self.frames[table].join(kept, on="register_id", how="anti")
+        return pl.concat([rest, kept]).sort(table.key)
+
+    @property
+    def _stream_ids(self) -> pl.Series:
+        return self.frames[_STREAM]["stream_id"]
 
 
-def _check_keys(rows: _Rows, problems: list[str]) -> None:
-    for layout in FILES:
-        seen: dict[tuple[Any, ...], int] = {}
-        for row in rows[layout.file]:
-            key = tuple(row.values[name] for name in layout.table.key)
-            if None in key:
-                continue
-            if key in seen:
-                shown = ", ".join(str(value) for value in key)
-                problems.append(
-                    row.problem(
-                        "+".join(layout.table.key),
-                        f"{shown!r} stands in line {seen[key]} already: keep one of the two",
-                    )
-                )
-            seen.setdefault(key, row.line)
+_STREAM: Final = STREAMS.table
 
 
-def _check_vendor_ids(rows: _Rows, problems: list[str]) -> None:
-    for layout in FILES:
-        seen: dict[tuple[str, str], int] = {}
-        for row in rows[layout.file]:
-            for vendor, vendor_id in row.vendor_ids.items():
-                if (vendor, vendor_id) in seen:
-                    problems.append(
-                        row.problem(
-                            f"{layout.thing}_id_{vendor}",
-                            f"{vendor_id!r} stands in line {seen[vendor, vendor_id]} already: give"
-                            f" it to the one {layout.thing} it is",
-                        )
-                    )
-                seen.setdefault((vendor, vendor_id), row.line)
+def _waiting(rows: Rows) -> dict[str, str]:
+    return {
+        row.values["stream_id"]: row.because
+        for row in rows.of[STREAMS.file]
+        if row.because is not None and row.values["stream_id"] is not None
+    }
 
 
-def _check_references(rows: _Rows, partly_read: set[str], problems: list[str]) -> None:
-    for layout in FILES:
-        for column, file in layout.refers_to.items():
-            if file in partly_read:
-                # The id may stand in a row that could not be read, and that is reported already.
-                continue
-            known = {row.values[column] for row in rows[file]}
-            problems += [
-                row.problem(
-                    column,
-                    f"{row.values[column]!r} is not in {file}: add it there, or correct it here",
-                )
-                for row in rows[layout.file]
-                if row.values[column] is not None and row.values[column] not in known
-            ]
+def _doubt(rows: Rows, layout: FileLayout) -> _Doubt:
+    named = {row.values["register_id"] for row in rows.of[layout.file]}
+    known = {row.values["register_id"] for row in rows.of[REGISTERS.file]}
+    faulty = {row.values["register_id"] for row in rows.of[layout.file] if row.because is not None}
+    return _Doubt(
+        frozenset(faulty & known - {None}),
+        frozenset(named - {None}),
+        layout.file in rows.partly_read or not faulty <= known - {None},
+    )
 
 
-def _check_order(rows: _Rows, problems: list[str]) -> None:
-    for layout, first, second in (
-        (GAPS, "from_at", "to_at"),
-        (MEASURES, "baseline_start_on", "baseline_end_on"),
-        (MEASURES, "reporting_start_on", "reporting_end_on"),
-        (TARIFFS, "valid_from_on", "valid_to_on"),
-        (TARIFFS, "from_local_time", "to_local_time"),
-    ):
-        for row in rows[layout.file]:
-            start, end = row.values[first], row.values[second]
-            if start is not None and end is not None and end <= start:
-                problems.append(
-                    row.problem(second, f"{end} is not after {first} {start}: correct one of them")
-                )
-
-
-def _complete(rows: _Rows) -> None:
-    """Add what a register has from its meter and its site, and a tariff from its site."""
-    sites = {row.values["site_id"]: row.values for row in rows[SITES.file]}
-    for row in rows[TARIFFS.file]:
-        row.values["currency"] = row.values["currency"] or sites[row.values["site_id"]]["currency"]
-    meters = {row.values["meter_id"]: row.values for row in rows[METERS.file]}
-    for row in rows[REGISTERS.file]:
-        meter = meters[row.values["meter_id"]]
-        site = sites[meter["site_id"]]
-        row.values |= {
-            "site_id": site["site_id"],
-            "zone": site["zone"],
-            "commodity": meter["commodity"],
-        }
-
-
-def _check_streams(rows: _Rows, problems: list[str]) -> None:
-    """Check that each stream's register can give what the stream carries."""
-    registers = {row.values["register_id"]: row.values for row in rows[REGISTERS.file]}
-    for row in rows[STREAMS.file]:
-        register = registers[row.values["register_id"]]
-        content, grid = row.values["content"], register["grid_minutes"]
-        if row.values["interval_minutes"] % grid:
-            problems.append(
-                row.problem(
-                    "interval_minutes",
-                    f"{row.values['interval_minutes']} is no multiple of the register's grid of"
-                    f" {grid} minutes: a stream cannot be finer than what is measured",
-                )
-            )
-        is_counter = register["kind"] == "cumulative" and register["unit"] in KWH_PER_UNIT
-        if content == "cumulative_wh" and not is_counter:
-            problems.append(
-                row.problem("content", "'cumulative_wh' needs a cumulative energy register")
-            )
-        # The energy of a power register can be pushed as its power can.
-        is_power = register["unit"] in KW_PER_UNIT and content == "interval"
-        if (content == "sample") != (register["kind"] == "instant") and not is_power:
-            problems.append(
-                row.problem(
-                    "content",
-                    f"{content!r} does not fit a register of kind {register['kind']}: write sample"
-                    " for instant ones, interval or cumulative_wh for others",
-                )
-            )
-
-
-def _frame(table: Table, rows: list[_Row]) -> pl.DataFrame:
+def _frame(table: Table, rows: list[Row]) -> pl.DataFrame:
     schema = table.polars_schema
     records = [{name: row.values[name] for name in schema} for row in rows]
     return pl.DataFrame(records, schema=schema).sort(table.key)
 
 
-def _aliases(rows: _Rows) -> pl.DataFrame:
+def _aliases(rows: Rows) -> pl.DataFrame:
     records = [
         {
             "thing": layout.thing,
@@ -275,20 +193,17 @@ def _aliases(rows: _Rows) -> pl.DataFrame:
         }
         for layout in FILES
         if layout.thing is not None
-        for row in rows[layout.file]
+        for row in rows.of[layout.file]
+        if row.values[f"{layout.thing}_id"] is not None and not row.is_ambiguous
         for vendor, vendor_id in row.vendor_ids.items()
     ]
     return pl.DataFrame(records, schema=core.ALIAS.polars_schema).sort(core.ALIAS.key)
 
 
-def _message(folder: Path, problems: list[str]) -> str:
-    shown = problems[:_SHOWN_PROBLEMS]
-    more = len(problems) - len(shown)
-    noun = "problem" if len(problems) == 1 else "problems"
-    return "\n".join(
-        [
-            f"The portfolio in {folder} has {len(problems)} {noun}:",
-            *(f"- {problem}" for problem in shown),
-            *([f"- and {more} more."] if more else []),
-        ]
-    )
+def _problem_frame(problems: tuple[Problem, ...]) -> pl.DataFrame:
+    table = core.PORTFOLIO_PROBLEM
+    records = [
+        {"file": p.file, "line": p.line, "columns": p.columns, "message": p.message}
+        for p in problems
+    ]
+    return pl.DataFrame(records, schema=table.polars_schema).sort(table.key)

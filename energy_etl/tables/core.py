@@ -174,11 +174,12 @@ WEATHER: Final = Table(
 PORTFOLIO_PROBLEM: Final = Table(
     schema="core",
     name="portfolio_problem",
-    description="One cell of the portfolio's files that could not be used; its row was left out.",
+    description="One cell of the portfolio's files that could not be used; its row was left out, "
+    "and what depends on it.",
     columns=(
         Column("file", "text", "The file.", is_nullable=False),
-        Column("line", "int", "Its line; 1 is the header.", is_nullable=False),
-        Column("columns", "text", "The column, or columns.", is_nullable=False),
+        Column("line", "int", "Its line; 1: the header, 0: the whole file.", is_nullable=False),
+        Column("columns", "text", "The column, or columns; empty: the whole line.", False),
         Column("message", "text", "What is wrong and what to write instead.", False),
     ),
     key=("file", "line", "columns", "message"),

@@ -4,7 +4,6 @@ Names as nilmtk has them: mains, appliance, submeter. How good a vendor's estima
 `disaggregation_scores.py`; trends are `trends.py`.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 

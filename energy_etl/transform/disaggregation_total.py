@@ -13,7 +13,6 @@ from energy_etl.tables.mart import DISAGGREGATION_TOTAL
 from energy_etl.tables.model import UTC_INSTANT
 from energy_etl.transform.calendar import with_grid
 from energy_etl.transform.cleaning_story import Floats, Ints
-from energy_etl.transform.disaggregation import CONSUMPTION_SIGN
 from energy_etl.transform.disaggregation_beside import (
     Beside,
     Measured,
@@ -22,7 +21,7 @@ from energy_etl.transform.disaggregation_beside import (
     pair_with_truth,
     try_shifts,
 )
-from energy_etl.transform.windows import is_energy_register
+from energy_etl.transform.windows import CONSUMPTION_SIGN, is_energy_register
 
 
 def compute_disaggregation_totals(

@@ -6,7 +6,7 @@ goes out is judged by `cleaning.py` and `registers_totals.py`. Each application 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,16 +17,15 @@ import polars as pl
 from energy_etl.tables.core import EDIT
 from energy_etl.tables.mart import FINDING
 from energy_etl.tables.model import UTC_INSTANT
+from energy_etl.transform.cleaning_story import Ints
 from energy_etl.transform.registers_flags import Flag
-from energy_etl.transform.registers_grid import GridTotals
+from energy_etl.transform.registers_grid import Grid, GridTotals
 from energy_etl.transform.registers_readings import OrderedReadings
 
 # Of two decisions about one reading the more particular counts: a value written down by hand before
 # a reading that is declared right, and that before a stretch that is declared wrong.
 _PRECEDENCE: Final = {"drop": 0, "keep": 1, "replace": 2}
 _INSTANT_FORMAT: Final = "%Y-%m-%d %H:%M:%S UTC"
-
-Span = tuple[int, int, int]
 
 
 def apply_manual_edits(
@@ -93,46 +92,50 @@ def apply_manual_edits(
     return OrderedReadings(frame, np.cumsum(n_rows) - n_rows, n_rows), edits
 
 
-def replaced_spans(readings: pl.DataFrame) -> list[Span]:
-    """Return what leans on each replaced reading: the steps to it and from it.
-
-    Args:
-        readings: `register`, `at_us`, `is_replaced` (may be missing: none), sorted by the first
-            two; only readings that count.
-
-    Returns:
-        (register, instant of the reading before, instant of the reading after); the reading's own
-        instant where there is none.
-    """
-    if "is_replaced" not in readings.columns:
-        return []
-    rows = np.flatnonzero(readings["is_replaced"].to_numpy())
-    register, at_us = readings["register"].to_numpy(), readings["at_us"].to_numpy()
-    spans: list[Span] = []
-    for i in rows.tolist():
-        has_before = i > 0 and register[i - 1] == register[i]
-        has_after = i + 1 < len(register) and register[i + 1] == register[i]
-        spans.append(
-            (int(register[i]), int(at_us[i - has_before]), int(at_us[i + has_after])),
-        )
-    return spans
-
-
-def flag_manual(totals: GridTotals, step_us: int, spans: Iterable[Span]) -> None:
-    """Flag each interval that overlaps a span.
+def flag_manual(totals: GridTotals, grid: Grid, readings: pl.DataFrame) -> None:
+    """Flag what leans on a replaced reading: each interval that the steps to and from it touch.
 
     Args:
         totals: sorted by register and end; its flags are changed.
-        step_us: length of an interval.
-        spans: (register, from, to) in microseconds.
+        grid: the grid of all of them.
+        readings: those that count: `register`, `at_us`, `is_replaced` (may be missing: none),
+            sorted by the first two.
     """
-    for register, from_us, to_us in spans:
-        lo = int(np.searchsorted(totals.register, register))
-        hi = int(np.searchsorted(totals.register, register, "right"))
-        ends = totals.end_us[lo:hi]
-        first = lo + int(np.searchsorted(ends, from_us, "right"))
-        stop = lo + int(np.searchsorted(ends, to_us + step_us))
-        totals.flags[first:stop] |= Flag.MANUAL
+    if "is_replaced" not in readings.columns:
+        return
+    register, at_us = readings["register"].to_numpy(), readings["at_us"].to_numpy()
+    for i in np.flatnonzero(readings["is_replaced"].to_numpy()).tolist():
+        has_before = i > 0 and register[i - 1] == register[i]
+        has_after = i + 1 < len(register) and register[i + 1] == register[i]
+        here = _touched(totals, grid, register[i], at_us[i - has_before], at_us[i + has_after])
+        totals.flags[here] |= Flag.MANUAL
+
+
+def trusted_places(totals: GridTotals, grid: Grid, readings: pl.DataFrame) -> Ints:
+    """Return the rows of the intervals that hold, or end at, a trusted reading.
+
+    Args:
+        totals: sorted by register and end.
+        grid: the grid of all of them.
+        readings: `register`, `at_us`, `is_trusted` (may be missing: none).
+    """
+    if "is_trusted" not in readings.columns:
+        return np.empty(0, np.int64)
+    trusted = readings.filter("is_trusted").select("register", "at_us").iter_rows()
+    places = [_touched(totals, grid, k, at_us - 1, at_us + 1) for k, at_us in trusted]
+    return np.unique([place for each in places for place in range(each.start, each.stop)]).astype(
+        np.int64
+    )
+
+
+def _touched(totals: GridTotals, grid: Grid, register: int, from_us: int, to_us: int) -> slice:
+    """Return the rows of a register's intervals that overlap (from, to)."""
+    lo = int(np.searchsorted(totals.register, register))
+    hi = int(np.searchsorted(totals.register, register, "right"))
+    ends = totals.end_us[lo:hi]
+    first = int(np.searchsorted(ends, from_us, "right"))
+    stop = int(np.searchsorted(ends, to_us + grid.step_us))
+    return slice(lo + first, lo + max(first, stop))
 
 
 def compute_edit_findings(

@@ -19,10 +19,9 @@ from energy_etl.tables.core import EDIT, INTERVAL, MANUAL_EDIT, SAMPLE
 from energy_etl.tables.model import UTC_INSTANT
 from energy_etl.transform.exchanges import accepted_exchanges
 from energy_etl.transform.manual_edits import (
-    Span,
     apply_manual_edits,
     flag_manual,
-    replaced_spans,
+    trusted_places,
 )
 from energy_etl.transform.registers_cumulative import Counter, Exchange, compute_totals
 from energy_etl.transform.registers_flags import (
@@ -226,7 +225,6 @@ def _compute_chunk(
             gap_us=way.gap_us,
             is_power=way.is_integrated,
         )
-        flag_manual(totals, way.grid.step_us, _stamped_spans(chunk, way.is_end_stamped))
     else:
         meters = [_meter(row) for row in members]
         samples, edits = compute_samples(
@@ -255,9 +253,9 @@ def _compute_chunk(
             named = named_values(chunk).with_columns(
                 edge=pl.Series(way.grid.edge_before(chunk["at_us"].to_numpy()))
             )
-            zeros = watch_mains(totals, named, way.grid)
+            zeros = watch_mains(totals, named, way.grid, trusted_places(totals, way.grid, chunk))
             parts.edit.append(value_edits(zeros, meters))
-        flag_manual(totals, way.grid.step_us, replaced_spans(chunk))
+        flag_manual(totals, way.grid, chunk)
     parts.edit.append(edits)
     frame = _interval_frame(totals, way, ids, now_us, hold_us)
     _keep_pieces(parts.interval, group, totals.register, frame)
@@ -368,15 +366,6 @@ def _counter(row: dict[str, Any], exchanges: tuple[Exchange, ...]) -> Counter:
 
 def _meter(row: dict[str, Any]) -> Meter:
     return Meter(str(row["register_id"]), _rate_per_s(row), float(row["resolution_native"]))
-
-
-def _stamped_spans(readings: pl.DataFrame, is_end_stamped: bool) -> list[Span]:
-    """Return the microsecond within each replaced total's interval that its stamp marks."""
-    if "is_replaced" not in readings.columns:
-        return []
-    lead = -1 if is_end_stamped else 0
-    replaced = readings.filter("is_replaced").select("register", "at_us")
-    return [(k, at_us + lead, at_us + lead + 1) for k, at_us in replaced.iter_rows()]
 
 
 def _microseconds(instant: datetime) -> int:

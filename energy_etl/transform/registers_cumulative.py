@@ -13,7 +13,7 @@ import polars as pl
 from energy_etl.transform.cleaning import Cleaned, Limits, clean_readings
 from energy_etl.transform.cleaning_edits import EVENT_SCHEMA, edit_rows
 from energy_etl.transform.cleaning_story import Floats, Ints, Kind
-from energy_etl.transform.manual_edits import flag_manual, replaced_spans
+from energy_etl.transform.manual_edits import flag_manual
 from energy_etl.transform.registers_grid import Grid, GridTotals, lay_on_grid
 
 
@@ -83,7 +83,7 @@ def compute_totals(
     if exchanges:
         cleaned = _join_exchanges(cleaned)
     totals = lay_on_grid(cleaned, limits.modulus, grid, gap_us=gap_us, watch_stuck=watch_stuck)
-    flag_manual(totals, grid.step_us, replaced_spans(cleaned.kept))
+    flag_manual(totals, grid, cleaned.kept)
     ids = [counters[k].register_id for k in counter_of.tolist()]
     return totals, edit_rows(cleaned.dropped, _event_rows(cleaned), ids)
 

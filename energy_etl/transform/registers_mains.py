@@ -23,7 +23,7 @@ from energy_etl.transform.registers_grid import (
 ZERO_FILLED_US: Final = STUCK_US
 
 
-def watch_mains(totals: GridTotals, named: pl.DataFrame, grid: Grid) -> pl.DataFrame:
+def watch_mains(totals: GridTotals, named: pl.DataFrame, grid: Grid, trusted: Ints) -> pl.DataFrame:
     """Make long runs of zeros missing, and flag non-zero values that repeat; in place.
 
     Zeros for three hours or more are `missing` (null, flag `zero_filled`); zeros at a register's
@@ -36,6 +36,7 @@ def watch_mains(totals: GridTotals, named: pl.DataFrame, grid: Grid) -> pl.DataF
         named: their readings: `register`, `edge` (the interval each belongs to) and `rule`, beside
             what `value_edits` needs.
         grid: the grid of all of them.
+        trusted: rows of `totals` whose zeros a person vouches for: they stay.
 
     Returns:
         The readings without a rule that fell into such a run of zeros, with the rule
@@ -43,7 +44,7 @@ def watch_mains(totals: GridTotals, named: pl.DataFrame, grid: Grid) -> pl.DataF
     """
     sound = pl.col("rule").is_null()
     two_way = named.filter(sound & (pl.col("reading") < 0))["register"].unique().to_numpy()
-    places = _fill_zeros(totals, grid, two_way)
+    places = _fill_zeros(totals, grid, two_way, trusted)
     _flag_stuck(totals)
     edge = grid.edge_before(totals.end_us[places]) - 1
     in_run = pl.DataFrame({"register": totals.register[places], "edge": edge})
@@ -62,8 +63,10 @@ def _runs(totals: GridTotals, at: Ints, *, is_same_value: bool) -> tuple[Ints, I
     return at[np.concatenate(([True], breaks))], at[np.concatenate((breaks, [True]))]
 
 
-def _fill_zeros(totals: GridTotals, grid: Grid, two_way: Ints) -> Ints:
-    at = np.flatnonzero((totals.energy_native == 0) & ~np.isin(totals.register, two_way))
+def _fill_zeros(totals: GridTotals, grid: Grid, two_way: Ints, trusted: Ints) -> Ints:
+    is_zero = (totals.energy_native == 0) & ~np.isin(totals.register, two_way)
+    is_zero[trusted] = False
+    at = np.flatnonzero(is_zero)
     if not at.size:
         return at
     first, last = _runs(totals, at, is_same_value=False)

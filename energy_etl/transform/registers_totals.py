@@ -51,7 +51,8 @@ def compute_interval_totals(
     counts as 0, as in `registers_power.count_own_direction`; the rating is one of power.
 
     Args:
-        readings: `register` (place in `meters`), `at_us`, `reading`, `is_corrected`; sorted.
+        readings: `register` (place in `meters`), `at_us`, `reading`, `is_corrected`, and where a
+            person decided something `is_trusted`, `is_replaced`; sorted.
         meters: the registers.
         grid: the grid of all of them.
         is_end_stamped: True when a stamp marks the end of its interval.
@@ -87,10 +88,11 @@ def compute_interval_totals(
     flags[place] = np.where((rule == "false_high").fill_null(False).to_numpy(), Flag.FALSE_HIGH, 0)
     is_gap = is_split | (rule == "partial").fill_null(False).to_numpy()
     flags[place] |= np.where(is_gap, Flag.GAP, 0)
-    flags[place] |= np.where(
-        has_value & ~is_split & (n_steps > 1), Flag.INTERPOLATED_EDGE, 0
-    )
+    flags[place] |= np.where(has_value & ~is_split & (n_steps > 1), Flag.INTERPOLATED_EDGE, 0)
     flags[place] |= np.where(cells["is_corrected"].to_numpy(), Flag.CORRECTED, 0)
+    is_by_hand = "is_replaced" in cells.columns
+    if is_by_hand:
+        flags[place] |= np.where(cells["is_replaced"].to_numpy(), Flag.MANUAL, 0)
     first_edge = cells["edge"].to_numpy()[np.searchsorted(place, start[:-1])]
     lengths = np.diff(start)
     number = np.repeat(cells["register"].unique(maintain_order=True).to_numpy(), lengths)
@@ -106,7 +108,8 @@ def compute_interval_totals(
     )
     _flag_suspects(totals, meters, start)
     if is_watched:
-        dropped = pl.concat([dropped, watch_mains(totals, named, grid)])
+        trusted = place[cells["is_trusted"].to_numpy()] if is_by_hand else place[:0]
+        dropped = pl.concat([dropped, watch_mains(totals, named, grid, trusted)])
     return totals, value_edits(dropped, meters)
 
 
@@ -179,9 +182,7 @@ def _placed(
     )
 
 
-def _most(
-    lengths: pl.DataFrame, meters: Sequence[Meter], grid: Grid, is_power: bool
-) -> Floats:
+def _most(lengths: pl.DataFrame, meters: Sequence[Meter], grid: Grid, is_power: bool) -> Floats:
     """Return the most that each register's rating allows within one of its readings."""
     rate = np.asarray([meter.rate_per_s for meter in meters])
     resolution = np.asarray([meter.resolution for meter in meters])
@@ -216,7 +217,7 @@ def _cells(
     cells = named.group_by("register", "edge", maintain_order=True).agg(
         reading.mean() if is_mean else reading.sum(),
         pl.col("rule").drop_nulls().sort().last(),
-        pl.col("is_corrected").any(),
+        pl.col("^is_(corrected|trusted|replaced)$").any(),
         pl.len().alias("n_readings"),
         pl.col("n_usual", "n_steps").first(),
     )

@@ -35,7 +35,8 @@ def named_values(
     """Add `row`, and `rule`: why a reading is no value (null: it is one).
 
     Args:
-        readings: `register` (place), `at_us`, `reading`, sorted.
+        readings: `register` (place), `at_us`, `reading`, sorted; one that a person trusts
+            (`is_trusted`, may be missing) has no rule.
         most: per register, the size that a value cannot exceed; None: no limit.
         is_signed: False where a value below zero is none.
 
@@ -51,9 +52,10 @@ def named_values(
     if most is not None:
         limit = pl.lit(pl.Series(most[readings["register"].to_numpy()]))
         rule = rule.when(reading.abs() > limit).then(pl.lit("false_high"))
-    return readings.with_row_index("row").with_columns(
-        rule.otherwise(pl.lit(None, pl.String)).alias("rule")
-    )
+    named = rule.otherwise(pl.lit(None, pl.String))
+    if "is_trusted" in readings.columns:
+        named = pl.when("is_trusted").then(pl.lit(None, pl.String)).otherwise(named)
+    return readings.with_row_index("row").with_columns(rule=named)
 
 
 def value_edits(dropped: pl.DataFrame, meters: Sequence[Meter]) -> pl.DataFrame:

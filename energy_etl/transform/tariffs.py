@@ -8,6 +8,7 @@ them is `costs.py`.
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -194,7 +195,7 @@ def _segments(rows: list[_Row]) -> list[tuple]:
     minutes = {0, _MINUTES_PER_DAY, *(minute for row in rows for minute in row[2:4])}
     edges = sorted(minutes)
     found: list[tuple] = []
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         held = sorted(
             (row for row in rows if row.from_minute <= start and row.to_minute >= end),
             key=lambda row: row.rank,
@@ -241,7 +242,7 @@ def _pieces(zone: str, start_at: datetime, end_at: datetime) -> Iterable[tuple]:
             at = (start_at + timedelta(seconds=middle)).astimezone(info)
             before, after = (middle, after) if at.utcoffset() == first_offset else (before, middle)
         cuts.insert(1, start_at + timedelta(seconds=after))
-    for piece_at, next_at in zip(cuts[:-1], cuts[1:], strict=True):
+    for piece_at, next_at in pairwise(cuts):
         wall = piece_at.astimezone(info)
         from_s = wall.hour * 3600 + wall.minute * 60 + wall.second
         left_s = int((next_at - piece_at).total_seconds())

@@ -334,6 +334,7 @@ def _verdicts(meter: pl.DataFrame) -> Iterator[dict[str, Any]]:
     """Say of one meter and vendor which hypothesis is the best, and of each what it means."""
     rows = meter.to_dicts()
     vendor, n_figures = rows[0]["vendor"], rows[0]["n_figures"]
+    n_asked = [row.pop("n_asked") for row in rows][0]
     most = max(row["n_fitting"] for row in rows)
     top = [row for row in rows if row["n_fitting"] == most]
     is_explained = n_figures >= MIN_FIGURES and most >= MIN_FITTING_SHARE * n_figures
@@ -341,7 +342,7 @@ def _verdicts(meter: pl.DataFrame) -> Iterator[dict[str, Any]]:
     for row in rows:
         row["is_best"] = row is best
         if best is None:
-            row["verdict"] = _why_none(vendor, n_figures, rows[0]["n_asked"], top, is_explained)
+            row["verdict"] = _why_none(vendor, n_figures, n_asked, top, is_explained)
         elif row is best:
             row["verdict"] = f"{vendor}: {_told(row)} ({most} of {n_figures} figures fit)."
         else:
@@ -349,7 +350,6 @@ def _verdicts(meter: pl.DataFrame) -> Iterator[dict[str, Any]]:
                 f"{vendor} does not count so ({row['n_fitting']} of {n_figures} figures fit): "
                 f"{_told(best)}."
             )
-        del row["n_asked"]
         yield row
 
 
@@ -387,4 +387,3 @@ def _why_none(
         f"{n_figures}): see whether the register in registers.csv is the meter that {vendor} "
         "reads, and compare the closed periods in mart.period_trend."
     )
-

@@ -133,7 +133,7 @@ def _ratio(current: Days, previous: Days, per: float, previous_per: float) -> fl
 
 
 def _not_energy() -> Refusal:
-    return Refusal("not_energy", "it counts a volume, and a baseline needs kWh.")
+    return Refusal("not_energy", "it counts no energy (m3 perhaps), and a baseline needs kWh.")
 
 
 def _poor(fit: Fit | None) -> Refusal | None:

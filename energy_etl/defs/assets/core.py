@@ -96,7 +96,8 @@ def portfolio(context: dg.AssetExecutionContext, etl: Etl):
         before = writer.read("SELECT * FROM core.register")
         streams_before = writer.read("SELECT * FROM push.stream")
         overrules = {table: writer.read(sql) for table, sql in _OVERRULING.items()}
-        changes = {table: writer.replace_all(table, frames[table]) for table in PORTFOLIO_TABLES}
+        for table in PORTFOLIO_TABLES:
+            writer.replace_all(table, frames[table])
         now_rows = frames[core.REGISTER]
         changed = now_rows.join(before, on=now_rows.columns, how="anti", nulls_equal=True)
         removed = before.join(now_rows, on="register_id", how="anti")

@@ -17,7 +17,8 @@ TRUTH: Final = Query(
     "SELECT register_id, start_at, end_at, energy_kwh, quality, is_provisional "
     "FROM core.interval JOIN core.register USING (register_id) "
     "WHERE is_primary AND commodity = 'electricity' "
-    "AND role IN ('submeter', 'appliance', 'mains', 'production', 'export') AND quality IN ('measured', 'integrated') "
+    "AND role IN ('submeter', 'appliance', 'mains', 'production', 'export') "
+    "AND quality IN ('measured', 'integrated') "
     "AND start_at >= (SELECT min(start_at) FROM core.appliance_interval)",
     (core.INTERVAL, core.REGISTER, core.APPLIANCE_INTERVAL),
 )

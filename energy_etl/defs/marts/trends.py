@@ -6,10 +6,10 @@ import polars as pl
 
 from energy_etl.defs.marts import made
 from energy_etl.tables import Mart, Plot, Query, core, mart
-from energy_etl.transform.trend_variant import INTERVAL_DAYS, compute_trend_variants
+from energy_etl.transform.trend_variant import compute_trend_variants
 from energy_etl.transform.trends import compute_period_trends
 
-# Only of meters that a vendor has figures of, and no further back than those are held against.
+# Only of meters that a vendor has figures of, and no further back than their windows (INTERVAL_DAYS).
 VENDOR_MAINS: Final = Query(
     "vendor_mains_intervals",
     "SELECT register_id, start_at, end_at, energy_kwh, "
@@ -17,8 +17,7 @@ VENDOR_MAINS: Final = Query(
     "FROM core.interval JOIN core.register USING (register_id) "
     "WHERE role = 'mains' AND is_primary "
     "AND meter_id IN (SELECT meter_id FROM core.vendor_figure) "
-    "AND start_at >= (SELECT max(fetched_on) FROM core.vendor_figure) "
-    f"- INTERVAL {INTERVAL_DAYS} DAY",
+    "AND start_at >= (SELECT max(fetched_on) FROM core.vendor_figure) - INTERVAL 97 DAY",
     (core.INTERVAL, core.REGISTER, core.VENDOR_FIGURE),
 )
 

@@ -36,8 +36,10 @@ _TOTALS: Final = (
 HOURLY_ENERGY: Final = Table(
     schema="mart",
     name="hourly_energy",
-    description="One register in one site-local hour. A day has 23 to 25 of them, the repeated "
-    "hour of autumn twice (told apart by start_at); the last one of a day may be shorter.",
+    description="One register in one site-local hour of the wall clock. A day has 23 to 25 of "
+    "them, the repeated hour of autumn twice (told apart by start_at); where the clock changes by "
+    "half an hour one is shorter. Of a register with longer intervals only the hours that one "
+    "starts in, with all its energy.",
     columns=(
         *_REGISTER,
         Column("local_on", "date", "The local day.", is_nullable=False),
@@ -106,7 +108,9 @@ SITE_DAILY: Final = Table(
         Column("submetered_kwh", "float", "Sum of submeters and appliances; null: none has any."),
         Column("volume_m3", "float", "Volume through the mains; null: no volume is measured."),
         Column("n_registers", "int", "Mains, export and production registers in it.", False),
-        Column("coverage_pct", "float", "Measured share of those registers' intervals.", False),
+        Column(
+            "coverage_pct", "float", "Measured share of those registers' intervals; null: no such."
+        ),
         Column("is_complete", "bool", "True when each of them is complete on the day.", False),
     ),
     key=("site_id", "commodity", "local_on"),

@@ -30,7 +30,12 @@ SUBMETER_BALANCE: Final = Table(
         Column("site_id", "text", "The site.", is_nullable=False),
         Column("computed_on", "date", "Local day D: the seven days end before it.", False),
         Column("n_days", "int", "Days on which both are complete.", is_nullable=False),
-        Column("n_days_over", "int", "Of them, days with more submetered than consumed.", False),
+        Column(
+            "n_days_over",
+            "int",
+            "Of them, days with more submetered than consumed, by 2 % and 0.1 kWh or more.",
+            is_nullable=False,
+        ),
         Column("consumption_kwh", "float", "Consumption on the n_days."),
         Column("submetered_kwh", "float", "Sum of the submeters on them."),
         Column("unattributed_kwh", "float", "What no submeter measured; may be negative."),
