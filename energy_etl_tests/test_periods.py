@@ -15,7 +15,9 @@ from energy_etl.periods import (
     days_between,
     local_day_bounds,
     local_day_of,
+    local_hours,
     period_window,
+    year_ago_days,
 )
 
 ZONES = sorted(zoneinfo.available_timezones())
@@ -92,6 +94,44 @@ def test_january_looks_back_into_the_year_before():
 )
 def test_a_period_without_a_complete_day_is_none_throughout(period: Period, local_on: date):
     assert period_window(period, local_on) == PeriodWindow(None, None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("period", "local_on", "expected"),
+    [
+        ("last-month", "2026-10-28", ("2025-09-01", "2025-10-01")),
+        ("last-month", "2025-03-05", ("2024-02-01", "2024-03-01")),
+        ("last-month", "2024-03-05", ("2023-02-01", "2023-03-01")),
+        ("last-month", "2026-01-15", ("2024-12-01", "2025-01-01")),
+        ("this-month", "2026-10-28", ("2025-10-01", "2025-10-28")),
+        ("this-month", "2024-02-29", ("2023-02-01", "2023-03-01")),
+        ("last-week", "2026-10-28", ("2025-10-20", "2025-10-27")),
+        ("this-week", "2026-10-28", ("2025-10-27", "2025-10-29")),
+        ("last-seven-days", "2026-10-28", ("2025-10-22", "2025-10-29")),
+        ("yesterday", "2024-03-01", ("2023-03-02", "2023-03-03")),
+    ],
+)
+def test_a_year_ago_means_the_same_dates_of_a_month_and_the_same_weekdays_of_a_week(
+    period: Period, local_on: str, expected: tuple[str, str]
+):
+    days = tuple(date.fromisoformat(day) for day in expected)
+    assert year_ago_days(period, date.fromisoformat(local_on)) == days
+
+
+@given(st.sampled_from(PERIODS), st.dates(min_value=date(1990, 1, 1), max_value=date(2090, 1, 1)))
+@settings(max_examples=100, deadline=None)
+def test_a_year_ago_of_any_day_is_as_long_but_for_a_leap_day(period: Period, local_on: date):
+    window = period_window(period, local_on)
+    start_on, end_on = year_ago_days(period, local_on)
+    if window.start_on is None or window.end_on is None:
+        assert (start_on, end_on) == (None, None)
+        return
+    assert start_on is not None
+    assert end_on is not None
+    shift_days = (window.start_on - start_on).days
+    assert shift_days in ((365, 366) if period in ("last-month", "this-month") else (364,))
+    longer = (window.end_on - window.start_on) - (end_on - start_on)
+    assert abs(longer.days) <= (1 if period == "last-month" else 0)
 
 
 @given(st.sampled_from(PERIODS), st.dates(min_value=date(1990, 1, 1), max_value=date(2090, 1, 1)))
@@ -189,3 +229,54 @@ def test_an_unknown_zone_is_a_configuration_error_that_names_it(zone: str):
 def test_an_instant_without_an_offset_is_refused():
     with pytest.raises(TransformError, match="no offset"):
         local_day_of("Europe/Rome", datetime(2026, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "first", "last"),
+    [
+        ("Europe/Rome", "2026-03-29", [0, 1, 3, 4], 23),
+        ("Europe/Rome", "2026-10-25", [0, 1, 2, 2, 3], 23),
+        ("America/New_York", "2026-11-01", [0, 1, 1, 2], 23),
+        ("America/Sao_Paulo", "2018-11-04", [1, 2, 3], 23),
+        ("Asia/Kathmandu", "2026-03-29", [0, 1, 2], 23),
+    ],
+)
+def test_hours_of_a_day_are_those_on_the_wall(zone: str, day: str, first: list[int], last: int):
+    found = [hour for _, hour in local_hours(zone, date.fromisoformat(day))]
+    assert found[: len(first)] == first
+    assert found[-1] == last
+
+
+def test_a_change_by_half_an_hour_repeats_or_skips_half_an_hour():
+    def lengths(day: date) -> list[tuple[int, float]]:
+        starts = local_hours("Australia/Lord_Howe", day)
+        ends = [at for at, _ in starts[1:]] + [local_day_bounds("Australia/Lord_Howe", day)[1]]
+        return [
+            (hour, (end - at) / timedelta(minutes=1))
+            for (at, hour), end in zip(starts, ends, strict=True)
+        ]
+
+    assert lengths(date(2026, 4, 5))[:4] == [(0, 60.0), (1, 60.0), (1, 30.0), (2, 60.0)]
+    assert lengths(date(2026, 10, 4))[:4] == [(0, 60.0), (1, 60.0), (2, 30.0), (3, 60.0)]
+
+
+def test_a_date_that_a_zone_left_out_has_no_hours():
+    assert local_hours("Pacific/Apia", date(2011, 12, 30)) == []
+
+
+@given(st.sampled_from(ZONES), st.dates(min_value=date(1995, 1, 1), max_value=date(2037, 1, 1)))
+@settings(max_examples=100, deadline=None)
+def test_hours_of_any_day_follow_each_other_and_show_their_number(zone: str, day: date):
+    start_at, end_at = local_day_bounds(zone, day)
+    found = local_hours(zone, day)
+    starts = [at for at, _ in found]
+    assert starts == sorted(set(starts))
+    assert starts[:1] == [start_at][: len(found)]
+    for (at, hour), until in zip(found, [*starts[1:], end_at], strict=True):
+        assert timedelta(0) < until - at <= timedelta(hours=1)
+        info = zoneinfo.ZoneInfo(zone)
+        shown = {
+            moment.astimezone(info).hour
+            for moment in (at, at + (until - at) / 2, until - timedelta(microseconds=1))
+        }
+        assert shown == {hour}

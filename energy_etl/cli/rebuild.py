@@ -38,12 +38,15 @@ def rebuild_from_raw(settings: Settings, *, now: datetime | None = None) -> Iter
     change nothing in it.
 
     Raises:
+        ConfigurationError: the portfolio has problems, so rows would be missing; nothing was
+            emptied.
         EnergyEtlError: the computation failed; raw is untouched and rebuild can be run again.
     """
     with locked_home(settings.dagster_home):
         prepare(settings, push_from_at=today_at())
         close_lost_runs(settings, "The program that ran it is gone.")
         etl = Etl(root=str(settings.root), now_at=(now or datetime.now(UTC)).isoformat())
+        etl.portfolio().refuse_problems()
         warehouse = etl.warehouse()
         with warehouse.write() as writer:
             for table in warehouse.tables:

@@ -39,8 +39,10 @@ def list_(
     from energy_etl.vendors.wattics.settings import WatticsSettings
 
     settings = project_settings()
-    streams = Portfolio.load(settings.portfolio_dir).frames[push.STREAM]
-    meters = None
+    portfolio = Portfolio.load(settings.portfolio_dir)
+    streams, meters = portfolio.frames[push.STREAM], None
+    for problem in portfolio.problems:
+        print(f"energy-etl: {problem.message}", file=sys.stderr)
     if settings.section(WatticsSettings).api_token.get_secret_value():
         with _client(settings) as client:
             meters = _listed(client).meter
@@ -85,7 +87,7 @@ def create(
     from energy_etl.vendors.wattics.settings import WatticsSettings
 
     settings, push_from_at = project_settings(), _instant(push_from)
-    portfolio = Portfolio.load(settings.portfolio_dir)
+    portfolio = Portfolio.load_strictly(settings.portfolio_dir)
     with _client(settings) as client:
         plan = plan_streams(
             portfolio.frames,
@@ -133,7 +135,7 @@ def map_(
     from energy_etl.vendors.wattics.wire import field_problem
 
     settings = project_settings()
-    frames = Portfolio.load(settings.portfolio_dir).frames
+    frames = Portfolio.load_strictly(settings.portfolio_dir).frames
     found = frames[core.REGISTER].filter(register_id=register)
     if found.is_empty():
         raise ConfigurationError(f"{register} is not in registers.csv: correct its name.")

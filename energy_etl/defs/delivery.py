@@ -42,11 +42,12 @@ def release_streams(etl: Etl, instance: dg.DagsterInstance, own_run_id: str | No
     """Release every stream up to its frontier; return how many streams have something due."""
     # The wall clock: packets wait in real time, also when figures are for a pinned day.
     settings, now = etl.settings(), datetime.now(UTC)
-    plans = stream_plans(etl.portfolio())
+    portfolio = etl.portfolio()
+    plans = stream_plans(portfolio)
     with open_state(settings.state_path) as connection:
         outbox = Outbox(connection)
         busy = [*_loads(instance, own_run_id), *_marked(Marks(connection))]
-        hold_unplanned(outbox, plans)
+        hold_unplanned(outbox, plans, portfolio.why_it_waits)
         release(outbox, plans, busy, now, settings.hold_for)
         return len(outbox.due(now).stream_ids)
 

@@ -42,7 +42,7 @@ class OnlyConfig(dg.Config):
 def who_is_who(portfolio: Portfolio) -> WhoIsWho:
     """Return the part of the portfolio that turns vendors' ids into ours."""
     frames = portfolio.frames
-    return WhoIsWho(frames[core.ALIAS], frames[core.REGISTER], frames[core.METER])
+    return WhoIsWho(portfolio.used_aliases(), frames[core.REGISTER], frames[core.METER])
 
 
 @dataclass

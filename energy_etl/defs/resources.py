@@ -38,10 +38,10 @@ class Etl(dg.ConfigurableResource):
         return Warehouse(settings.warehouse_path, all_tables(), lock_wait_s=settings.lock_wait_s)
 
     def portfolio(self) -> Portfolio:
-        """Read the portfolio.
+        """Read the portfolio; what is faulty in its files is left out and told.
 
         Raises:
-            ConfigurationError: every fault of its files, or that there is none yet.
+            ConfigurationError: there is none yet, or nothing in it can be used.
         """
         settings = self.settings()
         folder = settings.portfolio_dir

@@ -9,7 +9,7 @@ waits like one: sent, it could never be taken back. Whoever calls passes `now`; 
 at a clock.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -93,20 +93,38 @@ def release(
     return ReleaseResult(n_released, tuple(waits))
 
 
-def hold_unplanned(outbox: Outbox, plans: Iterable[StreamPlan]) -> None:
-    """Hold what is pending of streams that are not among all plans: they were taken out.
+def hold_unplanned(
+    outbox: Outbox,
+    plans: Iterable[StreamPlan],
+    why: Callable[[str], str | None] = lambda _: None,
+) -> None:
+    """Hold what is pending of streams that are not among all plans: they were taken out, or wait.
 
     A stream that is being sent is left alone: its packet in flight must stay what it is.
+
+    Args:
+        outbox: the packets.
+        plans: every stream's.
+        why: a stream -> why it waits; None: it was taken out.
     """
     planned = {plan.stream_id for plan in plans}
     with transaction(outbox.connection) as connection:
         for state in outbox.streams():
             if state.stream_id not in planned and not state.is_sending:
+                reason = why(state.stream_id)
                 connection.execute(
                     "UPDATE packet SET state = 'held', hold_reason = ? "
                     "WHERE state = 'pending' AND stream_id = ?",
-                    (UNPLANNED, state.stream_id),
+                    (reason or UNPLANNED, state.stream_id),
                 )
+                if reason:
+                    # Whatever they waited for before, it would not let them go any more.
+                    connection.execute(
+                        "UPDATE packet SET hold_reason = ?1 WHERE state = 'held' "
+                        "AND is_withdrawn = 0 AND stream_id = ?2 AND stamped_ms > ?3 "
+                        "AND hold_reason IS NOT ?1",
+                        (reason, state.stream_id, _newest((state.last_sent_ms,))),
+                    )
 
 
 def _held(outbox: Outbox, state: StreamState) -> list[tuple[int, int, int]]:

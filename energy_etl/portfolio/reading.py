@@ -1,11 +1,11 @@
 """`Portfolio`: the files as frames of the tables they fill, and every problem they have.
 
 What is wrong is left out with all that depends on it, and the rest is used (`rules.py`). What was
-computed of a left-out register stays, and its streams wait: `is_gone` and `why_it_waits` say so to
-whoever would delete or send.
+computed of a left-out register stays, and its streams wait: `gone` and `why_it_waits` tell whoever
+would delete or send.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -42,6 +42,7 @@ class Portfolio:
     """Who is who, and what people declared: one frame per table.
 
     Attributes:
+        folder: where the files are.
         frames: one frame per table (`core.SITE`, `core.METER`, `core.REGISTER`, `core.ALIAS`,
             `core.EXCHANGE`, `core.GAP`, `core.MANUAL_EDIT`, `core.TARIFF`, `core.MEASURE`,
             `core.WEATHER`, `core.PORTFOLIO_PROBLEM`, `push.STREAM`), in its Polars schema. An
@@ -50,6 +51,7 @@ class Portfolio:
         problems: what is wrong with the files, by file and line; their rows are left out.
     """
 
+    folder: Path
     frames: Mapping[Table, pl.DataFrame]
     problems: tuple[Problem, ...] = ()
     _waiting: Mapping[str, str] = field(default_factory=dict)
@@ -79,6 +81,7 @@ class Portfolio:
         frames[core.ALIAS] = _aliases(rows)
         frames[core.PORTFOLIO_PROBLEM] = _problem_frame(problems)
         return cls(
+            folder,
             frames,
             problems,
             _waiting=_waiting(rows),
@@ -95,9 +98,18 @@ class Portfolio:
                 to write instead.
         """
         portfolio = cls.load(folder)
-        if portfolio.problems:
-            raise ConfigurationError(list_of(folder, portfolio.problems))
+        portfolio.refuse_problems()
         return portfolio
+
+    def refuse_problems(self) -> None:
+        """Raise when anything was left out.
+
+        Raises:
+            ConfigurationError: lists every problem, each with file, line, column, value and what
+                to write instead.
+        """
+        if self.problems:
+            raise ConfigurationError(list_of(self.folder, self.problems))
 
     def vendor_ids(self, thing: str, vendor: str) -> dict[str, str]:
         """Return our id of each site, meter or register that the vendor has, by the vendor's."""
@@ -112,18 +124,20 @@ class Portfolio:
         ]
         return self.frames[core.ALIAS].join(pl.concat(used), on=["thing", "thing_id"], how="semi")
 
-    def is_gone(self, register_id: str) -> bool:
-        """Return True when somebody took the register out.
+    def gone(self, register_ids: Iterable[str]) -> set[str]:
+        """Return those of some registers that somebody took out.
 
         While anything is wrong nobody did: a row that cannot be read, or an id with a typing
-        error, may be the one.
+        error, may be theirs.
         """
-        return not self.problems and register_id not in self.frames[core.REGISTER]["register_id"]
+        if self.problems:
+            return set()
+        return {*register_ids}.difference(self.frames[core.REGISTER]["register_id"])
 
     def why_it_waits(self, stream_id: str) -> str | None:
         """Return why a stream sends nothing for now; None when it has a row, or never had one."""
         place = self._waiting.get(stream_id)
-        if place is None and stream_id not in self._stream_ids:
+        if place is None and stream_id not in self.frames[STREAMS.table]["stream_id"]:
             place = self._streams_missing
         return None if place is None else f"waits until {place} of the portfolio is mended"
 
@@ -149,13 +163,6 @@ class Portfolio:
         kept = before.filter(is_kept).select(table.polars_schema.names())
         rest = self.frames[table].join(kept, on="register_id", how="anti")
         return pl.concat([rest, kept]).sort(table.key)
-
-    @property
-    def _stream_ids(self) -> pl.Series:
-        return self.frames[_STREAM]["stream_id"]
-
-
-_STREAM: Final = STREAMS.table
 
 
 def _waiting(rows: Rows) -> dict[str, str]:

@@ -49,12 +49,17 @@ REGISTER: Final = Table(
         Column("zone", "text", "IANA time zone of that site.", is_nullable=False),
         Column("commodity", "text", "Commodity of that meter.", is_nullable=False),
         Column("role", "text", "mains, submeter, appliance, export, production or sensor.", False),
-        Column("appliance", "text", "What the submeter or appliance feeds; null for mains."),
+        Column(
+            "appliance",
+            "text",
+            "What the submeter or appliance feeds; of a temperature sensor outdoor, or its room; "
+            "null for mains.",
+        ),
         Column("kind", "text", "cumulative, interval or instant.", is_nullable=False),
         Column("unit", "text", "Unit of reading_native.", is_nullable=False),
         Column("grid_minutes", "int", "Length of its intervals in minutes.", is_nullable=False),
         Column("digits", "int", "Integer digits of the counter; null when unknown."),
-        Column("rating_native_per_hour", "float", "Most it can count in an hour; null: unknown."),
+        Column("rating_native_per_hour", "float", "Most in an hour, of a power at all; null: none."),
         Column("resolution_native", "float", "Smallest step it can show.", is_nullable=False),
         Column("stamp", "text", "What a time stamp marks: start, end or instant.", False),
         Column("is_primary", "bool", "False for a second view of the same thing.", False),
@@ -221,7 +226,11 @@ INTERVAL: Final = Table(
             False,
         ),
         Column(
-            "flags", "flags", "What happened: reset, rollover, gap, dip, ...", is_nullable=False
+            "flags",
+            "flags",
+            "What happened: reset, rollover, gap, dip, ...; manual: leans on a value replaced by "
+            "hand.",
+            is_nullable=False,
         ),
         Column("is_provisional", "bool", "True until readings beyond it confirm it.", False),
         Column("is_pushable", "bool", "True when it may be delivered.", is_nullable=False),
@@ -234,11 +243,16 @@ INTERVAL: Final = Table(
 EDIT: Final = Table(
     schema="core",
     name="edit",
-    description="One run of readings that cleaning dropped or explained; raw stays untouched.",
+    description="One run of readings that cleaning or a person dropped, kept or explained; raw "
+    "stays untouched.",
     columns=(
         Column("register_id", "text", "The register.", is_nullable=False),
         Column(
-            "rule", "text", "zero_glitch, false_low, false_high, dip, reset, rollover, ...", False
+            "rule",
+            "text",
+            "zero_glitch, false_low, false_high, dip, reset, rollover, ...; manual_drop, "
+            "manual_keep, manual_replace: a row of core.manual_edit that applied.",
+            is_nullable=False,
         ),
         Column("from_at", "instant", "First reading of the run.", is_nullable=False),
         Column("to_at", "instant", "Last reading of the run.", is_nullable=False),
@@ -261,7 +275,8 @@ SAMPLE: Final = Table(
         Column(
             "sample_native",
             "float",
-            "Time-weighted mean of the straight lines between readings, in the register's unit.",
+            "Time-weighted mean of the straight lines between readings, or of the means that the "
+            "source sends (kind interval), in the register's unit.",
             is_nullable=False,
         ),
         Column("n_readings", "int", "Readings within the interval; may be 0.", is_nullable=False),

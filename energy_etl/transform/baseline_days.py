@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from energy_etl.transform.baseline import Fit, Floats, fit_degree_days
-from energy_etl.transform.registers_power import is_integrated
+from energy_etl.transform.registers_power import has_intervals
 from energy_etl.transform.windows import is_energy_register
 
 MIN_DAY_COVERAGE: Final = 0.9
@@ -117,9 +117,9 @@ def judged_registers(registers: pl.DataFrame) -> pl.DataFrame:
 
 def with_is_energy(registers: pl.DataFrame) -> pl.DataFrame:
     """Add is_energy (gives kWh) and is_total (gives a total of any unit) to all registers."""
-    return registers.with_columns(
-        is_energy=is_energy_register(), is_total=(pl.col("kind") != "instant") | is_integrated()
-    ).sort("register_id")
+    return registers.with_columns(is_energy=is_energy_register(), is_total=has_intervals()).sort(
+        "register_id"
+    )
 
 
 def sufficient_days(
@@ -215,7 +215,7 @@ def fit_baseline(
     if fit.cv_rmse_pct > MAX_CV_RMSE_PCT:
         return fit, Refusal(
             "poor_fit",
-            f"the days scatter by {fit.cv_rmse_pct:.0f} % of their mean around the fit (CV(RMSE)), "
+            f"the days scatter by {fit.cv_rmse_pct:.1f} % of their mean around the fit (CV(RMSE)), "
             f"and {MAX_CV_RMSE_PCT:.0f} % is the limit.",
         )
     return fit, None

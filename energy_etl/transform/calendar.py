@@ -8,6 +8,7 @@ whole sites `site_energy.py`, windows of some days `windows.py`.
 from datetime import date, datetime, timedelta
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from energy_etl.periods import days_between, local_day_bounds, local_day_of, local_hours
@@ -231,7 +232,7 @@ def _hours_of(days: pl.DataFrame) -> pl.DataFrame:
 def _sum_by_stretch(
     lazy: pl.LazyFrame, counted: pl.DataFrame, stretches: pl.DataFrame
 ) -> pl.DataFrame:
-    """One row per register_no and stretch that has intervals; the one pass over the big frame.
+    """One row per register_no and stretch_no that has intervals; the one pass over the big frame.
 
     Stretches (days, hours) follow each other on their lane without a hole.
     """
@@ -256,10 +257,67 @@ def _sum_by_stretch(
         )
         .collect(engine="streaming")
     )
-    return by_cell.select(
-        pl.exclude("cell"),
-        register_no=(pl.col("cell") % n_registers).cast(counted.schema["register_no"]),
-        stretch=pl.col("cell") // n_registers,
+    # The closing edges are the start of no stretch: what lies behind the last one or before the
+    # first is left behind there.
+    numbers = stretches.with_row_index("stretch_no").select(
+        "stretch_no", stretch=axis.stretch(pl.col("lane"), pl.col("start_at"))
+    )
+    return (
+        by_cell.with_columns(
+            register_no=(pl.col("cell") % n_registers).cast(counted.schema["register_no"]),
+            stretch=pl.col("cell") // n_registers,
+        )
+        .join(numbers, on="stretch")
+        .drop("cell", "stretch")
+    )
+
+
+def _expected(
+    counted: pl.DataFrame, stretches: pl.DataFrame, sums: pl.DataFrame, *, is_from_first: bool
+) -> pl.DataFrame:
+    """Every register and stretch that must have a row, beside what was found for it, sorted.
+
+    Each register has consecutive stretches, up to the last one of its zone: so the place of a row
+    follows from its numbers, and it needs no join nor sort (a quarter of the time, for hours).
+    """
+    numbered = stretches.with_row_index("stretch_no")
+    zones = numbered.group_by("zone").agg(
+        first_no=pl.col("stretch_no").min(), last_no=pl.col("stretch_no").max()
+    )
+    spans = counted.select("register_no", "zone").join(zones, on="zone")
+    if is_from_first:
+        # All of the first day, whenever on it the first interval begins.
+        of_day = pl.col("stretch_no").min().over("lane", "local_on")
+        first = (
+            sums.group_by("register_no")
+            .agg(pl.col("stretch_no").min())
+            .join(numbered.select("stretch_no", first_no=of_day), on="stretch_no")
+        )
+        spans = spans.drop("first_no").join(first.drop("stretch_no"), on="register_no")
+    spans = spans.sort("register_no").select(
+        "register_no", pl.col("first_no", "last_no").cast(pl.Int64)
+    )
+    grid = spans.select(
+        "register_no", stretch_no=pl.int_ranges("first_no", pl.col("last_no") + 1)
+    ).explode("stretch_no")
+    length = pl.col("last_no") - pl.col("first_no") + 1
+    places = sums.select("register_no", "stretch_no").join(
+        spans.select("register_no", shift=length.cum_sum() - length - pl.col("first_no")),
+        on="register_no",
+        maintain_order="left",
+    )
+    found = np.full(grid.height, -1)
+    found[places.select(pl.col("stretch_no") + pl.col("shift")).to_series().to_numpy()] = np.arange(
+        sums.height
+    )
+    which = pl.Series(found).replace({-1: None})
+    return pl.concat(
+        [
+            with_grid(counted)[grid["register_no"]],
+            stretches.drop("lane", "zone")[grid["stretch_no"]],
+            sums.drop("register_no", "stretch_no").select(pl.all().gather(which)),
+        ],
+        how="horizontal",
     )
 
 
@@ -272,25 +330,3 @@ def _axis_of(stretches: pl.DataFrame) -> Axis:
             ]
         )
     )
-
-
-def _expected(
-    counted: pl.DataFrame, stretches: pl.DataFrame, sums: pl.DataFrame, *, is_from_first: bool
-) -> pl.DataFrame:
-    """Every register and stretch that must have a row, beside what was found for it, sorted.
-
-    The closing edges are the start of no stretch: what fell behind `now` or before the first day
-    is left behind there.
-    """
-    axis = _axis_of(stretches)
-    numbered = stretches.with_columns(stretch=axis.stretch(pl.col("lane"), pl.col("start_at")))
-    grid = with_grid(counted).join(numbered, on="zone")
-    if is_from_first:
-        first = (
-            sums.join(numbered.select("stretch", "local_on"), on="stretch")
-            .group_by("register_no")
-            .agg(since_on=pl.col("local_on").min())
-        )
-        grid = grid.join(first, on="register_no").filter(pl.col("local_on") >= pl.col("since_on"))
-    # By numbers, which are in the order of ids and instants: text costs several times as much.
-    return grid.join(sums, on=["register_no", "stretch"], how="left").sort("register_no", "stretch")

@@ -4,12 +4,12 @@ A day that is left uses what the same kind of day used lately, by the clock, at 
 known for that day: a tariff that changes in the month, or changed just before, is in the forecast.
 """
 
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import polars as pl
 
-from energy_etl.periods import ONE_DAY, days_between, local_day_of
+from energy_etl.periods import local_day_of
 from energy_etl.tables.mart import COST_FORECAST
 from energy_etl.transform.costs import (
     VENDOR_CURRENCY,
@@ -80,22 +80,18 @@ def compute_cost_forecasts(
         ConfigurationError: a zone is unknown.
         TransformError: `now` has no offset.
     """
-    currencies = (
-        daily_cost.sort("local_on").group_by("register_id").agg(pl.col("currency").last())
-    )
+    currencies = daily_cost.sort("local_on").group_by("register_id").agg(pl.col("currency").last())
     priced = priced_registers(registers, tariffs).join(currencies, on="register_id")
     if priced.is_empty():
         return COST_FORECAST.empty_frame()
     priced = priced.join(_months(priced["zone"].unique().sort().to_list(), now), on="zone")
     days = _recent_days(priced, daily, daily_cost)
-    wanted = pl.concat([_days_left(priced), _days_to_fill(days)])
     usual = days.filter(pl.col("is_reference"), pl.col("is_usable"))
-    expected = _expected(wanted, usual, intervals, priced, tariffs)
+    expected = _expected(_wanted_days(priced, days), usual, intervals, priced, tariffs)
+    n_usable = usual.group_by("register_id").agg(n_usable=pl.len())
     rows = (
         priced.join(_so_far(days), on="register_id", how="left")
-        .join(
-            usual.group_by("register_id").agg(n_usable=pl.len()), on="register_id", how="left"
-        )
+        .join(n_usable, on="register_id", how="left")
         .join(expected, on="register_id", how="left")
         .join(_vendor_forecasts(vendor_months, priced), on=["register_id", "month_on"], how="left")
     )
@@ -116,71 +112,73 @@ def _recent_days(
     priced: pl.DataFrame, daily: pl.DataFrame, daily_cost: pl.DataFrame
 ) -> pl.DataFrame:
     """List every day of the month before D, and of the 28 before D, also those without a row."""
-    known = pl.col("n_measured") + pl.col("n_estimated") >= MIN_KNOWN_SHARE * pl.col("n_expected")
-    is_usable = pl.col("energy_kwh").is_not_null() & known
-    listed = pl.concat(
-        _each_day(first_on, day_on, zone, month_on)
-        for zone, day_on, month_on in priced.select("zone", "computed_on", "month_on")
-        .unique()
-        .iter_rows()
-        for first_on in [min(month_on, day_on - timedelta(days=REFERENCE_DAYS))]
-    )
+    day_on, month_on = pl.col("computed_on"), pl.col("month_on")
+    reference_on = day_on.dt.offset_by(f"-{REFERENCE_DAYS}d")
+    known = pl.col("n_measured") + pl.col("n_estimated")
+    is_usable = (
+        pl.col("energy_kwh").is_not_null() & (known >= MIN_KNOWN_SHARE * pl.col("n_expected"))
+    ).alias("is_usable")
+    bounds = ("start_at", "end_at")
+    key = ["register_id", "local_on"]
     return (
-        priced.select("register_id", "zone", "lane")
-        .join(listed, on="zone")
-        .join(
-            daily.select("register_id", "local_on", "start_at", "end_at", "energy_kwh", is_usable=is_usable),
-            on=["register_id", "local_on"],
-            how="left",
+        priced.select(
+            "register_id",
+            "lane",
+            "currency",
+            "month_on",
+            reference_on=reference_on,
+            local_on=pl.date_ranges(
+                pl.min_horizontal(reference_on, month_on), day_on, closed="left"
+            ),
         )
+        .explode("local_on", empty_as_null=False)
+        .join(daily.select(*key, *bounds, "energy_kwh", is_usable), on=key, how="left")
         .join(
-            daily_cost.select("register_id", "local_on", "cost", "unpriced_kwh", "currency"),
-            on=["register_id", "local_on"],
+            daily_cost.select(*key, "cost", "unpriced_kwh", day_currency="currency"),
+            on=key,
             how="left",
         )
         .with_columns(
             pl.col("is_usable").fill_null(value=False),
-            is_weekend=pl.col("local_on").dt.weekday() >= SATURDAY,
+            is_weekend=_is_weekend(),
+            is_reference=pl.col("local_on") >= pl.col("reference_on"),
+            is_of_month=pl.col("local_on") >= pl.col("month_on"),
+            is_unpriced=(pl.col("unpriced_kwh").fill_null(0.0) != 0)
+            | (pl.col("cost").is_not_null() & (pl.col("day_currency") != pl.col("currency"))),
         )
     )
 
 
-def _each_day(first_on: date, day_on: date, zone: str, month_on: date) -> pl.DataFrame:
-    local_on = pl.Series("local_on", days_between(first_on, day_on), dtype=pl.Date)
-    reference_on = day_on - timedelta(days=REFERENCE_DAYS)
-    return local_on.to_frame().select(
-        pl.lit(zone).alias("zone"),
-        "local_on",
-        is_reference=pl.col("local_on") >= reference_on,
-        is_of_month=pl.col("local_on") >= month_on,
-    )
+def _is_weekend() -> pl.Expr:
+    return pl.col("local_on").dt.weekday() >= SATURDAY
 
 
-def _days_left(priced: pl.DataFrame) -> pl.DataFrame:
-    """List register_id and local_on of the days from D to the end of the month."""
-    left = pl.date_ranges("computed_on", pl.col("next_month_on") - ONE_DAY)
-    return priced.select("register_id", local_on=left).explode("local_on", empty_as_null=False)
-
-
-def _days_to_fill(days: pl.DataFrame) -> pl.DataFrame:
+def _wanted_days(priced: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
+    """List register_id and local_on of the days to forecast: D to the end, and those to fill."""
+    left = pl.date_ranges("computed_on", "next_month_on", closed="left")
     to_fill = days.filter(pl.col("is_of_month"), ~pl.col("is_usable"))
-    return to_fill.select("register_id", "local_on")
+    return pl.concat(
+        [
+            priced.select("register_id", local_on=left).explode("local_on", empty_as_null=False),
+            to_fill.select("register_id", "local_on"),
+        ]
+    )
 
 
 def _so_far(days: pl.DataFrame) -> pl.DataFrame:
     """Add up the month's days before D per register: all of them, and the usable ones."""
-    of_month = days.filter(pl.col("is_of_month"))
-    is_priced = pl.col("unpriced_kwh").fill_null(0.0) == 0
-    has_cost = pl.col("cost").is_not_null()
-    is_usable = pl.col("is_usable")
-    return of_month.group_by("register_id").agg(
-        n_days_filled=(~is_usable).sum(),
-        energy_so_far_kwh=exact_sum(pl.col("energy_kwh")),
-        cost_so_far=pl.when(is_priced.all()).then(exact_sum(pl.col("cost"))),
-        usable_kwh=exact_sum(pl.col("energy_kwh").filter(is_usable)),
-        usable_cost=exact_sum(pl.col("cost").filter(is_usable)),
-        unpriced_on=pl.col("local_on").filter(~is_priced).min(),
-        n_currencies=pl.col("currency").filter(has_cost).n_unique(),
+    is_usable, is_unpriced = pl.col("is_usable"), pl.col("is_unpriced")
+    return (
+        days.filter(pl.col("is_of_month"))
+        .group_by("register_id")
+        .agg(
+            n_days_filled=(~is_usable).sum(),
+            energy_so_far_kwh=exact_sum(pl.col("energy_kwh")),
+            cost_so_far=pl.when(~is_unpriced.any()).then(exact_sum(pl.col("cost"))),
+            usable_kwh=exact_sum(pl.col("energy_kwh").filter(is_usable)),
+            usable_cost=exact_sum(pl.col("cost").filter(is_usable)),
+            unpriced_on=pl.col("local_on").filter(is_unpriced & is_usable).min(),
+        )
     )
 
 
@@ -191,38 +189,147 @@ def _expected(
     priced: pl.DataFrame,
     tariffs: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Add up, per register, what the days that are wanted will use and cost.
+    """Add up what the wanted days will use and cost.
 
     Returns:
-        register_id, expected_kwh, expected_cost, n_without (days of a kind that no usable day
-        shows), later_unpriced_on (the first day with energy that has no price), later_currencies.
+        One row per register_id: expected_kwh, expected_cost, without_usual_on (the first day of a
+        kind that no usable day shows), expected_unpriced_on (the first day with energy that has no
+        price).
     """
     schedule = build_schedule(tariffs)
-    lanes = priced.select("register_id", "lane", "zone", "role", *SITE_TARIFF[:2])
-    dated = with_span(wanted.join(lanes, on="register_id").with_columns(priced_on="local_on"), schedule)
-    # A case is one span of a site's schedule: what its usual days would cost by it.
-    cases = (
-        dated.group_by("lane", "span_on", "is_weekend", "zone", *SITE_TARIFF)
-        .agg(priced_on=pl.col("priced_on").min())
-        .sort("lane", "span_on", "is_weekend")
-        .with_columns(
-            case=pl.struct("lane", "span_on").rank("dense").cast(pl.Int64) - 1,
+    small = priced.select("register_id", "lane", "zone", "currency", *SITE_TARIFF)
+    dated = with_span(
+        wanted.join(small, on="register_id").with_columns(priced_on="local_on"), schedule
+    )
+    # A case is one span of a site's schedule: the usual days are priced once by each.
+    dated = dated.with_columns(
+        case=pl.struct("lane", "span_on").rank("dense").cast(pl.Int64),
+    )
+    costs = _usual_costs(dated, usual, intervals, schedule)
+    energy = usual.group_by(_KIND).agg(usual_kwh=pl.col("energy_kwh").mean())
+    return (
+        dated.join(energy, on=_KIND, how="left")
+        .join(costs, on=["register_id", "case", "is_weekend"], how="left")
+        .group_by("register_id")
+        .agg(
+            expected_kwh=exact_sum(pl.col("usual_kwh")),
+            expected_cost=exact_sum(pl.col("usual_cost")),
+            without_usual_on=pl.col("local_on").filter(pl.col("usual_kwh").is_null()).min(),
+            expected_unpriced_on=pl.col("local_on").filter(pl.col("is_unpriced")).min(),
         )
     )
-    of_case = cases.select("lane", "span_on", "case").unique()
-    repriced = _repriced(intervals, usual, lanes, cases, schedule)
-    energy = usual.group_by(_KIND).agg(usual_kwh=pl.col("energy_kwh").mean())
-    columns = ["register_id", "case", "is_weekend"]
-    each = (
-        dated.join(of_case, on=["lane", "span_on"])
-        .join(energy, on=_KIND, how="left")
-        .join(repriced, on=columns, how="left")
+
+
+def _usual_costs(
+    dated: pl.DataFrame,
+    usual: pl.DataFrame,
+    intervals: pl.DataFrame | pl.LazyFrame,
+    schedule: pl.DataFrame,
+) -> pl.DataFrame:
+    """Price the usual days by each case that their kind is wanted in.
+
+    Returns:
+        register_id, case, is_weekend, usual_cost (mean per day), is_unpriced.
+    """
+    kinds = dated.group_by("register_id", "case", "is_weekend").agg(pl.col("priced_on").first())
+    small = dated.select("register_id", "zone", "currency", *SITE_TARIFF).unique()
+    days = (
+        usual.select(*_KIND, "local_on", "start_at", "end_at")
+        .join(kinds, on=_KIND)
+        .join(small, on="register_id")
     )
-    is_unpriced = pl.col("usual_unpriced_kwh") != 0
-    return each.group_by("register_id").agg(
-        expected_kwh=exact_sum(pl.col("usual_kwh")),
-        expected_cost=exact_sum(pl.col("usual_cost")),
-        n_without=pl.col("usual_kwh").is_null().sum(),
-        later_unpriced_on=pl.col("local_on").filter(is_unpriced).min(),
-        later_currencies=pl.col("usual_currency").drop_nulls().unique(),
+    none = pl.DataFrame(schema={"usual_cost": pl.Float64, "is_unpriced": pl.Boolean})
+    if days.is_empty():
+        return kinds.drop("priced_on").clear().hstack(none)
+    prices = list_prices(
+        schedule,
+        days.rename({"case": "lane"})
+        .unique(["lane", "local_on"])
+        .drop("register_id", "currency", "is_weekend"),
+    )
+    needed = intervals.lazy().filter(
+        pl.col("start_at") >= days["start_at"].min(), pl.col("start_at") < days["end_at"].max()
+    )
+    series = days.select("register_id", lane="case").unique(maintain_order=True)
+    of_day = prices.group_by("lane", "local_on").agg(day_currency=pl.col("currency").first())
+    costs = price_energy(needed, series, prices).join(of_day, on=["lane", "local_on"])
+    is_foreign = (pl.col("day_currency") != pl.col("currency")).fill_null(value=False)
+    return (
+        days.rename({"case": "lane"})
+        .join(costs, on=["register_id", "lane", "local_on"], how="left")
+        .group_by("register_id", "is_weekend", case="lane")
+        .agg(
+            usual_cost=exact_sum(pl.col("cost")) / pl.len(),
+            is_unpriced=((pl.col("unpriced_kwh").fill_null(0.0) != 0) | is_foreign).any(),
+        )
+    )
+
+
+def _vendor_forecasts(vendor_months: pl.DataFrame, priced: pl.DataFrame) -> pl.DataFrame:
+    """Vendor columns per register_id and month_on."""
+    return (
+        vendor_months.filter(pl.col("is_forecast"), pl.col("cost_eur").is_not_null())
+        .sort("vendor")
+        .unique(["meter_id", "month_on"], keep="first", maintain_order=True)
+        .join(only_mains(priced), on="meter_id")
+        .select("register_id", "month_on", "vendor", vendor_forecast_cost="cost_eur")
+    )
+
+
+def _finish(rows: pl.DataFrame) -> pl.DataFrame:
+    n_usable = pl.col("n_usable").fill_null(0)
+    unpriced_on = pl.min_horizontal("unpriced_on", "expected_unpriced_on")
+    no_energy = (
+        pl.when(~pl.col("has_kwh"))
+        .then(pl.lit("The register counts volume, and a price per kWh says nothing about m3."))
+        .when(n_usable < MIN_USABLE_DAYS)
+        .then(
+            pl.format(
+                f"Only {{}} of the {REFERENCE_DAYS} days before {{}} have at least 90 % of their "
+                f"intervals: {MIN_USABLE_DAYS} are needed.",
+                n_usable,
+                "computed_on",
+            )
+        )
+        .when(pl.col("without_usual_on").is_not_null())
+        .then(
+            pl.format(
+                f"No day like {{}} (weekday or weekend) is usable in the {REFERENCE_DAYS} days "
+                "before {}.",
+                "without_usual_on",
+                "computed_on",
+            )
+        )
+    )
+    no_price = pl.when(unpriced_on.is_not_null()).then(
+        pl.format(
+            "Energy of days like {} has no price in {}: add the price to tariffs.csv.",
+            unpriced_on,
+            "currency",
+        )
+    )
+    reason = pl.coalesce(no_energy, no_price)
+    # On the first of the month nothing is so far, which is nothing to add.
+    energy = pl.col("expected_kwh") + pl.col("usable_kwh").fill_null(0.0)
+    sign = pl.when(pl.col("role") == "export").then(-1.0).otherwise(1.0)
+    cost = sign * pl.col("expected_cost") + pl.col("usable_cost").fill_null(0.0)
+    days_left = (pl.col("next_month_on") - pl.col("computed_on")).dt.total_days()
+    own = pl.col("forecast_cost")
+    is_comparable = (own > 0) & (pl.col("currency") == VENDOR_CURRENCY)
+    return (
+        rows.with_columns(
+            pl.col("n_days_filled").fill_null(0),
+            n_days_left=days_left,
+            forecast_kwh=pl.when(no_energy.is_null()).then(energy),
+            forecast_cost=pl.when(reason.is_null()).then(cost),
+            reason=reason,
+        )
+        .with_columns(
+            vendor_difference_pct=pl.when(is_comparable).then(
+                100.0 * (pl.col("vendor_forecast_cost") - own) / own
+            )
+        )
+        .select(COST_FORECAST.polars_schema.names())
+        .cast(COST_FORECAST.polars_schema)
+        .sort("register_id")
     )

@@ -70,16 +70,15 @@ def compute_disaggregation_totals(
         return DISAGGREGATION_TOTAL.empty_frame()
     beside = lay_beside(appliance_intervals, intervals, pairs)
     known = beside.known()
-    lanes = known.lane[known.first_of_lanes()]
-    if not lanes.size:
+    if not known.lane.size:
         return DISAGGREGATION_TOTAL.empty_frame()
-    pairs = pairs.with_columns(number=pl.struct("meter_id", "vendor").rank("dense").cast(int) - 1)
+    pairs = pairs.with_columns(number=pl.struct("meter_id", "vendor").rank("dense").cast(pl.Int64) - 1)
     group_of_lane = pairs["number"].to_numpy()
     meters = pairs.select("number", "site_id", "meter_id", "vendor").unique().sort("number")
     mains = _mains(beside, meters["site_id"], intervals, registers)
     shifts = best_shift(
         try_shifts(beside)
-        .with_columns(number=pl.Series(group_of_lane).gather(pl.Series(_lanes_of(beside))))
+        .join(pairs.select("lane", "number"), on="lane")
         .group_by("number", "shift")
         .agg(pl.col("n", "error", "own").sum(), pl.col("minutes").median()),
         "number",
@@ -160,10 +159,6 @@ def _mains(
         intervals, parts.select("register_id", "step_us", "number"), beside.start_us, beside.end_us
     )
     return _Mains(measured, [by_site.get(site_id, []) for site_id in site_ids])
-
-
-def _lanes_of(beside: Beside) -> Ints:
-    return beside.lane[beside.first_of_lanes()]
 
 
 def _judge(known: Beside, group_of_lane: Ints, mains: _Mains) -> pl.DataFrame:

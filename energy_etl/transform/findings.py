@@ -1,7 +1,7 @@
 """What somebody should look at, each with the next step (`mart.finding`).
 
 Only small frames come in here: what cleaning explained, coverage, ids without a mapping, refused
-rows. Nothing is mended here; that is done in the portfolio.
+rows, faults of the portfolio's files. Nothing is mended here; that is done in the portfolio.
 """
 
 from typing import Final
@@ -12,8 +12,38 @@ from energy_etl.tables.mart import FINDING
 
 MIN_COVERAGE_PCT: Final = 90.0
 MAX_LEVEL_CHANGES: Final = 3
+# Some zeros between good readings are a habit of meters; this many are a broken connection.
+MAX_ZERO_GLITCHES: Final = 100
 
 _INSTANT_FORMAT: Final = "%Y-%m-%d %H:%M UTC"
+_ASK_INSTALLER: Final = (
+    "Compare with the meter's display and ask the installer or the vendor where such values come "
+    "from; where they are right, keep them in manual_edits.csv."
+)
+# Rule -> (what such readings are, what to do).
+_IMPLAUSIBLE: Final = {
+    "missing": (
+        "are no number",
+        "Ask the vendor why it sends readings without a value; if nothing will come, declare the "
+        "stretch in gaps.csv.",
+    ),
+    "negative": (
+        "are negative, which a counter never is",
+        "See whether the register's kind, unit and the vendor's id in registers.csv are right, and "
+        "whether a signed power was mapped to it.",
+    ),
+    "implausible": ("are larger than any meter shows", _ASK_INSTALLER),
+    "false_high": (
+        "are too high for what came after them or for the register's rating",
+        "Compare rating_native_per_hour in registers.csv with the meter's nameplate; where the "
+        "readings are right, keep them in manual_edits.csv.",
+    ),
+    "false_low": ("are lower than those before and after them", _ASK_INSTALLER),
+    "zero_glitch": (
+        "are 0 between good ones",
+        "Ask the installer to look at the connection between the meter and its gateway.",
+    ),
+}
 
 
 def compute_findings(
@@ -26,7 +56,9 @@ def compute_findings(
 ) -> pl.DataFrame:
     """List what is worth a look.
 
-    Kinds: `level_change` (one per change), `many_level_changes` (more than three on a register:
+    Kinds: `implausible_readings` (one per register and rule, with the count of what cleaning left
+    out: no number, negative, beyond any meter, too high, too low, more than a hundred zeros),
+    `level_change` (one per change), `many_level_changes` (more than three on a register:
     its rating is probably too low), `reset` (one per register, with the count), `digits_unknown`
     (resets on a register whose digits nobody declared: a rollover looks the same), `no_data`
     (nothing measured in seven complete local days), `low_coverage` (below 90 % of them),
@@ -35,7 +67,7 @@ def compute_findings(
 
     Args:
         registers: `core.register`; edits and coverage of other registers are left out.
-        edits: `core.edit`, of which the rules level and reset are read.
+        edits: `core.edit`, of which the rules level and reset and those of bad values are read.
         coverage: `mart.coverage`.
         unmapped: vendor, thing, vendor_id of what is not in the portfolio; None: not looked for.
         quarantine: `raw.quarantine` (vendor, endpoint, reasons, raw_text); None: not looked for.
@@ -47,6 +79,7 @@ def compute_findings(
     found = [
         *_level_findings(known.filter(pl.col("rule") == "level")),
         *_reset_findings(known.filter(pl.col("rule") == "reset")),
+        *_implausible_findings(known.filter(pl.col("rule").is_in(list(_IMPLAUSIBLE)))),
         *_coverage_findings(coverage.join(registers, on="register_id", how="semi")),
     ]
     if unmapped is not None:
@@ -54,6 +87,34 @@ def compute_findings(
     if quarantine is not None:
         found.append(_quarantine_findings(quarantine))
     return pl.concat(found).sort(FINDING.key)
+
+
+def compute_portfolio_findings(problems: pl.DataFrame) -> pl.DataFrame:
+    """List the faults of the portfolio's files (kind `portfolio`), one per place.
+
+    Args:
+        problems: `core.portfolio_problem`.
+
+    Returns:
+        `mart.finding`, sorted by place; empty when every row can be used.
+    """
+    place = pl.concat_str(
+        "file",
+        pl.when(pl.col("line") > 0).then(pl.format(" line {}", "line")).otherwise(pl.lit("")),
+        pl.when(pl.col("columns") != "")
+        .then(pl.format(", column {}", "columns"))
+        .otherwise(pl.lit("")),
+    )
+    by_place = problems.group_by(place=place).agg(pl.col("message").sort().str.join(" "))
+    return _as_findings(
+        by_place,
+        kind="portfolio",
+        place=pl.col("place"),
+        message=pl.col("message"),
+        next_step="Mend it in data/portfolio. Until then its row and what depends on it (its "
+        "meters, registers, streams, tariffs) are left out; what was computed of them is kept, and "
+        "their streams wait.",
+    ).sort(FINDING.key)
 
 
 def _level_findings(levels: pl.DataFrame) -> list[pl.DataFrame]:
@@ -123,6 +184,35 @@ def _reset_findings(resets: pl.DataFrame) -> list[pl.DataFrame]:
             ),
             next_step="Enter the integer digits of its counter in registers.csv.",
         ),
+    ]
+
+
+def _implausible_findings(edits: pl.DataFrame) -> list[pl.DataFrame]:
+    counted = edits.group_by("register_id", "rule").agg(
+        pl.col("n_readings").sum(),
+        pl.col("from_at").min(),
+        pl.col("to_at").max(),
+        pl.col("evidence").sort_by("from_at").last(),
+    )
+    is_told = (pl.col("rule") != "zero_glitch") | (pl.col("n_readings") > MAX_ZERO_GLITCHES)
+    return [
+        _as_findings(
+            counted.filter(is_told & (pl.col("rule") == rule)),
+            kind="implausible_readings",
+            place=pl.col("register_id"),
+            message=pl.format(
+                "Readings of register {} {} (readings: {}, from {} to {}; the last: {}) and do not "
+                "count.",
+                "register_id",
+                pl.lit(what),
+                "n_readings",
+                _text("from_at"),
+                _text("to_at"),
+                "evidence",
+            ),
+            next_step=next_step,
+        )
+        for rule, (what, next_step) in _IMPLAUSIBLE.items()
     ]
 
 

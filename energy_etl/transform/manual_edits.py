@@ -19,7 +19,7 @@ from energy_etl.tables.mart import FINDING
 from energy_etl.tables.model import UTC_INSTANT
 from energy_etl.transform.cleaning_story import Ints
 from energy_etl.transform.registers_flags import Flag
-from energy_etl.transform.registers_grid import Grid, GridTotals
+from energy_etl.transform.registers_grid import Grid, GridTotals, ranges
 from energy_etl.transform.registers_readings import OrderedReadings
 
 # Of two decisions about one reading the more particular counts: a value written down by hand before
@@ -107,8 +107,12 @@ def flag_manual(totals: GridTotals, grid: Grid, readings: pl.DataFrame) -> None:
     for i in np.flatnonzero(readings["is_replaced"].to_numpy()).tolist():
         has_before = i > 0 and register[i - 1] == register[i]
         has_after = i + 1 < len(register) and register[i + 1] == register[i]
-        here = _touched(totals, grid, register[i], at_us[i - has_before], at_us[i + has_after])
-        totals.flags[here] |= Flag.MANUAL
+        lo = int(np.searchsorted(totals.register, register[i]))
+        hi = int(np.searchsorted(totals.register, register[i], "right"))
+        ends = totals.end_us[lo:hi]
+        first = int(np.searchsorted(ends, at_us[i - has_before], "right"))
+        stop = int(np.searchsorted(ends, at_us[i + has_after] + grid.step_us))
+        totals.flags[lo + first : lo + stop] |= Flag.MANUAL
 
 
 def trusted_places(totals: GridTotals, grid: Grid, readings: pl.DataFrame) -> Ints:
@@ -121,21 +125,16 @@ def trusted_places(totals: GridTotals, grid: Grid, readings: pl.DataFrame) -> In
     """
     if "is_trusted" not in readings.columns:
         return np.empty(0, np.int64)
-    trusted = readings.filter("is_trusted").select("register", "at_us").iter_rows()
-    places = [_touched(totals, grid, k, at_us - 1, at_us + 1) for k, at_us in trusted]
-    return np.unique([place for each in places for place in range(each.start, each.stop)]).astype(
-        np.int64
-    )
-
-
-def _touched(totals: GridTotals, grid: Grid, register: int, from_us: int, to_us: int) -> slice:
-    """Return the rows of a register's intervals that overlap (from, to)."""
-    lo = int(np.searchsorted(totals.register, register))
-    hi = int(np.searchsorted(totals.register, register, "right"))
-    ends = totals.end_us[lo:hi]
-    first = int(np.searchsorted(ends, from_us, "right"))
-    stop = int(np.searchsorted(ends, to_us + grid.step_us))
-    return slice(lo + first, lo + max(first, stop))
+    trusted = readings.filter("is_trusted")
+    found = [np.empty(0, np.int64)]
+    for (register,), rows in trusted.group_by("register"):
+        lo = int(np.searchsorted(totals.register, register))
+        hi = int(np.searchsorted(totals.register, register, "right"))
+        ends, at_us = totals.end_us[lo:hi], rows["at_us"].to_numpy()
+        first = np.searchsorted(ends, at_us)
+        stop = np.searchsorted(ends, at_us + grid.step_us, "right")
+        found.append(lo + ranges(first, stop))
+    return np.unique(np.concatenate(found))
 
 
 def compute_edit_findings(

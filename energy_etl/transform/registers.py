@@ -2,8 +2,8 @@
 
 Here: which register is computed how, units, and the columns of the three tables. Judging readings
 is in `cleaning.py`, arithmetic on the grid in `registers_grid.py`, registers that do not count up
-in `registers_totals.py` and `registers_samples.py`. What changed since the last time is the warehouse's to find, days and
-periods are `calendar.py`'s and `trends.py`'s.
+in `registers_totals.py` and `registers_samples.py`. What changed since the last time is the
+warehouse's to find, days and periods are `calendar.py`'s and `trends.py`'s.
 """
 
 from collections import defaultdict
@@ -125,8 +125,8 @@ def compute_intervals(
     after three hours); only totals of `kind` interval can be `zero_filled`. `register_end_native`
     is the counter as the meter shows it: between unflagged intervals its difference is the energy.
 
-    Electric power (W or kW, `kind` instant, or `kind` interval: the mean of its interval) of a meter
-    without an energy register in the same role becomes energy too, quality `integrated`
+    Electric power (W or kW; `kind` instant, or `kind` interval: the mean of its interval) of a
+    meter without an energy register in the same role becomes energy too, quality `integrated`
     (`registers_power.py`); beside a counter it stays a sample. Other means per interval (V, degC,
     ...) are samples.
 

@@ -140,7 +140,7 @@ def compute_means(
         start_us=start_us,
         end_us=start_us + grid.step_us,
         sample_native="reading",
-        n_readings="n_readings",
+        n_readings=pl.col("n_readings").cast(pl.Int64),
         is_provisional=pl.lit(False),
     )
     return samples, value_edits(named.filter(pl.col("rule").is_not_null()), meters)

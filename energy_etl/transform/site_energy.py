@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from energy_etl.tables.mart import SITE_DAILY, SUBMETER_BALANCE
+from energy_etl.tables.mart import FINDING, SITE_DAILY, SUBMETER_BALANCE
 from energy_etl.tables.model import UTC_INSTANT
 from energy_etl.transform.calendar import (
     counted_registers,
@@ -193,6 +193,54 @@ def compute_submeter_balance(
         .sort("site_id")
         .select(SUBMETER_BALANCE.polars_schema.names())
         .cast(SUBMETER_BALANCE.polars_schema)
+    )
+
+
+def find_site_faults(
+    balance: pl.DataFrame, sites: pl.DataFrame, registers: pl.DataFrame
+) -> pl.DataFrame:
+    """List what is wrong with sites as a whole.
+
+    Kinds: `submeters_over_consumption` (on one of the seven days or more) and
+    `site_without_registers` (so that no other table says that nothing comes from it).
+
+    Args:
+        balance: `mart.submeter_balance`.
+        sites: `core.site`.
+        registers: `core.register`.
+
+    Returns:
+        `mart.finding`, sorted by kind, place.
+    """
+    over = balance.filter(pl.col("n_days_over") > 0).select(
+        kind=pl.lit("submeters_over_consumption"),
+        place="site_id",
+        message=pl.format(
+            "The submeters of {} measured more than it consumed on {} of {} days before {} ({} "
+            "against {} kWh on all of them).",
+            "site_id",
+            "n_days_over",
+            "n_days",
+            "computed_on",
+            pl.col("submetered_kwh").round(1),
+            pl.col("consumption_kwh").round(1),
+        ),
+        next_step=pl.lit(
+            "Compare role, unit and meter of its registers in registers.csv with the installation; "
+            "of a submeter behind another one, or of a second view of it, set is_primary to false."
+        ),
+    )
+    silent = sites.join(registers, on="site_id", how="anti").select(
+        kind=pl.lit("site_without_registers"),
+        place="site_id",
+        message=pl.format("Site {} has no registers, so nothing is computed of it.", "site_id"),
+        next_step=pl.lit(
+            "Run energy-etl init --discover and enter its meters and registers in meters.csv and "
+            "registers.csv, or take the site out of sites.csv."
+        ),
+    )
+    return pl.concat([FINDING.empty_frame(), over, silent], how="diagonal_relaxed").sort(
+        "kind", "place"
     )
 
 

@@ -29,14 +29,17 @@ INTERVAL_DAYS: Final = FETCH_DAYS + 31 + 31
 OPEN_PERIODS: Final = ("this-week", "this-month", "last-seven-days")
 HYPOTHESES: Final = (("elapsed", False), ("elapsed", True), ("whole", False), ("whole", True))
 
-# A vendor that reads the same meter is off by rounding and by edges between readings: in the
-# sandbox at most 0.4 %, against 5 % and more between the hypotheses on an ordinary day.
+# In the sandbox, over 100 days at all hours, the right hypothesis is off by at most 0.13 % and half
+# a point; the wrong ones differ by 6 % (this-week) and 40 points in the median. The room above is
+# for two meters on one cable.
 ENERGY_TOLERANCE_PCT: Final = 2.0
 ENERGY_TOLERANCE_KWH: Final = 0.05
 # One point, and the half that the vendor's integer hides; a large ratio is as much less exact.
 TREND_TOLERANCE_POINTS: Final = 1.5
 RATIO_TOLERANCE_PCT: Final = 1.0
-# A period up to the fetch ends at the newest reading that the vendor had: up to an hour before.
+# A period up to the fetch ends at the newest reading that the vendor had: at the quarter hour that
+# the fetch falls into, or up to an hour before its end.
+SLOT_MINUTES: Final = 15
 LAGS_MINUTES: Final = (0, 15, 30, 45, 60)
 MIN_FIGURES: Final = 2
 MIN_FITTING_SHARE: Final = 0.8
@@ -79,13 +82,13 @@ def compute_trend_variants(
     """Hold a vendor's figures of the last 35 days of fetches against four ways to count.
 
     For each figure of an open period our energy and trend are made under each hypothesis, up to
-    the instant of that fetch where today is included (also 15 to 60 minutes before it, since a
-    vendor's newest reading is older than its answer), the part before it for as long. A hypothesis
-    fits when the vendor's energy lies within max(2 %, 0.05 kWh) of ours and its trend within
-    max(1.5 points, 1 % of the ratio); a figure counts only where two hypotheses are further apart
-    than that. The best one must explain at least 80 % of at least two figures, and more than any
-    other. An empty period (a Monday's this-week) is 0 kWh without a trend here, because that is
-    what a vendor can be compared with.
+    the fetch where today is included (to the end of its quarter hour and to 15 to 60 minutes before
+    that, since a vendor's newest reading is older than its answer), and the part of the period
+    before for as long. A hypothesis fits when the vendor's energy lies within max(2 %, 0.05 kWh) of
+    ours and its trend within max(1.5 points, 1 % of the ratio); a figure counts only where two
+    hypotheses are further apart than that. The best one must explain at least 80 % of at least two
+    figures, and more than any other. An empty period (a Monday's this-week) is 0 kWh without a
+    trend here, because that is what a vendor can be compared with.
 
     Args:
         vendor_figures: `core.vendor_figure`, every stored fetch.
@@ -152,7 +155,8 @@ def _asked(vendor_figures: pl.DataFrame, registers: pl.DataFrame) -> pl.DataFram
     )
     # An instant on another day than the figure's would say how long a different day had been.
     is_known = pl.col("fetched_at").is_between("today_at", "tomorrow_at")
-    until_at = pl.col("fetched_at") - pl.duration(minutes=pl.col("lag_minutes"))
+    slot_at = pl.col("fetched_at").dt.truncate(f"{SLOT_MINUTES}m")
+    until_at = slot_at + pl.duration(minutes=SLOT_MINUTES - pl.col("lag_minutes"))
     elapsed = pl.max_horizontal(until_at - pl.col("today_at"), pl.duration(minutes=0))
     moved = pl.col("previous_end_at") + pl.col("elapsed")
     return (
@@ -334,13 +338,14 @@ def _verdicts(meter: pl.DataFrame) -> Iterator[dict[str, Any]]:
     """Say of one meter and vendor which hypothesis is the best, and of each what it means."""
     rows = meter.to_dicts()
     vendor, n_figures = rows[0]["vendor"], rows[0]["n_figures"]
-    n_asked = [row.pop("n_asked") for row in rows][0]
+    n_asked = rows[0]["n_asked"]
     most = max(row["n_fitting"] for row in rows)
     top = [row for row in rows if row["n_fitting"] == most]
     is_explained = n_figures >= MIN_FIGURES and most >= MIN_FITTING_SHARE * n_figures
     best = top[0] if is_explained and len(top) == 1 else None
     for row in rows:
         row["is_best"] = row is best
+        del row["n_asked"]
         if best is None:
             row["verdict"] = _why_none(vendor, n_figures, n_asked, top, is_explained)
         elif row is best:

@@ -141,8 +141,7 @@ def _poor(fit: Fit | None) -> Refusal | None:
         return None
     return Refusal(
         "poor_fit",
-        f"the weather explains {100.0 * (fit.r2 or 0.0):.0f} % of the days' variance (R2), and "
-        f"{100.0 * MIN_R2:.0f} % is the least.",
+        f"R2 is {fit.r2 or 0.0:.3f} and {MIN_R2} is the least: the weather explains too little.",
     )
 
 

@@ -184,11 +184,11 @@ class Warehouse:
         for statement in _BOOKKEEPING:
             run(connection, statement)
         there = {
-            (schema, name, column): found
-            for schema, name, column, found in run(
+            (schema, name, column): (found, is_nullable)
+            for schema, name, column, found, is_nullable in run(
                 connection,
-                "SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns()"
-                " WHERE database_name = current_database()",
+                "SELECT schema_name, table_name, column_name, data_type, is_nullable"
+                " FROM duckdb_columns() WHERE database_name = current_database()",
             )
         }
         for table in self.tables:
@@ -215,10 +215,10 @@ class Warehouse:
         self,
         connection: duckdb.DuckDBPyConnection,
         table: Table,
-        there: Mapping[tuple[str, str, str], str],
+        there: Mapping[tuple[str, str, str], tuple[str, bool]],
     ) -> None:
         for column in table.columns:
-            found = there.get((table.schema, table.name, column.name))
+            found, _ = there.get((table.schema, table.name, column.name), (None, True))
             if found is None:
                 # Nullable whatever the table says: the rows that are there have no value for it.
                 run(
@@ -234,6 +234,28 @@ class Warehouse:
                 raise WarehouseError(
                     f"{self.path}: {table.full_name}.{column.name} is {found}, this program needs"
                     f" {column.duckdb_type}: move the file away and run `energy-etl rebuild`."
+                )
+        self._make_nullable(connection, table, there)
+
+    def _make_nullable(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: Table,
+        there: Mapping[tuple[str, str, str], tuple[str, bool]],
+    ) -> None:
+        """Let rows have no value where an older file asked for one that no batch brings now."""
+        required = {column.name for column in table.columns if not column.is_nullable}
+        for (schema, name, column), (_, is_nullable) in there.items():
+            if (schema, name) == (table.schema, table.name) and not (
+                is_nullable or column in required
+            ):
+                run(
+                    connection,
+                    fill(
+                        "ALTER TABLE $table ALTER COLUMN $column DROP NOT NULL",
+                        table=full_name(table),
+                        column=quoted(column),
+                    ),
                 )
 
 

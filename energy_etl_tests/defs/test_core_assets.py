@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from energy_etl.defs.resources import Etl
-from energy_etl.tables import Table, core, push
+from energy_etl.tables import Table, core, mart, push
 from energy_etl_tests.defs.project import Project
 
 
@@ -53,8 +53,19 @@ def test_sample_whose_end_never_comes_is_dropped_after_hold_for(computed: Projec
     assert after.sort(key).equals(samples.filter(~is_open).sort(key))
 
 
-def test_stream_added_later_is_filled_without_new_readings(computed: Project) -> None:
+def test_stream_and_manual_edits_added_later_count_without_new_readings(computed: Project) -> None:
     project = computed
+    edited = "rome-b.fridge"
+    read_at = project.warehouse.read(
+        "SELECT read_at FROM core.reading WHERE register_id = ? ORDER BY read_at LIMIT 1 OFFSET 9",
+        [edited],
+    )["read_at"][0]
+    rows = [
+        f"{edited},{read_at.isoformat()},{read_at.isoformat()},drop,,seen",
+        f"{edited},2020-01-01T00:00:00Z,2020-01-02T00:00:00Z,keep,,long ago",
+    ]
+    with (project.settings.portfolio_dir / "manual_edits.csv").open("a", encoding="utf-8") as file:
+        file.write("\n".join([*rows, ""]))
     streams = project.settings.portfolio_dir / "streams.csv"
     lines = streams.read_text(encoding="utf-8").splitlines()
     stream_id = lines[1].split(",")[0]
@@ -65,3 +76,9 @@ def test_stream_added_later_is_filled_without_new_readings(computed: Project) ->
     n_first = packets.filter(pl.col("stream_id") == stream_id).height
     assert n_first > 0
     assert packets.filter(pl.col("stream_id") == "added-later").height == n_first
+    edits = project.warehouse.read_table(core.EDIT, "starts_with(rule, 'manual_')")
+    assert edits.select("register_id", "rule", "from_at").rows() == [
+        (edited, "manual_drop", read_at)
+    ]
+    found = project.warehouse.read_table(mart.FINDING, "starts_with(kind, 'manual_')")
+    assert found.select("kind", "place").rows() == [("manual_edit_without_reading", edited)]

@@ -40,12 +40,12 @@ def test_proposal_into_an_empty_folder_makes_files_a_person_completes(tmp_path: 
         "registers.csv": ["B1.p9"],
     }
     assert (folder / "sites.csv").read_text() == (
-        "site_id,name,zone,currency,area_m2\nB1,Device B1,,,\n"
+        "site_id,name,zone,currency,area_m2,use\nB1,Device B1,,,,\n"
     )
     with pytest.raises(
         ConfigurationError, match=r"sites\.csv line 2, column zone: the cell is empty"
     ):
-        Portfolio.load(folder)
+        Portfolio.load_strictly(folder)
 
 
 def test_same_proposal_twice_adds_nothing_and_touches_no_file(tmp_path: Path) -> None:
@@ -129,6 +129,27 @@ def test_push_from_fills_only_empty_cells(tmp_path: Path) -> None:
     assert set_push_from(tmp_path, datetime(2025, 1, 1, tzinfo=UTC)) == 0
 
 
+def test_column_that_an_old_header_lacks_is_added_when_it_gets_a_value(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    streams = tmp_path / "streams.csv"
+    rows = [line.rsplit(",", 1)[0] for line in FILES["streams.csv"].splitlines()]
+    streams.write_text("\n".join(rows) + "\n")
+    assert Portfolio.load_strictly(tmp_path).frames[push.STREAM]["push_from_at"].null_count() == 3
+    assert not set_stream(tmp_path, {"stream_id": "dp-2", "field": "value"})
+    assert streams.read_text().splitlines()[0] == rows[0]
+    assert set_push_from(tmp_path, datetime(2024, 5, 1, tzinfo=UTC)) == 3
+    assert streams.read_text() == "".join(
+        f"{row},{'2024-05-01T00:00:00Z' if n else 'push_from_at'}\n" for n, row in enumerate(rows)
+    )
+
+
+def test_proposal_with_a_value_for_a_column_that_may_be_missing_keeps_it(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    write_proposal(tmp_path, {"sites": [{"site_id": "oslo", "name": "Oslo", "use": "office"}]})
+    site = (tmp_path / "sites.csv").read_text().splitlines()
+    assert (site[0], site[-1]) == ("site_id,name,zone,currency,area_m2,use", "oslo,Oslo,,,,office")
+
+
 def test_push_from_without_a_stream_file_fills_nothing(tmp_path: Path) -> None:
     assert set_push_from(tmp_path, datetime(2024, 5, 1, tzinfo=UTC)) == 0
 
@@ -160,6 +181,15 @@ def test_stream_that_does_not_fit_leaves_the_file_as_it_was(tmp_path: Path) -> N
     before = contents(tmp_path)
     with pytest.raises(ConfigurationError, match=r"streams\.csv line 5, column register_id"):
         set_stream(tmp_path, STREAM | {"register_id": "nope"})
+    assert contents(tmp_path) == before
+
+
+def test_fault_elsewhere_refuses_a_change_that_a_run_would_leave_out(tmp_path: Path) -> None:
+    write_files(tmp_path, {"tariffs.csv": ("all,0.25", "sundays,0.25")})
+    before = contents(tmp_path)
+    assert Portfolio.load(tmp_path).frames[core.TARIFF].height == 1
+    with pytest.raises(ConfigurationError, match="'sundays' is not known"):
+        set_stream(tmp_path, STREAM)
     assert contents(tmp_path) == before
 
 

@@ -22,13 +22,24 @@ def test_files_become_frames_in_the_schemas_of_their_tables(tmp_path: Path) -> N
         core.ALIAS,
         core.EXCHANGE,
         core.GAP,
+        core.MANUAL_EDIT,
         core.TARIFF,
+        core.MEASURE,
+        core.WEATHER,
+        core.PORTFOLIO_PROBLEM,
         push.STREAM,
     }
     for table, frame in frames.items():
         assert frame.schema == table.polars_schema, table.full_name
         assert not frame.select(table.key).is_duplicated().any()
-    assert frames[core.SITE].rows()[1] == ("rome", "Villa, Appia", "Europe/Rome", "EUR", 180.5)
+    assert frames[core.SITE].rows()[1] == (
+        "rome",
+        "Villa, Appia",
+        "Europe/Rome",
+        "EUR",
+        180.5,
+        None,
+    )
     register = frames[core.REGISTER].filter(register_id="rome.gas").row(0, named=True)
     assert register["site_id"] == "rome"
     assert register["zone"] == "Europe/Rome"
@@ -154,7 +165,7 @@ def test_fault_is_named_with_file_line_column_value_and_what_to_do(
 ) -> None:
     write_files(tmp_path, {name: (old, new)})
     with pytest.raises(ConfigurationError) as caught:
-        Portfolio.load(tmp_path)
+        Portfolio.load_strictly(tmp_path)
     first = str(caught.value).splitlines()[1]
     assert message in first
     assert first.startswith(f"- {name} line ")
@@ -171,7 +182,7 @@ def test_all_faults_of_all_files_are_listed_at_once(tmp_path: Path) -> None:
         },
     )
     with pytest.raises(ConfigurationError) as caught:
-        Portfolio.load(tmp_path)
+        Portfolio.load_strictly(tmp_path)
     lines = str(caught.value).splitlines()
     assert lines[0] == f"The portfolio in {tmp_path} has 3 problems:"
     assert [line.split()[1] for line in lines[1:]] == ["sites.csv", "meters.csv", "streams.csv"]
@@ -185,7 +196,7 @@ def test_row_that_cannot_be_read_is_reported_once_not_by_all_that_name_it(
 ) -> None:
     write_files(tmp_path, {"sites.csv": (old, new)})
     with pytest.raises(ConfigurationError) as caught:
-        Portfolio.load(tmp_path)
+        Portfolio.load_strictly(tmp_path)
     assert len(str(caught.value).splitlines()) == 1 + n_problems
 
 
@@ -194,7 +205,7 @@ def test_endless_faults_are_cut_with_their_number(tmp_path: Path) -> None:
     sites = tmp_path / "sites.csv"
     sites.write_text(sites.read_text() + "".join(f"s{n},,,,\n" for n in range(100)))
     with pytest.raises(ConfigurationError, match=r"has 300 problems") as caught:
-        Portfolio.load(tmp_path)
+        Portfolio.load_strictly(tmp_path)
     assert str(caught.value).splitlines()[-1] == "- and 250 more."
 
 
@@ -204,7 +215,7 @@ def test_file_in_another_encoding_is_named(tmp_path: Path) -> None:
         FILES["sites.csv"].replace("Haus", "Häuser").encode("latin-1")
     )
     with pytest.raises(ConfigurationError, match=r"sites\.csv: byte \d+ is not UTF-8"):
-        Portfolio.load(tmp_path)
+        Portfolio.load_strictly(tmp_path)
 
 
 def test_missing_folder_or_file_says_how_to_get_one(tmp_path: Path) -> None:
@@ -218,6 +229,6 @@ def test_missing_folder_or_file_says_how_to_get_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["portfolio.example", "portfolio.replay"])
 def test_portfolios_of_the_repository_load(name: str) -> None:
-    frames = Portfolio.load(REPOSITORY / "data" / name).frames
+    frames = Portfolio.load_strictly(REPOSITORY / "data" / name).frames
     assert frames[core.REGISTER].height > 0
     assert frames[push.STREAM].height > 0

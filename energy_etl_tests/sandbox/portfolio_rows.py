@@ -9,6 +9,7 @@ import io
 import sys
 from pathlib import Path
 
+from energy_etl.portfolio.layout import EXCHANGES, GAPS, MANUAL_EDITS, MEASURES, WEATHER
 from energy_etl.sandbox.model import (
     FIELDS_SMARTGRIDONE,
     Register,
@@ -25,6 +26,8 @@ from energy_etl.sandbox.world import World
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 Rows = list[dict[str, object]]
+# What people declare; about the sandbox there is nothing to say.
+_DECLARED = (EXCHANGES, GAPS, MANUAL_EDITS, MEASURES, WEATHER)
 
 
 def portfolio_files(truth: Truth) -> dict[str, str]:
@@ -40,6 +43,7 @@ def portfolio_files(truth: Truth) -> dict[str, str]:
                 "currency": site.currency,
                 "area_m2": site.area_m2,
                 "site_id_wiser": id_wiser("site", site.site_id) if site.site_id in at_wiser else "",
+                "use": "household",
             }
             for site in truth.sites.values()
         ],
@@ -60,9 +64,7 @@ def portfolio_files(truth: Truth) -> dict[str, str]:
         "tariffs": [_tariff(each) for site_id in truth.sites for each in truth.tariffs(site_id)],
     }
     texts = {f"{name}.csv": _text(rows) for name, rows in tables.items()}
-    texts["exchanges.csv"] = "register_id,exchanged_at,final_native,initial_native\n"
-    texts["gaps.csv"] = "register_id,from_at,to_at,reason\n"
-    return texts
+    return texts | {layout.file: f"{','.join(layout.cells)}\n" for layout in _DECLARED}
 
 
 def _meters(registers: list[Register], at_wiser: set[str]) -> Rows:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from energy_etl.tables.core import EXCHANGE, REGISTER
+from energy_etl.tables.core import EXCHANGE, MANUAL_EDIT, REGISTER
 from energy_etl.tables.model import UTC_INSTANT
 from energy_etl.transform.cleaning import Cleaned, Limits, clean_readings
 from energy_etl.transform.registers import IntervalResult, compute_intervals
@@ -82,16 +82,36 @@ def exchanges(*rows: tuple[str, datetime, float, float]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=EXCHANGE.polars_schema, orient="row")
 
 
+def manual_edit(
+    action: str,
+    from_minute: float,
+    to_minute: float | None = None,
+    value: float | None = None,
+    register_id: str = "a",
+) -> tuple[str, datetime, datetime, str, float | None, str]:
+    """One decision about the readings of some minutes after START."""
+    until = from_minute if to_minute is None else to_minute
+    return register_id, minutes(from_minute), minutes(until), action, value, "seen by the janitor"
+
+
+def manual_edits(
+    *rows: tuple[str, datetime, datetime, str, float | None, str],
+) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=MANUAL_EDIT.polars_schema, orient="row")
+
+
 def compute(
     frame: pl.DataFrame,
     *rows: dict[str, Any],
     declared: pl.DataFrame | None = None,
+    decided: pl.DataFrame | None = None,
     now: datetime = LATER,
 ) -> IntervalResult:
     return compute_intervals(
         frame,
         registers(*(rows or (register(),))),
         exchanges() if declared is None else declared,
+        decided,
         now=now,
         hold_for=HOLD_FOR,
     )

@@ -1,16 +1,21 @@
-"""Totals per interval (kind interval)."""
+"""Totals per interval (kind interval); means are in `test_registers_means.py`."""
 
-from datetime import UTC, datetime
+import random
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from energy_etl.transform.calendar import compute_daily, compute_hourly
 from energy_etl_tests.transform.register_frames import (
     compute,
     minutes,
     readings,
     real_data,
     register,
+    registers,
     series,
 )
 
@@ -137,13 +142,73 @@ def test_volume_totals_become_cubic_metres() -> None:
     assert intervals["energy_kwh"].null_count() == 2
 
 
-@pytest.mark.real_data
-def test_steel_plant_with_end_stamps_gives_its_daily_sums() -> None:
-    path = real_data() / "uci_steel_industry_15min_2018.csv.gz"
-    source = pl.read_csv(path, encoding="utf8-lossy", infer_schema_length=None).rename(
-        {"Usage_kWh": "kwh"}
+def test_hourly_totals_on_a_finer_grid_are_split_evenly_and_said_to_be_estimates() -> None:
+    row = register(kind="interval", stamp="end", rating_native_per_hour=10.0)
+    result = compute(readings(series([9.0, 4.0, 8.0, 2.0], step=60)), row)
+    assert result.intervals["start_at"][0] == minutes(-60)
+    assert (
+        result.intervals["energy_kwh"].to_list() == [2.25] * 4 + [1.0] * 4 + [2.0] * 4 + [0.5] * 4
     )
-    local = pl.col(source.columns[0]).str.to_datetime("%d/%m/%Y %H:%M", time_unit="us")
+    assert set(result.intervals["quality"]) == {"estimated"}
+    assert result.intervals["flags"].to_list() == [["gap"]] * 16
+    assert result.edits.is_empty()  # 9 kWh are too much for a quarter of an hour, not for an hour
+
+
+def test_missing_hour_of_hourly_totals_on_a_finer_grid_is_missing() -> None:
+    rows = [(60.0 * n, 4.0) for n in range(30) if n != 20]
+    row = register(kind="interval", stamp="start")
+    energy = compute(readings(rows), row).intervals["energy_kwh"].to_list()
+    assert energy == [1.0] * 80 + [None] * 4 + [1.0] * 36
+
+
+def test_source_that_leaves_out_its_zeros_is_not_taken_for_a_coarse_one() -> None:
+    rows: list[tuple[float, float | None]] = [(0, 1.0), (60, 1.0), (120, 1.0), (135, 1.0)]
+    intervals = compute(readings(rows), TOTALS).intervals
+    assert intervals.filter(pl.col("energy_kwh").is_not_null())["start_at"].to_list() == [
+        minutes(at) for at, _ in rows
+    ]
+
+
+def test_hourly_totals_where_the_zone_halves_the_grid_are_measured() -> None:
+    row = register(kind="interval", stamp="start", zone="Australia/Lord_Howe", grid_minutes=60)
+    intervals = compute(readings(series([2.0, 3.0, 4.0], step=60)), row).intervals
+    assert intervals["energy_kwh"].to_list() == [1.0, 1.0, 1.5, 1.5, 2.0, 2.0]
+    assert set(intervals["quality"]) == {"measured"}
+    assert intervals["flags"].to_list() == [["interpolated_edge"]] * 6
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    values=st.lists(st.integers(0, 5000), min_size=3, max_size=40),
+    step=st.sampled_from([5, 15, 30, 60]),
+    stamp=st.sampled_from(["start", "end"]),
+    zone=st.sampled_from(["Europe/Berlin", "Australia/Lord_Howe", "Asia/Kolkata"]),
+    order=st.randoms(use_true_random=False),
+)
+def test_energy_of_totals_is_conserved_at_any_step_stamp_zone_and_order_of_arrival(
+    values: list[int], step: int, stamp: str, zone: str, order: random.Random
+) -> None:
+    first = 0 if stamp == "start" else step
+    rows = [(float(first + step * n), value / 1000) for n, value in enumerate(values)]
+    # Whole hours only: a part of an interval is no total.
+    rows = rows[: len(rows) // (60 // step) * (60 // step)]
+    row = register(kind="interval", stamp=stamp, zone=zone, grid_minutes=max(step, 15))
+    shuffled = list(rows)
+    order.shuffle(shuffled)
+    in_order, any_order = (compute(readings(each), row).intervals for each in (rows, shuffled))
+    assert in_order.equals(any_order)
+    assert in_order["energy_kwh"].null_count() == 0
+    assert in_order["energy_kwh"].sum() == pytest.approx(sum(value or 0.0 for _, value in rows))
+    if rows:
+        assert in_order["start_at"].min() == minutes(0)
+        assert in_order["end_at"].max() == minutes(step * len(rows))
+
+
+@pytest.mark.real_data
+def test_steel_plant_with_end_stamps_gives_its_hourly_and_daily_sums() -> None:
+    path = real_data() / "uci_steel_industry_15min_2018.csv.gz"
+    source = pl.read_csv(path, encoding="utf8-lossy", columns=["date", "Usage_kWh"])
+    local = pl.col("date").str.to_datetime("%d/%m/%Y %H:%M", time_unit="us")
     # The midnight row carries the date of the day it ends.
     stamped = source.select(
         pl.when(local.dt.time() == pl.time(0))
@@ -153,20 +218,20 @@ def test_steel_plant_with_end_stamps_gives_its_daily_sums() -> None:
         .dt.convert_time_zone("UTC")
         .alias("read_at"),
         pl.lit("steel").alias("register_id"),
-        pl.col("kwh").cast(pl.Float64).alias("reading_native"),
+        pl.col("Usage_kWh").cast(pl.Float64).alias("reading_native"),
         pl.lit(1, pl.Int64).alias("version"),
-        local.dt.date().alias("local_on"),
     )
     row = register("steel", kind="interval", stamp="end", zone="Asia/Seoul", role="submeter")
-    intervals = compute(stamped.drop("local_on"), row).intervals
-    assert intervals["start_at"].min() == datetime(2017, 12, 31, 15, tzinfo=UTC)
-    assert intervals.height == 365 * 96
-    daily = (
-        intervals.group_by(
-            pl.col("start_at").dt.convert_time_zone("Asia/Seoul").dt.date().alias("local_on")
-        )
-        .agg(pl.col("energy_kwh").sum())
-        .join(stamped.group_by("local_on").agg(pl.col("reading_native").sum()), on="local_on")
-    )
-    assert daily.height == 365
-    assert ((daily["energy_kwh"] - daily["reading_native"]).abs() < 1e-9).all()
+    intervals = compute(stamped, row).intervals
+    # The file has its rows in the order of the day: each four are an hour, each 96 a day.
+    quarters = source["Usage_kWh"].to_numpy()
+    now = datetime(2018, 12, 31, 15, tzinfo=UTC)
+    last_on = date(2018, 12, 31)
+    daily = compute_daily(intervals, registers(row), now=now).filter(pl.col("local_on") <= last_on)
+    hourly = compute_hourly(intervals, registers(row), now=now)
+    hourly = hourly.filter(pl.col("local_on") <= last_on)
+    assert daily["local_on"].to_list() == [date(2018, 1, 1) + timedelta(n) for n in range(365)]
+    assert daily["is_complete"].all()
+    assert daily["energy_kwh"].to_list() == pytest.approx(quarters.reshape(-1, 96).sum(axis=1))
+    assert hourly["start_at"][0] == datetime(2017, 12, 31, 15, tzinfo=UTC)
+    assert hourly["energy_kwh"].to_list() == pytest.approx(quarters.reshape(-1, 4).sum(axis=1))

@@ -117,6 +117,39 @@ def test_below_95_percent_of_either_window_there_is_no_trend(
     assert row["energy_kwh"] is not None
 
 
+def test_year_on_year_compares_the_same_dates_of_a_month_and_the_same_weekdays_of_a_week():
+    # Twice as much since the summer, and every Monday ten times as much.
+    load = make_flat_load("a", utc("2025-08-31T22:00"), NOW, minutes=60)
+    is_monday = pl.col("start_at").dt.convert_time_zone("Europe/Rome").dt.weekday() == 1
+    factor = pl.when(pl.col("start_at") >= utc("2026-08-31T22:00")).then(2.0).otherwise(1.0)
+    factor = factor * pl.when(is_monday).then(10.0).otherwise(1.0)
+    trends = trends_of(
+        load.with_columns(energy_kwh=factor), make_register("a", meter_id="m", grid_minutes=60)
+    )
+    week = row_of(trends, "last-week")
+    assert (week["year_ago_start_on"], week["year_ago_end_on"]) == (
+        date(2025, 10, 20),
+        date(2025, 10, 27),
+    )
+    # Both have one Monday and the hour that the clock change of October adds.
+    assert week["year_on_year_pct"] == pytest.approx(100.0)
+    month = row_of(trends, "last-month")
+    assert (month["year_ago_start_on"], month["year_ago_end_on"]) == (
+        date(2025, 9, 1),
+        date(2025, 10, 1),
+    )
+    # September 2025 had five Mondays, September 2026 has four: months are not adjusted.
+    assert month["year_on_year_pct"] == pytest.approx(100 * (2 * (26 + 40) / (25 + 50) - 1))
+    assert month["year_ago_coverage_pct"] == 100.0
+
+
+def test_without_a_year_of_data_there_is_no_year_on_year():
+    row = row_of(trends_of(FLAT), "last-week")
+    assert row["year_ago_energy_kwh"] is None
+    assert row["year_ago_coverage_pct"] == 0.0
+    assert row["year_on_year_pct"] is None
+
+
 def test_estimated_intervals_do_not_carry_a_trend():
     guessed = FLAT.with_columns(
         quality=pl.when(pl.col("start_at").dt.hour() < 3)

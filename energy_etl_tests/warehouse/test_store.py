@@ -1,7 +1,7 @@
 """The file itself: made, brought up to date, read, refused."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 
 from energy_etl.errors import WarehouseError
 from energy_etl.tables import SHARED_TABLES, Column
-from energy_etl.tables.core import INTERVAL, READING, SITE
+from energy_etl.tables.core import INTERVAL, READING, SITE, TARIFF
 from energy_etl.warehouse import Warehouse
 from energy_etl_tests.warehouse.frames import START, at, intervals, sites
 
@@ -82,6 +82,56 @@ def test_file_of_an_earlier_version_gets_the_new_column(tmp_path: Path) -> None:
     assert comment.rows() == [("Who owns it.",)]
     # The tables of the version before are still there, and that version still reads them.
     assert Warehouse(path, (SITE,)).read_table(SITE).height == 2
+
+
+def test_column_that_a_later_version_leaves_out_keeps_its_data_and_blocks_no_insert(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    before = tuple(
+        Column("price_eur_per_kwh", "float", "Price.", is_nullable=False)
+        if column.name == "price_per_kwh"
+        else column
+        for column in TARIFF.columns
+        if column.name not in ("commodity", "role", "currency")
+    )
+    older = replace(TARIFF, columns=before, key=("site_id", "valid_from_on", "from_local_time"))
+    row = {
+        "site_id": "a",
+        "valid_from_on": date(2024, 1, 1),
+        "valid_to_on": None,
+        "from_local_time": "00:00",
+        "to_local_time": "24:00",
+        "days": "all",
+    }
+    with Warehouse(path, (older,)).write() as writer:
+        old_row = pl.DataFrame([row | {"price_eur_per_kwh": 0.25}], schema=older.polars_schema)
+        writer.append(older, old_row)
+    newer = Warehouse(path, (TARIFF,))
+    newer.create()
+    assert newer.read("SELECT price_eur_per_kwh FROM core.tariff").rows() == [(0.25,)]
+    tariffs = pl.DataFrame(
+        [
+            row
+            | {"commodity": "electricity", "role": "mains", "price_per_kwh": 0.3, "currency": "EUR"}
+        ],
+        schema=TARIFF.polars_schema,
+    )
+    with newer.write() as writer:
+        writer.replace_all(TARIFF, tariffs)
+    assert_frame_equal(newer.read_table(TARIFF), tariffs)
+    required = newer.read(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = 'tariff' AND NOT is_nullable"
+        " ORDER BY column_name"
+    )
+    # What both versions ask for is still asked for.
+    assert required["column_name"].to_list() == [
+        "days",
+        "from_local_time",
+        "site_id",
+        "to_local_time",
+        "valid_from_on",
+    ]
 
 
 def test_file_of_a_later_version_is_refused(warehouse: Warehouse, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from energy_etl.defs.marks import mark_for, step_of, windows_of
 from energy_etl.defs.metadata import materialized, show_days, table_spec
 from energy_etl.defs.partitions import BATCHES, DAYS, is_by_hand, keys_span
 from energy_etl.defs.resources import Etl
+from energy_etl.portfolio import Portfolio
 from energy_etl.state import Marks, Window, open_state
 from energy_etl.tables import Table, core, push
 from energy_etl.transform.registers import compute_intervals
@@ -38,6 +39,7 @@ PORTFOLIO_TABLES: Final = (
     core.TARIFF,
     core.MEASURE,
     core.WEATHER,
+    core.PORTFOLIO_PROBLEM,
     push.STREAM,
 )
 FIGURE_TABLES: Final = (
@@ -67,6 +69,15 @@ _DAYS_OF: Final = {
 }
 # Their days are those of core.interval: the run's own partitions are enough.
 _SILENT_TABLES: Final = (core.EDIT, core.SAMPLE)
+_FAULTS: Final = "SELECT file FROM core.portfolio_problem LIMIT 1"
+_COMPUTED: Final = (
+    "SELECT DISTINCT register_id FROM core.interval UNION SELECT register_id FROM core.sample"
+)
+# When the first of some registers fell silent.
+_LAST_READ: Final = (
+    "SELECT max(read_at) AS last_at FROM core.reading WHERE list_contains(?, register_id)"
+    " GROUP BY register_id ORDER BY 1 LIMIT 1"
+)
 _ALWAYS: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
 
 
@@ -88,21 +99,28 @@ _OVERRULING: Final = {
 @plainly
 def portfolio(context: dg.AssetExecutionContext, etl: Etl):
     """Who is who across the vendors; registers whose row changed are computed again, and streams
-    whose row changed are filled again.
+    whose row changed are filled again. A row with a fault is left out with what depends on it, and
+    what was computed of that stays as it is until the cell is mended.
     """
-    settings = etl.settings()
-    frames = etl.portfolio().frames
+    settings, found = etl.settings(), etl.portfolio()
+    for problem in found.problems:
+        context.log.warning(problem.message)
+    _read_again(etl, found)
+    frames = dict(found.frames)
     with etl.warehouse().write() as writer:
         before = writer.read("SELECT * FROM core.register")
         streams_before = writer.read("SELECT * FROM push.stream")
+        # What was taken out while a fault stood is not in `before` any more.
+        known = writer.read(_COMPUTED) if writer.read(_FAULTS).height else before
         overrules = {table: writer.read(sql) for table, sql in _OVERRULING.items()}
+        frames |= {table: found.with_last_good(table, rows) for table, rows in overrules.items()}
         for table in PORTFOLIO_TABLES:
             writer.replace_all(table, frames[table])
         now_rows = frames[core.REGISTER]
         changed = now_rows.join(before, on=now_rows.columns, how="anti", nulls_equal=True)
-        removed = before.join(now_rows, on="register_id", how="anti")
+        removed = found.gone(known["register_id"])
         overruled = [_differing(rows, frames[table]) for table, rows in overrules.items()]
-        ids = {*changed["register_id"], *removed["register_id"]}.union(*overruled)
+        ids = removed.union(changed["register_id"], *overruled)
         ids = ids if before.height else set()
         # The registers count here, not the span: it only names the partitions of the run.
         recent = (etl.now() - timedelta(days=1), etl.now())
@@ -173,6 +191,7 @@ def interval(context: dg.AssetExecutionContext, etl: Etl):
         ids = step.register_ids | _waiting(warehouse, now - settings.hold_for)
         if is_by_hand(context):
             ids |= _read_within(warehouse, *keys_span(list(context.partition_keys)))
+        ids -= _left_out(warehouse, ids, etl.portfolio())
         changes: dict[Table, list[Change]] = {table: [] for table in INTERVAL_TABLES}
         for n_done, batch in _batches(sorted(ids)):
             frames = _computed(warehouse, batch, now, etl)
@@ -223,6 +242,39 @@ def _differing(before: pl.DataFrame, after: pl.DataFrame) -> set[str]:
     pairs = ((before, after), (after, before))
     rows = [a.join(b, on=columns, how="anti", nulls_equal=True) for a, b in pairs]
     return {register_id for frame in rows for register_id in frame["register_id"]}
+
+
+def _read_again(etl: Etl, found: Portfolio) -> None:
+    """Bring what vendors' tables got for registers while a fault of the portfolio hid them.
+
+    Committed before the faults are forgotten: a run that dies in between does it again.
+    """
+    warehouse = etl.warehouse()
+    with warehouse.reading() as reader:
+        if reader.read(_FAULTS).is_empty():
+            return
+        back = found.frames[core.REGISTER].join(
+            reader.read_table(core.REGISTER), on="register_id", how="anti"
+        )
+        if back.is_empty():
+            return
+        last = reader.read(_LAST_READ, [back["register_id"].to_list()])
+    if last.is_empty():
+        return
+    from_at = last.row(0, named=True)["last_at"]
+    writes = _core_writes(warehouse, etl, (from_at, _ALWAYS[1]), READINGS)
+    with warehouse.write() as writer:
+        for change in (apply_write(writer, write) for write in writes):
+            mark_for(etl.settings().state_path, "interval", windows_of(change))
+
+
+def _left_out(warehouse: Warehouse, ids: set[str], found: Portfolio) -> set[str]:
+    """Return the registers that cannot be computed for now: without a row, but not taken out.
+
+    Computed without their row, they would lose what they have.
+    """
+    unknown = ids.difference(warehouse.read_table(core.REGISTER)["register_id"])
+    return unknown - found.gone(unknown)
 
 
 def _core_writes(

@@ -1,13 +1,18 @@
 """How much: energy per site-local hour, day, week and month of registers, per day of sites."""
 
+from datetime import datetime
 from typing import Final
 
 import polars as pl
 
 from energy_etl.defs.marts import made
-from energy_etl.tables import Mart, Plot, Query, core, mart
+from energy_etl.tables import Findings, Frames, Mart, Plot, Query, core, mart
 from energy_etl.transform.calendar import compute_daily, compute_hourly
-from energy_etl.transform.site_energy import compute_site_daily, compute_submeter_balance
+from energy_etl.transform.site_energy import (
+    compute_site_daily,
+    compute_submeter_balance,
+    find_site_faults,
+)
 from energy_etl.transform.spans import compute_monthly, compute_weekly
 
 # Without the flags and the counter: a third of the bytes.
@@ -48,7 +53,7 @@ MARTS: Final[tuple[Mart, ...]] = (
         mart.DAILY_ENERGY,
         core.REGISTER,
         note="Days added up per local week, Monday to Sunday; the running one is not complete.",
-        plot=Plot("week_on", "energy_kwh"),
+        plot=Plot("week_on", "coverage_pct", "mean"),
         numbers=_TOTALS,
     ),
     made(
@@ -57,7 +62,7 @@ MARTS: Final[tuple[Mart, ...]] = (
         mart.DAILY_ENERGY,
         core.REGISTER,
         note="Days added up per local month; the running one is not complete.",
-        plot=Plot("month_on", "energy_kwh"),
+        plot=Plot("month_on", "coverage_pct", "mean"),
         numbers=_TOTALS,
     ),
     made(
@@ -87,3 +92,12 @@ MARTS: Final[tuple[Mart, ...]] = (
         },
     ),
 )
+
+
+def _find(frames: Frames, now: datetime) -> pl.DataFrame:
+    del now
+    inputs = (mart.SUBMETER_BALANCE, core.SITE, core.REGISTER)
+    return find_site_faults(*(frames[table.full_name] for table in inputs))
+
+
+FINDINGS: Final = (Findings((mart.SUBMETER_BALANCE, core.SITE, core.REGISTER), _find),)

@@ -158,7 +158,7 @@ SAVINGS: Final = Table(
         Column("baseline_end_on", "date", "First day after it.", is_nullable=False),
         Column("reporting_start_on", "date", "First day of the reporting period.", False),
         Column("reporting_end_on", "date", "First day after it.", is_nullable=False),
-        Column("n_baseline_days", "int", "Sufficient days in the baseline.", is_nullable=False),
+        Column("n_baseline_days", "int", "Its sufficient days with a temperature.", False),
         Column("n_reporting_days", "int", "Sufficient days in the reporting period.", False),
         *_FIT,
         Column("measured_kwh", "float", "Energy of the sufficient reporting days."),

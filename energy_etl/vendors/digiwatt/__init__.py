@@ -19,6 +19,8 @@ from energy_etl.tables.core import (
 from energy_etl.vendors import Vendor
 from energy_etl.vendors.digiwatt.drift import SCHEMA_DRIFT_CHECK
 from energy_etl.vendors.digiwatt.preview import preview_past
+from energy_etl.vendors.digiwatt.reconciliation import MART
+from energy_etl.vendors.digiwatt.reconciliation_report import CHECKS, FINDINGS
 from energy_etl.vendors.digiwatt.rows import to_batch
 from energy_etl.vendors.digiwatt.settings import DigiwattSettings, sandbox_section
 from energy_etl.vendors.digiwatt.tables import DIGIWATT_TABLES
@@ -35,6 +37,8 @@ VENDOR = Vendor(
     unmapped=find_unmapped,
     feeds=(VENDOR_FIGURE, VENDOR_APPLIANCE_FIGURE, APPLIANCE_INTERVAL, VENDOR_MONTH),
     sandbox=sandbox_section,
-    checks=(SCHEMA_DRIFT_CHECK,),
+    marts=(MART,),
+    findings=FINDINGS,
+    checks=(SCHEMA_DRIFT_CHECK, *CHECKS),
     preview=preview_past,
 )

@@ -193,6 +193,43 @@ SCHEMA_DRIFT: Final = Table(
     key=("endpoint", "field", "kind", "fetched_on"),
 )
 
+VENDOR_RECONCILIATION: Final = Table(
+    schema="mart",
+    name="vendor_reconciliation",
+    description="Two figures that must be equal, of the vendor's newest fetch of a meter (of the "
+    "last 35 days): two of its endpoints, or one of its and ours. Left, right, and a verdict.",
+    columns=(
+        Column("meter_id", "text", "The meter.", is_nullable=False),
+        Column("vendor", "text", "Whose figures.", is_nullable=False),
+        Column(
+            "rule",
+            "text",
+            "What is compared, left = right. distribution_sum: sum of the appliances = "
+            "consumption. unattributed: consumption less the named appliances (the difference is "
+            "the residual). disaggregation_sum: sum of an appliance's hours = its total. "
+            "performance_user: the user = consumption. performance_bounds: the user = the user "
+            "within min and max. implied_price: cost / consumption = the meter's median. "
+            "savings_consumption: consumption of savings = our last 30 days. trend: trend = ours. "
+            "history_last_month, costs_last_month: last month of the history = period last-month. "
+            "yearly_distribution_sum: sum of a month's appliances = history. compound_total: "
+            "total = history. compound_parts: sum of the parts = total.",
+            is_nullable=False,
+        ),
+        Column("period", "text", "The period, last-30-days, or the month as YYYY-MM.", False),
+        Column("appliance", "text", "The appliance; null where the rule is about the whole."),
+        _FETCHED_ON,
+        Column("unit", "text", "Unit of the figures: kWh, EUR, EUR/kWh or %.", is_nullable=False),
+        Column("left_native", "float", "The left figure; null: it did not come."),
+        Column("right_native", "float", "The right figure; null: it did not come."),
+        Column("difference_native", "float", "left - right; null: one of them is missing."),
+        Column("tolerance_native", "float", "What they may differ by; reason tells why."),
+        Column("position_pct", "float", "performance_bounds: from min (0) to max (100)."),
+        Column("verdict", "text", "agrees, differs or not_comparable.", is_nullable=False),
+        Column("reason", "text", "Why so much is tolerated, or why nothing can be told.", False),
+    ),
+    key=("meter_id", "vendor", "rule", "period", "appliance", "fetched_on"),
+)
+
 DIGIWATT_TABLES: Final = (
     CONSUMPTION,
     ESTIMATED_COST,

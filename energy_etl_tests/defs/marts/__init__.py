@@ -1,0 +1,1 @@
+"""Tests of what is computed into layer mart: queries and findings, on a real warehouse file."""

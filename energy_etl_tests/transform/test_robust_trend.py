@@ -1,0 +1,220 @@
+"""Theil-Sen: a published vector, ties by hand, outliers, weekdays, shift and scale, bad input."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from energy_etl.errors import ConfigurationError
+from energy_etl.tables.core import REGISTER
+from energy_etl.tables.mart import DAILY_ENERGY, ROBUST_TREND
+from energy_etl.transform.robust_trend import (
+    DAYS_PER_YEAR,
+    compute_robust_trends,
+    seasonal_sen_slopes,
+)
+from energy_etl_tests.transform.builders import make_register, utc
+
+NOW = utc("2026-10-28T09:00")
+TODAY = date(2026, 10, 28)
+
+
+def make_days(
+    values: list[float | None], register_id: str = "a", **columns: object
+) -> pl.DataFrame:
+    """Rows of mart.daily_energy, the last one yesterday; None: no such day."""
+    first_on = TODAY - timedelta(days=len(values))
+    rows = [
+        {
+            "register_id": register_id,
+            "site_id": "site",
+            "local_on": first_on + timedelta(days=n),
+            "hours": 24.0,
+            "energy_kwh": value,
+            "coverage_pct": 100.0,
+            "is_complete": True,
+        }
+        | columns
+        for n, value in enumerate(values)
+        if value is not None
+    ]
+    return pl.DataFrame(rows, schema=DAILY_ENERGY.polars_schema)
+
+
+def trend_of(daily: pl.DataFrame) -> dict:
+    return compute_robust_trends(daily, make_register("a"), now=NOW).row(0, named=True)
+
+
+def test_published_example_of_cloud_seeding_gives_its_slope():
+    # Hollander and Wolfe, example 9.1 (Smith 1967): ratios of rainfall in five years of seeding;
+    # the published estimate is -0.056. Ten slopes from -0.15 to 0.04; with five years
+    # Var(S) = 5 * 4 * 15 / 18, so C = 8.0016 of 10 pairs leaves all of them in the interval.
+    table = np.array([[1.26, 1.27, 1.12, 1.16, 1.03]])
+    found = seasonal_sen_slopes(table, 1)
+    assert found.slope[0] == pytest.approx(-0.05625)
+    assert (found.low[0], found.high[0]) == (pytest.approx(-0.15), pytest.approx(0.04))
+
+
+def test_interval_lies_between_the_ranks_of_kendalls_variance_with_ties():
+    # y = 0 0 1 2 3 3 4 5 6 6: two values stand there twice and another one too, so
+    # Var(S) = (10 * 9 * 25 - 3 * 2 * 1 * 9) / 18 = 122, C = 1.96 * 11.045 = 21.648, and of 45
+    # slopes the interval runs from rank 11.676 to rank 34.324.
+    y = np.array([0.0, 0, 1, 2, 3, 3, 4, 5, 6, 6])
+    slopes = sorted((y[j] - y[i]) / (j - i) for i in range(10) for j in range(i + 1, 10))
+    found = seasonal_sen_slopes(y[None, :], 1)
+    half = 1.959963984540054 * np.sqrt(122.0)
+    low, high = (45 - half) / 2, (45 + half) / 2 + 1
+    ranks = np.arange(1, 46)
+    assert found.slope[0] == pytest.approx(slopes[22])
+    assert found.low[0] == pytest.approx(np.interp(low, ranks, slopes))
+    assert found.high[0] == pytest.approx(np.interp(high, ranks, slopes))
+
+
+def test_seasons_are_compared_with_themselves_only():
+    # Two seasons: 0 1 2 3 and 100 98 96 94; the slopes are 1/2 six times and -1 six times.
+    table = np.array([[0.0, 100, 1, 98, 2, 96, 3, 94]])
+    found = seasonal_sen_slopes(table, 2)
+    assert found.slope[0] == pytest.approx(-0.25)
+    assert (found.low[0], found.high[0]) == (pytest.approx(-1.0), pytest.approx(0.5))
+
+
+def test_row_without_a_pair_is_nan_and_leaves_the_others_alone():
+    table = np.array([[np.nan, np.nan, 3.0], [1.0, 2.0, 3.0]])
+    found = seasonal_sen_slopes(table, 1)
+    assert np.isnan([found.slope[0], found.low[0], found.high[0]]).all()
+    assert found.slope[1] == 1.0
+
+
+@given(
+    st.lists(st.integers(0, 400) | st.none(), min_size=20, max_size=40),
+    st.integers(-1000, 1000),
+    st.integers(1, 64),
+)
+@settings(max_examples=30, deadline=None)
+def test_shift_changes_nothing_and_scale_scales_all(
+    eighths: list[int | None], shift: int, scale: int
+):
+    # Eighths, so that no sum is rounded: a tie must stay one, it counts in the variance.
+    table = np.array([[np.nan if each is None else each / 8 for each in eighths]])
+    before, after = (
+        np.array(seasonal_sen_slopes(each, 7)) for each in (table, table * scale + shift)
+    )
+    assert np.allclose(before * scale, after, rtol=1e-12, atol=1e-12, equal_nan=True)
+    assert not (before[1] > before[0]).any()
+    assert not (before[0] > before[2]).any()
+
+
+@given(st.lists(st.floats(0, 50), min_size=20, max_size=40), st.floats(-2, 2))
+@settings(max_examples=20, deadline=None)
+def test_a_line_on_top_adds_its_slope(values: list[float], per_day: float):
+    table = np.array([values])
+    line = np.arange(len(values)) * per_day
+    flat, tilted = (seasonal_sen_slopes(each, 7) for each in (table, table + line))
+    assert tilted.slope[0] == pytest.approx(flat.slope[0] + per_day, abs=1e-9)
+
+
+def test_a_line_under_a_weekly_pattern_is_found_exactly_and_is_significant():
+    weekday_kwh = [10.0, 11, 12, 13, 14, 30, 2]
+    row = trend_of(make_days([weekday_kwh[n % 7] + 0.01 * n for n in range(100)]))
+    assert row["n_days"] == 100
+    for column in ("slope", "slope_low", "slope_high"):
+        assert row[f"{column}_kwh_per_day_per_year"] == pytest.approx(0.01 * DAYS_PER_YEAR)
+    assert row["is_significant"] is True
+    assert row["slope_pct_per_year"] == pytest.approx(
+        100 * 0.01 * DAYS_PER_YEAR / row["median_kwh_per_day"]
+    )
+    assert row["reason"] is None
+
+
+def test_odd_days_do_not_move_the_line():
+    values: list[float | None] = [10.0 + 0.01 * n for n in range(100)]
+    wild = list(values)
+    wild[3], wild[97], wild[50] = 5000.0, 0.0, None
+    row, calm = trend_of(make_days(wild)), trend_of(make_days(values))
+    slope = "slope_kwh_per_day_per_year"
+    assert row[slope] == pytest.approx(calm[slope], rel=1e-9)
+    least_squares = np.polyfit(np.arange(100), np.array([v or 10.5 for v in wild]), 1)[0]
+    assert abs(least_squares * DAYS_PER_YEAR - calm[slope]) > 100 * calm[slope]
+
+
+def test_flat_days_have_a_slope_of_zero_that_is_not_significant():
+    row = trend_of(make_days([5.0] * 40))
+    assert row["slope_kwh_per_day_per_year"] == row["slope_high_kwh_per_day_per_year"] == 0.0
+    assert row["is_significant"] is False
+
+
+def test_nothing_used_has_a_slope_but_no_percent():
+    row = trend_of(make_days([0.0] * 40))
+    assert row["slope_kwh_per_day_per_year"] == 0.0
+    assert row["slope_pct_per_year"] is None
+
+
+def test_days_of_23_and_25_hours_count_as_24():
+    days = make_days([24.0] * 40)
+    is_short = pl.col("local_on") == date(2026, 10, 25)
+    longer = days.with_columns(
+        hours=pl.when(is_short).then(25.0).otherwise(24.0),
+        energy_kwh=pl.when(is_short).then(25.0).otherwise(24.0),
+    )
+    assert trend_of(longer) == trend_of(days)
+
+
+@pytest.mark.parametrize(("n_days", "has_trend"), [(29, False), (30, True)])
+def test_below_thirty_days_there_is_no_trend_and_a_reason(n_days: int, has_trend: bool):
+    row = trend_of(make_days([float(n) for n in range(n_days)]))
+    assert (row["slope_kwh_per_day_per_year"] is not None) == has_trend
+    assert (row["reason"] is None) == has_trend
+    assert row["median_kwh_per_day"] == pytest.approx((n_days - 1) / 2)
+    if not has_trend:
+        assert row["is_significant"] is None
+        assert row["reason"].startswith("Only 29 of the last 365 days")
+
+
+@pytest.mark.parametrize(
+    "column", [{"is_complete": False}, {"coverage_pct": 89.9}, {"energy_kwh": None}]
+)
+def test_days_that_are_not_sufficient_are_left_out(column: dict):
+    good = make_days([10.0] * 40)
+    bad = make_days([10.0] * 20, **column)
+    mixed = pl.concat([bad, good.join(bad, on="local_on", how="anti")])
+    assert trend_of(mixed)["n_days"] == 20
+
+
+def test_only_the_last_365_days_before_today_count():
+    row = trend_of(make_days([float(n) for n in range(400)]))
+    assert (row["n_days"], row["start_on"]) == (365, date(2025, 10, 28))
+    today = make_days([9999.0]).with_columns(local_on=pl.lit(TODAY))
+    assert trend_of(pl.concat([make_days([1.0] * 31), today]))["median_kwh_per_day"] == 1.0
+
+
+def test_each_energy_register_has_a_row_whatever_its_neighbours_hold():
+    registers = pl.concat(
+        [
+            make_register("never"),
+            make_register("b", zone="Pacific/Kiritimati"),
+            make_register("a"),
+            make_register("water", commodity="water", unit="m3"),
+        ]
+    )
+    rising = [float(n) for n in range(60)]
+    daily = pl.concat([make_days(rising), make_days([*rising[::-1]], "b")])
+    trends = compute_robust_trends(daily, registers, now=utc("2026-10-28T20:00"))
+    assert trends.schema == ROBUST_TREND.polars_schema
+    assert trends["register_id"].to_list() == ["a", "b", "never"]
+    slopes = trends["slope_kwh_per_day_per_year"].to_list()
+    assert slopes == [pytest.approx(DAYS_PER_YEAR), pytest.approx(-DAYS_PER_YEAR), None]
+    assert trends["computed_on"].to_list() == [TODAY, date(2026, 10, 29), TODAY]
+    assert trends["n_days"].to_list() == [60, 60, 0]
+    assert trends["median_kwh_per_day"][2] is None
+
+
+def test_no_registers_give_an_empty_table_and_an_unknown_zone_an_error():
+    empty = compute_robust_trends(DAILY_ENERGY.empty_frame(), REGISTER.empty_frame(), now=NOW)
+    assert empty.schema == ROBUST_TREND.polars_schema
+    with pytest.raises(ConfigurationError, match="Europe/Rom"):
+        compute_robust_trends(
+            DAILY_ENERGY.empty_frame(), make_register("a", zone="Europe/Rom"), now=NOW
+        )
