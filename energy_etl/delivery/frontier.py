@@ -98,7 +98,7 @@ def hold_unplanned(
     plans: Iterable[StreamPlan],
     why: Callable[[str], str | None] = lambda _: None,
 ) -> None:
-    """Hold what is pending of streams that are not among all plans: they were taken out, or wait.
+    """Hold the packets of streams that are not among all plans: they were taken out, or wait.
 
     A stream that is being sent is left alone: its packet in flight must stay what it is.
 
@@ -111,20 +111,17 @@ def hold_unplanned(
     with transaction(outbox.connection) as connection:
         for state in outbox.streams():
             if state.stream_id not in planned and not state.is_sending:
-                reason = why(state.stream_id)
+                # Whatever those that are held waited for would not let them go any more.
                 connection.execute(
-                    "UPDATE packet SET state = 'held', hold_reason = ? "
-                    "WHERE state = 'pending' AND stream_id = ?",
-                    (reason or UNPLANNED, state.stream_id),
+                    "UPDATE packet SET state = 'held', hold_reason = ?1 WHERE stream_id = ?2 "
+                    "AND (state = 'pending' OR (state = 'held' AND is_withdrawn = 0 "
+                    "AND stamped_ms > ?3 AND hold_reason IS NOT ?1))",
+                    (
+                        why(state.stream_id) or UNPLANNED,
+                        state.stream_id,
+                        _newest((state.last_sent_ms,)),
+                    ),
                 )
-                if reason:
-                    # Whatever they waited for before, it would not let them go any more.
-                    connection.execute(
-                        "UPDATE packet SET hold_reason = ?1 WHERE state = 'held' "
-                        "AND is_withdrawn = 0 AND stream_id = ?2 AND stamped_ms > ?3 "
-                        "AND hold_reason IS NOT ?1",
-                        (reason, state.stream_id, _newest((state.last_sent_ms,))),
-                    )
 
 
 def _held(outbox: Outbox, state: StreamState) -> list[tuple[int, int, int]]:

@@ -59,7 +59,7 @@ REGISTER: Final = Table(
         Column("unit", "text", "Unit of reading_native.", is_nullable=False),
         Column("grid_minutes", "int", "Length of its intervals in minutes.", is_nullable=False),
         Column("digits", "int", "Integer digits of the counter; null when unknown."),
-        Column("rating_native_per_hour", "float", "Most in an hour, of a power at all; null: none."),
+        Column("rating_native_per_hour", "float", "Most in an hour (power: most); null: unknown."),
         Column("resolution_native", "float", "Smallest step it can show.", is_nullable=False),
         Column("stamp", "text", "What a time stamp marks: start, end or instant.", False),
         Column("is_primary", "bool", "False for a second view of the same thing.", False),

@@ -39,7 +39,7 @@ class Plot:
     """What the Dagster UI draws of a table: one bar per value of `x`, or one line over `x`.
 
     Attributes:
-        x: a date, an instant or a text.
+        x: a date, an instant, a whole number or a text.
         y: a number; its unit is its suffix.
         how: what stands for the rows that share an x.
         only: the rows that are drawn; None: all.

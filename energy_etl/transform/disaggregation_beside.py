@@ -32,6 +32,8 @@ _ON_THRESHOLD_W: Final = {
 _DEFAULT_THRESHOLD_W: Final = 10.0
 # What differs by the last bits of a sum is no better.
 _NEP_DECIMALS: Final = 12
+# A shift has to take away a tenth of the error: a flat load fits almost alike wherever it is moved.
+_MAX_NEP_SHARE: Final = 0.9
 _ESTIMATE: Final = ("meter_id", "vendor", "appliance")
 _LONGEST_AXIS_US: Final = 2**63 - 1
 
@@ -293,17 +295,21 @@ def try_shifts(beside: Beside) -> pl.DataFrame:
 def best_shift(tried: pl.DataFrame, by: str) -> pl.DataFrame:
     """Pick the shift with the least NEP: `by`, shift, best_shift_minutes, nep_aligned.
 
+    No shift (0) unless one takes away a tenth of the error.
+
     Args:
         tried: `by`, shift, n, error, own, minutes.
         by: what is shifted as one; it has no row when there is no truth.
     """
     nep = pl.col("error") / pl.col("own")
     rows = tried.with_columns(nep=nep.round(_NEP_DECIMALS), nep_aligned=nep)
-    n_unshifted = rows.filter(pl.col("shift") == 0).select(by, n_unshifted="n")
+    unshifted = rows.filter(pl.col("shift") == 0).select(by, n_unshifted="n", nep_unshifted="nep")
+    is_better = pl.col("nep") <= _MAX_NEP_SHARE * pl.col("nep_unshifted")
     return (
-        rows.join(n_unshifted, on=by)
+        rows.join(unshifted, on=by)
         # A few intervals at the edge may fit by chance.
         .filter(pl.col("nep").is_finite() & (2 * pl.col("n") >= pl.col("n_unshifted")))
+        .filter((pl.col("shift") == 0) | is_better)
         .sort(by, "nep", pl.col("shift").abs(), "shift")
         .unique(by, keep="first", maintain_order=True)
         .select(

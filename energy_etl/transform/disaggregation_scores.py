@@ -39,8 +39,8 @@ def compute_disaggregation_scores(
     F1 = 2 TP / (2 TP + FP + FN) of "mean power above the appliance's threshold". The floor is
     the estimate that is always zero: NEP 1, NDE 1, F1 0; an estimate above 1 is worse than none.
     `best_shift_minutes` is the shift of the estimate, of at most four of its own intervals either
-    way, with the least NEP (positive: it must be moved to later times; 0 when nothing is better),
-    `nep_aligned` the NEP it then has, on the intervals that have both.
+    way, with the least NEP (positive: it must be moved to later times; 0 when none takes away a
+    tenth of the error), `nep_aligned` the NEP it then has, on the intervals that have both.
 
     Args:
         appliance_intervals: `core.appliance_interval`, one row per key.

@@ -72,7 +72,9 @@ def compute_disaggregation_totals(
     known = beside.known()
     if not known.lane.size:
         return DISAGGREGATION_TOTAL.empty_frame()
-    pairs = pairs.with_columns(number=pl.struct("meter_id", "vendor").rank("dense").cast(pl.Int64) - 1)
+    pairs = pairs.with_columns(
+        number=pl.struct("meter_id", "vendor").rank("dense").cast(pl.Int64) - 1
+    )
     group_of_lane = pairs["number"].to_numpy()
     meters = pairs.select("number", "site_id", "meter_id", "vendor").unique().sort("number")
     mains = _mains(beside, meters["site_id"], intervals, registers)

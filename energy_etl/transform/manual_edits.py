@@ -53,6 +53,8 @@ def apply_manual_edits(
     """
     code_of = {register_id: code for code, register_id in enumerate(register_ids)}
     decisions = _by_code(manual_edits, code_of)
+    if not decisions:
+        return ordered, EDIT.empty_frame()
     at_us = ordered.frame["at_us"].to_numpy()
     n = len(at_us)
     is_dropped, is_trusted, is_replaced = (np.zeros(n, dtype=bool) for _ in range(3))

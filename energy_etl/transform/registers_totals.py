@@ -43,8 +43,10 @@ def compute_interval_totals(
     (null). Readings that fall into one interval are added. Where a source sends less often than
     the grid has edges, each reading is spread evenly over the intervals that it covers: its total
     is measured, the split is not (`estimated`, flag `gap`; only flag `interpolated_edge` where the
-    zone halves the configured grid). On mains, zeros for three hours or more are `missing` (flag
-    `zero_filled`), and one non-zero value for three intervals or more is flagged `stuck`.
+    zone halves the configured grid). A source whose own intervals straddle the grid's edges keeps
+    its energy, moved by less than a grid step: to the interval that it starts in, or ends in when
+    stamps are ends. On mains, zeros for three hours or more are `missing` (flag `zero_filled`), and
+    one non-zero value for three intervals or more is flagged `stuck`.
 
     With `is_power` a reading is the mean power of its interval: energy = mean of the readings in
     the interval times its length, quality `integrated`. Power against the register's own direction

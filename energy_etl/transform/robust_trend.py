@@ -51,7 +51,10 @@ def compute_robust_trends(
     The slope is the median of the slopes between days that are a multiple of seven apart: a
     Monday is held against Mondays only, so neither the pattern of the week nor where in it the
     window begins moves the line, and no day has to be adjusted. This is the seasonal Kendall slope
-    with weekdays as seasons (`seasonal_sen_slopes`).
+    with weekdays as seasons (`seasonal_sen_slopes`). The seasons of the year are not taken out: a
+    year that begins in spring and ends in winter rises with the heating, significantly so. What is
+    left without the weather is in `mart.weather_trend`, against last year in
+    `mart.period_trend.year_on_year_pct`.
 
     Args:
         daily: `mart.daily_energy`; used are days that are complete, before the local day of `now`

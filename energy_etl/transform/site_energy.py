@@ -31,7 +31,7 @@ BALANCE_TOLERANCE_KWH: Final = 0.1
 _DAY: Final = ("site_id", "commodity", "local_on")
 _DAY_SCHEMA: Final = pl.Schema(
     {
-        "site_id": pl.String(),
+        "zone": pl.String(),
         "local_on": pl.Date(),
         "start_at": UTC_INSTANT,
         "end_at": UTC_INSTANT,
@@ -254,42 +254,49 @@ def _days_of_sites(daily: pl.DataFrame, wanted: pl.DataFrame, now: datetime) -> 
         daily.select("register_id", "local_on")
         .join(wanted.select("register_id", "site_id", "zone"), on="register_id")
         .group_by("site_id", "zone")
-        .agg(pl.col("local_on").min())
+        .agg(first_on=pl.col("local_on").min())
     )
+    zones = first.group_by("zone").agg(pl.col("first_on").min())
     rows = [
-        (site_id, *day)
-        for site_id, zone, first_on in first.iter_rows()
+        (zone, *day)
+        for zone, first_on in zones.iter_rows()
         for day in list_days(zone, first_on, now)
     ]
-    return pl.DataFrame(rows, schema=_DAY_SCHEMA, orient="row")
+    days = pl.DataFrame(rows, schema=_DAY_SCHEMA, orient="row")
+    return (
+        first.join(days, on="zone")
+        .filter(pl.col("local_on") >= pl.col("first_on"))
+        .drop("zone", "first_on")
+    )
 
 
 def _figures() -> dict[str, pl.Expr]:
     """Return the aggregates over the registers of a site, commodity and day."""
-    role, energy = pl.col("role"), pl.col("energy_kwh")
-    is_energy = pl.col("is_energy")
-    flows = role.is_in(list(CONSUMPTION_SIGN))
+    role, energy, is_energy = pl.col("role"), pl.col("energy_kwh"), pl.col("is_energy")
+    is_flow = role.is_in(list(CONSUMPTION_SIGN))
     sign = role.replace_strict(CONSUMPTION_SIGN, default=0.0, return_dtype=pl.Float64)
-    has_mains = (is_energy & (role == "mains")).any()
+    is_mains = is_energy & (role == "mains")
+    is_submeter = is_energy & role.is_in(SUBMETER_ROLES)
+    n_flows = is_flow.sum()
     figures = {
-        f"{name}_kwh": _whole(energy.filter(is_energy & (role == name)))
-        for name in CONSUMPTION_SIGN
+        f"{name}_kwh": _whole_sum(energy, is_energy & (role == name)) for name in CONSUMPTION_SIGN
     }
     return figures | {
-        "consumption_kwh": pl.when(has_mains).then(
-            _whole((energy * sign).filter(is_energy & flows))
+        "consumption_kwh": pl.when(is_mains.sum() > 0).then(
+            _whole_sum(energy * sign, is_energy & is_flow)
         ),
-        "submetered_kwh": exact_sum(energy.filter(is_energy & role.is_in(SUBMETER_ROLES))),
-        "volume_m3": _whole(pl.col("volume_m3").filter(pl.col("is_volume") & (role == "mains"))),
-        "n_registers": flows.sum(),
-        "n_expected": pl.col("n_expected").filter(flows).sum(),
-        "n_measured": pl.col("n_measured").filter(flows).sum(),
+        "submetered_kwh": exact_sum(pl.when(is_submeter).then(energy)),
+        "volume_m3": _whole_sum(pl.col("volume_m3"), pl.col("is_volume") & (role == "mains")),
+        "n_registers": n_flows,
+        "n_expected": pl.when(is_flow).then("n_expected").sum(),
+        "n_measured": pl.when(is_flow).then("n_measured").sum(),
         # A register without a row on that day is not complete on it.
-        "is_complete": flows.any()
-        & pl.col("is_complete").fill_null(value=False).filter(flows).all(),
+        "is_complete": (n_flows > 0) & ((is_flow & pl.col("is_complete")).sum() == n_flows),
     }
 
 
-def _whole(values: pl.Expr) -> pl.Expr:
-    """Sum the values; null when there are none or one of them is null: a part is no sum."""
-    return pl.when(values.is_not_null().all() & (values.len() > 0)).then(exact_sum(values))
+def _whole_sum(values: pl.Expr, is_wanted: pl.Expr) -> pl.Expr:
+    """Sum the wanted values; null when there are none or one of them is null: a part is no sum."""
+    wanted = pl.when(is_wanted).then(values)
+    n_wanted = is_wanted.sum()
+    return pl.when((n_wanted > 0) & (wanted.count() == n_wanted)).then(exact_sum(wanted))

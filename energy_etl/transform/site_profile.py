@@ -17,6 +17,7 @@ PROFILE_DAYS: Final = 28
 # The lowest hours are what never sleeps; the very lowest are outages and rounding.
 BASE_LOAD_QUANTILE: Final = 0.05
 NIGHT_ENDS_AT_HOUR: Final = 6
+MINUTES_PER_HOUR: Final = 60
 _SATURDAY: Final = 6
 
 _KEY: Final = ("site_id", "commodity")
@@ -33,8 +34,8 @@ def compute_site_profiles(
     """Describe each site and commodity over the last 28 complete local days.
 
     An hour counts for the load where all of the site's primary mains, export and production
-    registers of the commodity have energy in it. Base load: 5th percentile of those hours' mean
-    power. Load factor: mean / peak. Night: the local hours 0 to 5. Weekend: Saturday and Sunday;
+    registers of the commodity have energy in it; a site with one that is coarser than an hour has
+    no load. Base load: 5th percentile of those hours' mean power. Load factor: mean / peak. Night: the local hours 0 to 5. Weekend: Saturday and Sunday;
     both as shares of the energy of the known hours, null when that is not above 0.
 
     Args:
@@ -108,7 +109,10 @@ def _known_hours(
         *_KEY,
         sign=pl.col("role").replace_strict(CONSUMPTION_SIGN, return_dtype=pl.Float64),
         n_registers=pl.len().over(_KEY),
+        # An interval of a day sits whole in its first hour and tells nothing of the others.
+        is_hourly=(pl.col("grid_minutes") <= MINUTES_PER_HOUR).all().over(_KEY),
     )
+    counted = counted.filter(pl.col("is_hourly"))
     has_mains = registers.filter(role="mains", is_primary=True).select(_KEY).unique()
     return (
         hourly.filter(pl.col("start_at") >= wanted["start_at"].min())

@@ -56,6 +56,7 @@ def test_sample_whose_end_never_comes_is_dropped_after_hold_for(computed: Projec
 def test_stream_and_manual_edits_added_later_count_without_new_readings(computed: Project) -> None:
     project = computed
     edited = "rome-b.fridge"
+    received = project.warehouse.read_table(core.READING)
     read_at = project.warehouse.read(
         "SELECT read_at FROM core.reading WHERE register_id = ? ORDER BY read_at LIMIT 1 OFFSET 9",
         [edited],
@@ -80,5 +81,6 @@ def test_stream_and_manual_edits_added_later_count_without_new_readings(computed
     assert edits.select("register_id", "rule", "from_at").rows() == [
         (edited, "manual_drop", read_at)
     ]
+    assert project.warehouse.read_table(core.READING).equals(received)
     found = project.warehouse.read_table(mart.FINDING, "starts_with(kind, 'manual_')")
     assert found.select("kind", "place").rows() == [("manual_edit_without_reading", edited)]

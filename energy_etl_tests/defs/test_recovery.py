@@ -6,14 +6,16 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from energy_etl.cli.setup import claim_world, discover_portfolio
 from energy_etl.defs.partitions import CATCH_UP_TAG, span_tags
 from energy_etl.defs.resources import Etl
+from energy_etl.delivery.frontier import UNPLANNED
 from energy_etl.errors import ConfigurationError
 from energy_etl.portfolio import Portfolio
-from energy_etl.tables import core
+from energy_etl.tables import core, mart, push
 from energy_etl_tests.defs.project import NOW, Project, failure_text
 
 
@@ -95,18 +97,59 @@ def test_folder_of_one_world_refuses_another(tmp_path: Path, project: Project) -
         claim_world(project.settings, tmp_path)
 
 
-def test_register_taken_out_of_the_portfolio_loses_its_intervals_and_stays_unsent(
+def test_cell_that_breaks_costs_its_site_nothing_and_a_register_taken_out_leaves(
     computed: Project,
 ) -> None:
-    sql = "SELECT count(*) AS n FROM core.interval WHERE register_id = 'rome-b.grid_import'"
-    assert computed.warehouse.read(sql)["n"].item() > 0
-    computed.edit("registers.csv", lambda row: row["register_id"] != "rome-b.grid_import")
-    computed.edit("streams.csv", lambda row: row["register_id"] != "rome-b.grid_import")
-    assert computed.compute().success
-    assert computed.warehouse.read(sql)["n"].item() == 0
-    assert computed.send().success
-    held = computed.warehouse.read(
-        "SELECT DISTINCT hold_reason FROM push.packet WHERE state = 'held' "
-        "AND hold_reason LIKE '%streams.csv%'"
-    )
-    assert held.height == 1
+    project, kept = computed, ("core", "push")
+    n_of = "SELECT register_id, count(*) AS n FROM core.interval GROUP BY 1"
+    before, intervals = project.hashes(*kept), dict(project.warehouse.read(n_of).iter_rows())
+    n_pending = project.count("pending")
+    gone, hidden = "rome-b.grid_import", "rome-b.heat_pump"
+    sites = project.settings.portfolio_dir / "sites.csv"
+    sound = sites.read_text(encoding="utf-8")
+
+    sites.write_text(sound.replace("Europe/Rome", "Europe/Rom"), encoding="utf-8")
+    assert project.compute().success
+    assert project.warehouse.read_table(core.SITE)["site_id"].to_list() == ["lordhowe-a"]
+    finding = project.warehouse.read_table(mart.FINDING).filter(kind="portfolio").row(0, named=True)
+    assert finding["place"] == "sites.csv line 2, column zone"
+    assert "'Europe/Rom' is no IANA time zone" in finding["message"]
+    assert dict(project.warehouse.read(n_of).iter_rows()) == intervals
+    for table in ("core.reading", "core.interval", "core.sample", "core.edit"):
+        assert project.hashes("core")[table] == before[table]
+    waiting = project.warehouse.read_table(push.PACKET).filter(pl.col("state") == "held")
+    of_rome = waiting.filter(pl.col("hold_reason").str.contains("sites.csv line 2, column zone"))
+    assert of_rome.height > 0
+    assert project.count("pending") == n_pending - of_rome.height
+    assert project.count("superseded") == 0
+
+    # As if they had come while the site was hidden: the vendor's table has them, we do not.
+    with project.warehouse.write() as writer:
+        writer.replace_window(
+            core.READING,
+            core.READING.empty_frame(),
+            ids={"register_id": [hidden]},
+            from_at=project.now - timedelta(hours=6),
+            to_at=project.now,
+            is_empty_kept=False,
+        )
+    assert project.hashes("core")["core.reading"] != before["core.reading"]
+
+    # Mended, but for a register that somebody took out in the same minute.
+    sites.write_text(sound, encoding="utf-8")
+    for file in ("registers.csv", "streams.csv"):
+        project.edit(file, lambda row: row["register_id"] != gone)
+    assert project.compute().success
+    left = {register_id: n for register_id, n in intervals.items() if register_id != gone}
+    assert left != intervals
+    assert dict(project.warehouse.read(n_of).iter_rows()) == left
+    after = project.hashes("core")
+    assert after["core.reading"] == before["core.reading"]
+    assert after["core.portfolio_problem"] == before["core.portfolio_problem"]
+    packets = project.warehouse.read_table(push.PACKET)
+    held = packets.filter(pl.col("hold_reason").str.contains("streams.csv", literal=True))
+    assert held["hold_reason"].unique().to_list() == [UNPLANNED]
+    assert held["stream_id"].n_unique() == 1
+    assert project.count("pending") == n_pending - held.filter(pl.col("state") == "held").height
+    assert project.send().success
+    assert project.count("superseded") == 0

@@ -7,6 +7,7 @@ import pytest
 
 from energy_etl.delivery import BusyWindow, Outbox, release
 from energy_etl.delivery.acks import Sent, apply
+from energy_etl.delivery.frontier import UNPLANNED, hold_unplanned
 from energy_etl_tests.delivery.conftest import (
     NOW,
     START_AT,
@@ -209,6 +210,28 @@ def test_one_stream_with_a_hole_does_not_hold_another(outbox: Outbox) -> None:
     result = release(outbox, plans, [], NOW, HOLD_FOR)
     assert result.n_released == 2
     assert states(outbox, "t") == {1: "pending", 2: "pending"}
+
+
+def test_stream_that_waits_keeps_every_packet_says_why_and_goes_on_afterwards(
+    outbox: Outbox,
+) -> None:
+    plans = [plan("s"), plan("sold")]
+    outbox.fill(packets("s", [1, 2, 3, 6]), plans, now=NOW)
+    outbox.fill(packets("sold", [1]), plans, now=NOW)
+    release(outbox, plans, [], NOW, HOLD_FOR)
+    apply(outbox, [Sent("s", stamp_ms(1), body("s", 1), 200, 1)], NOW)
+    before = states(outbox, "s")
+
+    why = "waits until registers.csv line 2, column unit of the portfolio is mended"
+    hold_unplanned(outbox, [], {"s": why}.get)
+
+    assert states(outbox, "s") == {1: "sent", 2: "held", 3: "held", 6: "held"}
+    assert {reasons(outbox, "s")[n] for n in (2, 3, 6)} == {why}
+    assert reasons(outbox, "sold")[1] == UNPLANNED
+
+    assert release(outbox, plans[:1], [], NOW, HOLD_FOR).n_released == 2
+    assert states(outbox, "s") == before
+    assert str(reasons(outbox, "s")[6]).startswith("hole from")
 
 
 def test_releasing_again_changes_nothing(outbox: Outbox) -> None:

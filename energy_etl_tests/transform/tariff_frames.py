@@ -1,7 +1,7 @@
-"""Rows of `core.tariff`, and what a minute costs when one just looks at the clock on the wall."""
+"""Rows of `core.tariff`, and what energy costs when one just looks at the clock on the wall."""
 
 from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,7 +11,7 @@ from energy_etl.periods import local_day_of
 from energy_etl.tables.core import TARIFF
 
 Row = dict[str, Any]
-_STEP = timedelta(minutes=10)
+_MINUTE = timedelta(minutes=1)
 
 
 def tariff_row(price: float, hours: str = "00:00-24:00", **columns: Any) -> Row:
@@ -36,10 +36,32 @@ def make_tariffs(*rows: Row) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=TARIFF.polars_schema)
 
 
-def price_by_the_clock(rows: Iterable[Row], zone: str, at: datetime) -> float | None:
-    """The price at one instant: look at every row, and take the best of those that hold."""
-    wall = at.astimezone(ZoneInfo(zone)).strftime("%H:%M")
-    day = local_day_of(zone, at)
+def cost_by_the_clock(
+    rows: Iterable[Row], zone: str, intervals: pl.DataFrame
+) -> tuple[float, float]:
+    """Cost and unpriced energy minute by minute, the energy spread evenly over each interval."""
+    known = list(rows)
+    info = ZoneInfo(zone)
+    prices: dict[tuple[date, str], float | None] = {}
+    cost = unpriced_kwh = 0.0
+    columns = intervals.select("start_at", "end_at", "energy_kwh")
+    for start_at, end_at, energy_kwh in columns.iter_rows():
+        minutes = (end_at - start_at) // _MINUTE
+        for minute in range(minutes):
+            at = start_at + minute * _MINUTE
+            shown = local_day_of(zone, at), at.astimezone(info).strftime("%H:%M")
+            if shown not in prices:
+                prices[shown] = _price(known, *shown)
+            price = prices[shown]
+            if price is None:
+                unpriced_kwh += energy_kwh / minutes
+            else:
+                cost += price * energy_kwh / minutes
+    return cost, unpriced_kwh
+
+
+def _price(rows: list[Row], day: date, wall: str) -> float | None:
+    """The price when the clock shows this: look at every row, take the best of those that hold."""
     kind = "weekend" if day.weekday() >= 5 else "weekdays"
     held = [
         row
@@ -56,28 +78,6 @@ def price_by_the_clock(rows: Iterable[Row], zone: str, at: datetime) -> float | 
     held = [row for row in held if row["days"] != "all"] or held
     held.sort(key=lambda row: (_length(row), -_minute(row["from_local_time"])))
     return held[0]["price_per_kwh"]
-
-
-def cost_by_the_clock(
-    rows: Iterable[Row], zone: str, intervals: pl.DataFrame
-) -> tuple[float, float]:
-    """Cost and unpriced energy, the energy spread evenly over each interval.
-
-    By steps of ten minutes: prices and clocks change at multiples of them only.
-    """
-    known = list(rows)
-    cost = unpriced_kwh = 0.0
-    for start_at, end_at, energy_kwh in intervals.select(
-        "start_at", "end_at", "energy_kwh"
-    ).iter_rows():
-        steps = (end_at - start_at) // _STEP
-        for step in range(steps):
-            price = price_by_the_clock(known, zone, start_at + step * _STEP)
-            if price is None:
-                unpriced_kwh += energy_kwh / steps
-            else:
-                cost += price * energy_kwh / steps
-    return cost, unpriced_kwh
 
 
 def _length(row: Row) -> int:

@@ -277,3 +277,28 @@ def test_registers_do_not_see_each_other() -> None:
     cleaned = clean_readings(both, limits)
     assert cleaned.kept.height == 40
     assert cleaned.event_row.size == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "rule", "rating"),
+    [(5000.0, "false_high", None), (5000.0, "false_high", 10.0), (3.0, "false_low", 10.0)],
+)
+def test_false_reading_at_the_very_start_is_dropped(
+    wrong: float, rule: str, rating: float | None
+) -> None:
+    cleaned = clean([wrong, *GOOD], rating_per_hour=rating)
+    assert dropped(cleaned) == [(wrong, rule)]
+    assert kept(cleaned) == GOOD
+
+
+def test_sag_that_does_not_fall_moves_energy_to_its_neighbour_and_keeps_the_total() -> None:
+    values = with_values(GOOD, 8, GOOD[7] + 0.1)
+    assert kept(clean(values, rating_per_hour=10)) == values
+
+
+def test_false_high_within_the_rating_at_the_end_goes_with_the_next_reading() -> None:
+    high = GOOD[-1] + 2.0
+    assert dropped(clean([*GOOD, high], rating_per_hour=10)) == []
+    following = [GOOD[-1] + 1.0, GOOD[-1] + 1.5]
+    cleaned = clean([*GOOD, high, *following], rating_per_hour=10)
+    assert dropped(cleaned) == [(high, "false_high")]

@@ -65,7 +65,8 @@ def test_scores_of_four_hours_are_those_worked_out_by_hand():
 def test_the_floor_is_what_the_estimate_of_nothing_scores():
     row = score_of(make_estimate([0.0] * 8), hourly_truth([1.0, 0, 2.0, 0, 0, 3.0, 0, 0.5]))
     assert (row["nep"], row["nde"], row["f1"]) == (1.0, 1.0, 0.0)
-    assert row["best_shift_minutes"] == 0
+    assert (row["nep_floor"], row["nde_floor"]) == (1.0, 1.0)
+    assert (row["best_shift_minutes"], row["nep_aligned"]) == (0, 1.0)
 
 
 def test_a_perfect_estimate_scores_0_0_1():
@@ -77,6 +78,7 @@ def test_a_perfect_estimate_scores_0_0_1():
 def test_no_truth_and_never_on_leave_ratios_null():
     row = score_of(make_estimate([0.0, 0.0]), hourly_truth([0.0, 0.0]))
     assert (row["nep"], row["nde"], row["f1"], row["best_shift_minutes"]) == (None,) * 4
+    assert (row["nep_aligned"], row["nep_floor"], row["nde_floor"]) == (None,) * 3
     assert row["error_in_assigned_energy_kwh"] == 0.0
 
 
@@ -97,6 +99,7 @@ def test_a_shifted_estimate_is_told_by_the_shift_that_mends_it(hours_late: int):
     said = [truth[(n - hours_late) % 24] for n in range(24)]
     row = score_of(make_estimate(said), hourly_truth(truth))
     assert row["best_shift_minutes"] == -60 * hours_late
+    assert row["nep_aligned"] == pytest.approx(0.0, abs=1e-12)
     assert row["nep"] == pytest.approx(
         sum(abs(y - p) for y, p in zip(truth, said, strict=True)) / 6.0
     )
@@ -115,6 +118,15 @@ def test_neighbouring_rows_that_are_not_an_hour_apart_are_not_taken_for_a_shift_
     every_other = two_hours_late.filter(pl.col("start_at").dt.hour() % 2 == 0)
     row = score_of(every_other, hourly_truth(truth))
     assert (row["n_intervals"], row["best_shift_minutes"]) == (12, 0)
+
+
+def test_a_flat_load_that_fits_a_little_better_elsewhere_is_not_called_shifted():
+    truth = [1.0 + 0.01 * (n % 2) for n in range(24)]
+    row = score_of(
+        make_estimate([0.5 + 0.01 * ((n + 1) % 2) for n in range(24)]), hourly_truth(truth)
+    )
+    assert row["best_shift_minutes"] == 0
+    assert row["nep_aligned"] == row["nep"]
 
 
 def test_a_fit_of_one_interval_at_the_edge_is_no_shift():

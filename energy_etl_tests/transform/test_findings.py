@@ -3,11 +3,13 @@
 from datetime import date, datetime, timedelta
 
 import polars as pl
+import pytest
 
-from energy_etl.tables.core import EDIT
+from energy_etl.tables.core import EDIT, EXCHANGE, PORTFOLIO_PROBLEM, READING
 from energy_etl.tables.mart import COVERAGE, FINDING
 from energy_etl.tables.raw import QUARANTINE
-from energy_etl.transform.findings import compute_findings
+from energy_etl.transform.findings import compute_findings, compute_portfolio_findings
+from energy_etl.transform.registers import compute_intervals
 from energy_etl_tests.transform.builders import make_register, utc
 
 AT = utc("2026-05-10T12:00")
@@ -26,6 +28,14 @@ def make_edit(rule: str, from_at: datetime = AT, register_id: str = "a") -> pl.D
         "evidence": "812.4 after 4711.0",
     }
     return pl.DataFrame([row], schema=EDIT.polars_schema)
+
+
+def make_readings(register_id: str, values: list[float | None]) -> pl.DataFrame:
+    rows = [
+        (register_id, AT + timedelta(minutes=15 * n), value, 1, "toy", AT)
+        for n, value in enumerate(values)
+    ]
+    return pl.DataFrame(rows, schema=READING.polars_schema, orient="row")
 
 
 def make_coverage(n_measured: int, last_read_at: datetime | None = AT) -> pl.DataFrame:
@@ -157,3 +167,72 @@ def test_findings_are_sorted_and_one_per_key():
     assert findings.select(FINDING.key).is_unique().all()
     assert findings["message"].str.ends_with(".").all()
     assert findings["next_step"].str.ends_with(".").all()
+
+
+def test_bad_values_become_edits_and_a_finding_each_and_the_rest_is_computed():
+    good = [100.0 + 0.25 * n for n in range(40)]
+    bad = {5: float("nan"), 12: 1e12, 20: -3.0, 27: 1e12, 33: None}
+    readings = pl.concat(
+        make_readings(name, [bad.get(n, value) if name == "a" else value for n, value in rows])
+        for name, rows in (("a", [*enumerate(good)]), ("b", [*enumerate(good)]))
+    )
+    registers = pl.concat([A, make_register("b", digits=6)])
+    result = compute_intervals(
+        readings,
+        registers,
+        EXCHANGE.empty_frame(),
+        now=AT + timedelta(days=9),
+        hold_for=timedelta(hours=48),
+    )
+    assert dict(result.edits.group_by("rule").agg(pl.col("n_readings").sum()).iter_rows()) == {
+        "missing": 2,
+        "implausible": 2,
+        "negative": 1,
+    }
+    energy = (
+        result.intervals.group_by("register_id").agg(pl.col("energy_kwh").sum()).sort("register_id")
+    )
+    assert energy["energy_kwh"].to_list() == pytest.approx([9.75, 9.75])
+    found = compute_findings(registers, result.edits, NO_COVERAGE)
+    assert kinds(found) == ["implausible_readings"] * 3
+    assert found["place"].to_list() == ["a"] * 3
+    assert found["from_at"].to_list() == [AT + timedelta(minutes=15 * n) for n in (5, 12, 20)]
+    missing, implausible, negative = found["message"]
+    assert "are no number (readings: 2" in missing
+    assert "larger than any meter shows (readings: 2" in implausible
+    assert "are negative, which a counter never is (readings: 1" in negative
+    assert all("csv" in step for step in found["next_step"])
+
+
+def test_many_zeros_between_good_readings_are_found_and_a_few_are_not():
+    few = make_edit("zero_glitch").with_columns(n_readings=pl.lit(100, pl.Int64))
+    assert compute_findings(A, few, NO_COVERAGE).is_empty()
+    many = pl.concat([few, make_edit("zero_glitch", AT + timedelta(days=1))])
+    row = compute_findings(A, many, NO_COVERAGE).row(0, named=True)
+    assert (row["kind"], row["from_at"]) == ("implausible_readings", AT)
+    assert row["to_at"] == AT + timedelta(days=1, minutes=15)
+    assert "are 0 between good ones (readings: 101, from 2026-05-10 12:00 UTC" in row["message"]
+
+
+def test_faults_of_the_portfolio_are_found_at_their_place_with_the_next_step():
+    rows = [
+        ("sites.csv", 3, "zone", "sites.csv line 3, column zone: 'Mars' is no IANA time zone."),
+        ("sites.csv", 4, "", "sites.csv line 4: 3 cells where the header has 5."),
+        ("gaps.csv", 0, "", "gaps.csv: byte 7 is not UTF-8."),
+        ("tariffs.csv", 2, "days", "the first."),
+        ("tariffs.csv", 2, "days", "the second."),
+    ]
+    problems = pl.DataFrame(rows, schema=PORTFOLIO_PROBLEM.polars_schema, orient="row")
+    found = compute_portfolio_findings(problems)
+    assert found.schema == FINDING.polars_schema
+    assert found["place"].to_list() == [
+        "gaps.csv",
+        "sites.csv line 3, column zone",
+        "sites.csv line 4",
+        "tariffs.csv line 2, column days",
+    ]
+    assert found["message"][1] == rows[0][3]
+    assert found["message"][3] == "the first. the second."
+    assert set(kinds(found)) == {"portfolio"}
+    assert "data/portfolio" in found["next_step"][0]
+    assert compute_portfolio_findings(PORTFOLIO_PROBLEM.empty_frame()).is_empty()

@@ -398,20 +398,33 @@ def test_opsd_house_gives_the_expected_daily_energy() -> None:
     ]
     intervals = compute(frame, *rows).intervals
     check_counter_continues(intervals)
+    is_measured = pl.col("quality") == "measured"
     daily = (
         intervals.with_columns(
             local_date=pl.col("start_at").dt.convert_time_zone("Europe/Berlin").dt.date()
         )
         .group_by("register_id", "local_date")
-        .agg(pl.col("energy_kwh").sum(), pl.len().cast(pl.Float64).alias("n"))
+        .agg(
+            pl.col("energy_kwh").sum(),
+            pl.len().cast(pl.Float64).alias("n"),
+            measured_kwh=pl.col("energy_kwh").filter(is_measured).sum(),
+            n_measured=is_measured.sum(),
+        )
     )
-    expected = pl.read_csv(folder / "expected_opsd_daily_kwh.csv", try_parse_dates=True).filter(
-        pl.col("energy_strict").is_not_null()
-    )
-    assert expected.height == 4184
+    expected = pl.read_csv(folder / "expected_opsd_daily_kwh.csv", try_parse_dates=True)
     both = expected.join(
-        daily, left_on=["meter", "local_date"], right_on=["register_id", "local_date"]
+        daily, left_on=["meter", "local_date"], right_on=["register_id", "local_date"], how="left"
     )
-    assert both.height == 4184
-    assert ((both["energy_kwh"] - both["energy_strict"]).abs() <= 1e-6).all()
-    assert (both["n"] == both["hours_in_day"]).all()
+    assert both.height == 4323
+    # Both midnights were read; lines between good readings; native steps alone.
+    for column, ours, n_days in (
+        ("energy_strict", "energy_kwh", 4184),
+        ("energy_interp", "energy_kwh", 4305),
+        ("energy_interval_sum", "measured_kwh", 4301),
+    ):
+        days = both.drop_nulls(column)
+        assert days.height == n_days
+        assert ((days[ours] - days[column]).abs() <= 1e-6).all(), column
+    assert (both["n_measured"].fill_null(0) == both["valid_intervals"]).all()
+    whole = both.drop_nulls("energy_strict")
+    assert (whole["n"] == whole["hours_in_day"]).all()

@@ -1,5 +1,6 @@
 """Theil-Sen: a published vector, ties by hand, outliers, weekdays, shift and scale, bad input."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 import numpy as np
@@ -23,7 +24,7 @@ TODAY = date(2026, 10, 28)
 
 
 def make_days(
-    values: list[float | None], register_id: str = "a", **columns: object
+    values: Sequence[float | None], register_id: str = "a", **columns: object
 ) -> pl.DataFrame:
     """Rows of mart.daily_energy, the last one yesterday; None: no such day."""
     first_on = TODAY - timedelta(days=len(values))
@@ -111,8 +112,8 @@ def test_shift_changes_nothing_and_scale_scales_all(
 @settings(max_examples=20, deadline=None)
 def test_a_line_on_top_adds_its_slope(values: list[float], per_day: float):
     table = np.array([values])
-    line = np.arange(len(values)) * per_day
-    flat, tilted = (seasonal_sen_slopes(each, 7) for each in (table, table + line))
+    line = np.arange(len(values), dtype=np.float64) * per_day
+    flat, tilted = seasonal_sen_slopes(table, 7), seasonal_sen_slopes(table + line, 7)
     assert tilted.slope[0] == pytest.approx(flat.slope[0] + per_day, abs=1e-9)
 
 

@@ -188,6 +188,17 @@ def test_site_without_mains_has_days_but_no_load() -> None:
     assert found["coverage_pct"] == pytest.approx(100.0)
 
 
+def test_daily_register_has_no_load_within_the_day() -> None:
+    hours = hours_of("a.mains", lambda _d, hour: 24.0 if hour == 0 else None)
+    registers = registers_of("mains").with_columns(grid_minutes=pl.lit(1440, pl.Int64))
+    found = compute_site_profiles(
+        daily_of("a", 24.0), hours, registers, sites_of("a"), now=NOW
+    ).row(0, named=True)
+    assert found["consumption_kwh"] == pytest.approx(28 * 24.0)
+    assert found["peak_kw"] is None
+    assert found["base_load_kw"] is None
+
+
 def test_no_days_give_no_profiles() -> None:
     empty = daily_of("a", None).clear()
     hours = hours_of("a.mains", lambda _d, _h: 1.0).clear()

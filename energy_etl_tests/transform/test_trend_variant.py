@@ -261,7 +261,7 @@ def test_figures_that_cannot_be_compared_count_for_nothing(
 
 
 def test_one_figure_is_too_few_to_tell():
-    n_figures, _, verdict = verdict_of(make_figures(("this-month", 1e6, None)))
+    n_figures, _, verdict = verdict_of(make_figures(("this-week", 1e6, None)))
     assert n_figures == 1
     assert verdict.startswith("Only 1 of v's 1 figures")
 

@@ -75,8 +75,9 @@ TREND_VARIANT: Final = Table(
 ROBUST_TREND: Final = Table(
     schema="mart",
     name="robust_trend",
-    description="Theil-Sen trend of a register's complete days: the median of all slopes, which a "
-    "few odd days do not move, with its 95 % interval.",
+    description="Theil-Sen trend of a register's last 365 complete days: the median of the slopes "
+    "between equal weekdays, which a few odd days do not move, with its 95 % interval. The season "
+    "is part of it: for the trend without the weather see mart.weather_trend.",
     columns=(
         Column("register_id", "text", "The register.", is_nullable=False),
         Column("site_id", "text", "Its site.", is_nullable=False),
