@@ -35,7 +35,7 @@ kept AS (
     SELECT register_id, read_at, arg_max(reading_native, version) AS native
     FROM core.reading AS r
     WHERE NOT EXISTS (SELECT 1 FROM core.edit AS e WHERE e.register_id = r.register_id
-        AND r.read_at BETWEEN e.from_at AND e.to_at)
+        AND e.rule <> 'manual_keep' AND r.read_at BETWEEN e.from_at AND e.to_at)
     GROUP BY register_id, read_at)
 SELECT register_id, unit, energy_kwh, volume_m3,
     max(native) FILTER (read_at <= last_at) - min(native) FILTER (read_at >= first_at) AS low,

@@ -74,6 +74,27 @@ def test_list_without_a_token_shows_the_map_and_says_so(
     assert "ask Wattics for a token" in err
 
 
+def test_fault_of_the_portfolio_is_told_by_list_and_refuses_what_changes_it(
+    typed: Typed, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENERGY_ETL_WATTICS__API_TOKEN", "")
+    sites, before = folder / "sites.csv", (folder / "streams.csv").read_bytes()
+    sites.write_text(sites.read_text().replace("Europe/Berlin", "Europe/Bern"))
+    code, out, err = typed.run("streams", "list", "--json")
+    rows = {row["stream_id"]: row["register_id"] for row in json.loads(out)}
+    assert code == 0
+    assert rows[MAINS] == "rome-a.grid_import"
+    assert not any(register_id.startswith("berlin-a") for register_id in rows.values())
+    assert "sites.csv line 4, column zone: 'Europe/Bern' is no IANA time zone" in err
+    create = ("create", "rome-a.fridge", "--yes")
+    change = ("map", "rome-a.fridge", MAINS, "--field", "pC_1", "--content", "cumulative_wh")
+    for command in (create, change):
+        code, _, err = typed.run("streams", *command)
+        assert code != 0
+        assert "'Europe/Bern' is no IANA time zone" in err
+    assert (folder / "streams.csv").read_bytes() == before
+
+
 def test_create_asks_first_and_a_no_changes_nothing(
     typed: Typed, sandbox: SandboxServer, folder: Path
 ) -> None:

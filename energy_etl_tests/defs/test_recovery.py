@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from energy_etl.cli.rebuild import rebuild_from_raw
 from energy_etl.cli.setup import claim_world, discover_portfolio
 from energy_etl.defs.partitions import CATCH_UP_TAG, span_tags
 from energy_etl.defs.resources import Etl
@@ -103,8 +104,9 @@ def test_cell_that_breaks_costs_its_site_nothing_and_a_register_taken_out_leaves
     project, kept = computed, ("core", "push")
     n_of = "SELECT register_id, count(*) AS n FROM core.interval GROUP BY 1"
     before, intervals = project.hashes(*kept), dict(project.warehouse.read(n_of).iter_rows())
-    n_pending = project.count("pending")
-    gone, hidden = "rome-b.grid_import", "rome-b.heat_pump"
+    n_pending, columns = project.count("pending"), ["stream_id", "stamped_at", "body", "state"]
+    packets_before = project.warehouse.read_table(push.PACKET).select(columns)
+    gone, hidden = "rome-b.grid_import", "rome-b.standby"
     sites = project.settings.portfolio_dir / "sites.csv"
     sound = sites.read_text(encoding="utf-8")
 
@@ -122,6 +124,9 @@ def test_cell_that_breaks_costs_its_site_nothing_and_a_register_taken_out_leaves
     assert of_rome.height > 0
     assert project.count("pending") == n_pending - of_rome.height
     assert project.count("superseded") == 0
+
+    with pytest.raises(ConfigurationError, match="Europe/Rom"):
+        list(rebuild_from_raw(project.settings))
 
     # As if they had come while the site was hidden: the vendor's table has them, we do not.
     with project.warehouse.write() as writer:
@@ -150,6 +155,9 @@ def test_cell_that_breaks_costs_its_site_nothing_and_a_register_taken_out_leaves
     held = packets.filter(pl.col("hold_reason").str.contains("streams.csv", literal=True))
     assert held["hold_reason"].unique().to_list() == [UNPLANNED]
     assert held["stream_id"].n_unique() == 1
+    others = packets.select(columns).join(held, on="stream_id", how="anti")
+    expected = packets_before.join(held, on="stream_id", how="anti")
+    assert others.sort(columns).equals(expected.sort(columns))
     assert project.count("pending") == n_pending - held.filter(pl.col("state") == "held").height
     assert project.send().success
     assert project.count("superseded") == 0

@@ -28,6 +28,8 @@ DATA = Path(__file__).resolve().parents[2] / "data"
 Rows = list[dict[str, object]]
 # What people declare; about the sandbox there is nothing to say.
 _DECLARED = (EXCHANGES, GAPS, MANUAL_EDITS, MEASURES, WEATHER)
+# What is paid for a kWh that is fed back, in the currency of the site; no vendor shows it.
+_EXPORT_CREDITS = {"rome-a": 0.1}
 
 
 def portfolio_files(truth: Truth) -> dict[str, str]:
@@ -61,7 +63,11 @@ def portfolio_files(truth: Truth) -> dict[str, str]:
             }
             for stream in truth.streams.values()
         ],
-        "tariffs": [_tariff(each) for site_id in truth.sites for each in truth.tariffs(site_id)],
+        "tariffs": [
+            row
+            for site_id, site in truth.sites.items()
+            for row in _tariffs(truth.tariffs(site_id), site.currency)
+        ],
     }
     texts = {f"{name}.csv": _text(rows) for name, rows in tables.items()}
     return texts | {layout.file: f"{','.join(layout.cells)}\n" for layout in _DECLARED}
@@ -110,16 +116,27 @@ def _register(register: Register, grid_minutes: int) -> dict[str, object]:
     }
 
 
-def _tariff(tariff: Tariff) -> dict[str, object]:
-    return {
-        "site_id": tariff.site_id,
-        "valid_from_on": tariff.valid_from_on.isoformat(),
-        "valid_to_on": tariff.valid_to_on.isoformat() if tariff.valid_to_on else "",
-        "from_local_time": _clock(tariff.from_minute),
-        "to_local_time": _clock(tariff.to_minute),
-        "days": tariff.days,
-        "price_per_kwh": tariff.price_eur_per_kwh,
-    }
+def _tariffs(tariffs: tuple[Tariff, ...], currency: str) -> Rows:
+    rows: Rows = [
+        {
+            "site_id": tariff.site_id,
+            "commodity": "electricity",
+            "role": "mains",
+            "valid_from_on": tariff.valid_from_on.isoformat(),
+            "valid_to_on": tariff.valid_to_on.isoformat() if tariff.valid_to_on else "",
+            "from_local_time": _clock(tariff.from_minute),
+            "to_local_time": _clock(tariff.to_minute),
+            "days": tariff.days,
+            "price_per_kwh": tariff.price_eur_per_kwh,
+            "currency": currency,
+        }
+        for tariff in tariffs
+    ]
+    credit = _EXPORT_CREDITS.get(tariffs[0].site_id) if tariffs else None
+    if credit is not None:
+        hours = {"from_local_time": "00:00", "to_local_time": "24:00", "days": "all"}
+        rows.append({**rows[0], **hours, "role": "export", "price_per_kwh": credit})
+    return rows
 
 
 def _clock(minute: int) -> str:

@@ -188,3 +188,12 @@ def test_forecast_of_the_vendor_stands_beside(currency, difference):
     assert (row["vendor"], row["vendor_forecast_cost"]) == ("digiwatt", 90.0)
     expected = difference if difference is None else pytest.approx(difference)
     assert row["vendor_difference_pct"] == expected
+
+
+def test_register_without_a_tariff_has_no_row():
+    registers = MAINS.with_columns(grid_minutes=pl.lit(60, pl.Int64))
+    daily = compute_daily(LOAD, registers, now=NOW)
+    nothing = make_tariffs()
+    costs = compute_daily_cost(LOAD, daily, registers, nothing)
+    found = compute_cost_forecasts(LOAD, daily, costs, registers, nothing, NO_MONTHS, now=NOW)
+    assert found.equals(COST_FORECAST.empty_frame())

@@ -39,12 +39,12 @@ def of_own(snapshot: Frames, frames: Frames, fetches: pl.DataFrame) -> Iterable[
     Yields:
         Rows of `compared`: savings_consumption (kWh) and trend (%).
     """
+    # Whatever counts or integrates to kWh has trends; voltages and the like have none.
+    with_energy = frames[mart.PERIOD_TREND.full_name].select("register_id").unique()
     registers = frames[core.REGISTER.full_name].filter(
-        (pl.col("role") == "mains")
-        & pl.col("is_primary")
-        & (pl.col("commodity") == "electricity")
-        & (pl.col("kind") != "instant")
+        (pl.col("role") == "mains") & pl.col("is_primary") & (pl.col("commodity") == "electricity")
     )
+    registers = registers.join(with_energy, on="register_id", how="semi")
     mains = registers.filter(pl.len().over("meter_id") == 1).select("register_id", "meter_id")
     ours = fetches.join(mains, on="meter_id", how="left")
     first_on = pl.col("fetched_on") - timedelta(days=_SAVINGS_DAYS)

@@ -428,16 +428,15 @@ def test_the_user_stands_between_the_bounds_by_percent() -> None:
     rows = reconciled(fetched()).filter(pl.col("rule") == "performance_bounds")
     assert rows["position_pct"].is_between(0, 100).all()
     assert rows.height == (6 + 1) * len(SITES)
-    row = rows.row(0, named=True)
-    found = fetched()[tables.PERFORMANCE.full_name].filter(
-        (pl.col("smartmeter_id_digiwatt") == id_digiwatt("dublin-a"))
-        & (pl.col("period") == row["period"])
+    of_week = (pl.col("meter_id") == "dublin-a.mains") & (pl.col("period") == "last-week")
+    figures = fetched()[tables.PERFORMANCE.full_name].row(
+        by_predicate=(pl.col("smartmeter_id_digiwatt") == id_digiwatt("dublin-a"))
+        & (pl.col("period") == "last-week"),
+        named=True,
     )
-    figures = next(iter(found.iter_rows(named=True)), None)
-    if figures is not None:
-        low, high = figures["min_consumption_kwh"], figures["max_consumption_kwh"]
-        expected = 100 * (figures["user_consumption_kwh"] - low) / (high - low)
-        assert row["position_pct"] == pytest.approx(expected)
+    low, high = figures["min_consumption_kwh"], figures["max_consumption_kwh"]
+    expected = 100 * (figures["user_consumption_kwh"] - low) / (high - low)
+    assert rows.filter(of_week)["position_pct"].to_list() == [pytest.approx(expected)]
 
 
 def test_only_the_newest_fetch_of_the_last_35_days_counts() -> None:

@@ -43,6 +43,7 @@ def test_figures_of_a_period_meet_in_one_row() -> None:
             "cost_trend_pct": 20.0,
             "peer_min_kwh": 10.0,
             "peer_max_kwh": 130.0,
+            "fetched_at": datetime(2025, 4, 16, 9, tzinfo=UTC),
         }
     ]
 
