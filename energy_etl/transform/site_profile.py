@@ -35,7 +35,8 @@ def compute_site_profiles(
 
     An hour counts for the load where all of the site's primary mains, export and production
     registers of the commodity have energy in it; a site with one that is coarser than an hour has
-    no load. Base load: 5th percentile of those hours' mean power. Load factor: mean / peak. Night: the local hours 0 to 5. Weekend: Saturday and Sunday;
+    no load. Base load: 5th percentile of those hours' mean power. Load factor: mean / peak. Night:
+    the local hours 0 to 5. Weekend: Saturday and Sunday;
     both as shares of the energy of the known hours, null when that is not above 0.
 
     Args:
