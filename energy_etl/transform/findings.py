@@ -12,8 +12,9 @@ from energy_etl.tables.mart import FINDING
 
 MIN_COVERAGE_PCT: Final = 90.0
 MAX_LEVEL_CHANGES: Final = 3
-# Some zeros between good readings are a habit of meters; this many are a broken connection.
-MAX_ZERO_GLITCHES: Final = 100
+# A glitch now and then is a habit of meters, and cleaning copes (core.edit tells each); more than
+# this many of a rule are a broken connection or a wrong rating.
+MAX_GLITCHES: Final[dict[str, int]] = {"zero_glitch": 100, "false_high": 20, "false_low": 20}
 
 _INSTANT_FORMAT: Final = "%Y-%m-%d %H:%M UTC"
 _ASK_INSTALLER: Final = (
@@ -57,7 +58,7 @@ def compute_findings(
     """List what is worth a look.
 
     Kinds: `implausible_readings` (one per register and rule, with the count of what cleaning left
-    out: no number, negative, beyond any meter, too high, too low, more than a hundred zeros),
+    out: no number, negative, beyond any meter; more than a habit of too high, too low or 0),
     `level_change` (one per change), `many_level_changes` (more than three on a register:
     its rating is probably too low), `reset` (one per register, with the count), `digits_unknown`
     (resets on a register whose digits nobody declared: a rollover looks the same), `no_data`
@@ -194,7 +195,8 @@ def _implausible_findings(edits: pl.DataFrame) -> list[pl.DataFrame]:
         pl.col("to_at").max(),
         pl.col("evidence").sort_by("from_at").last(),
     )
-    is_told = (pl.col("rule") != "zero_glitch") | (pl.col("n_readings") > MAX_ZERO_GLITCHES)
+    most = pl.col("rule").replace_strict(MAX_GLITCHES, default=0, return_dtype=pl.Int64)
+    is_told = pl.col("n_readings") > most
     return [
         _as_findings(
             counted.filter(is_told & (pl.col("rule") == rule)),

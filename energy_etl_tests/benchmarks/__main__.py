@@ -1,9 +1,11 @@
 """`make bench`: measure, compare, print a table, write bench.json.
 
 make bench ARGS="--only load,push --runs 3 --scale small"
+make bench ARGS="--only transform --scale huge"     also 100 M readings: minutes, and some GB
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,10 +22,11 @@ from energy_etl_tests.benchmarks.measure import (
     benchmark_of,
     machine,
     measure,
+    read_answers,
 )
 from energy_etl_tests.benchmarks.report import Result, compare, print_report, write_json
 
-NAMES: Final = ("load", "transform", "push")
+NAMES: Final = ("load", "transform", "disaggregation", "push")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,13 +60,32 @@ def _run(benchmark: Benchmark, scale: Scale, n_runs: int, roles: Sequence[str]) 
         benchmark.cases(scale, Path(folder)) as cases,
     ):
         for case in cases:
-            measured: dict[str, list[Measurement]] = {c.name: [] for c in chosen}
+            able = [c for c in chosen if c.is_able(case.task)]
+            measured: dict[str, list[Measurement]] = {c.name: [] for c in able}
+            notes: list[str] = []
             for number in range(n_runs):
-                for contender in chosen:
+                answers = {c.name: _answers_folder(Path(folder)) for c in able}
+                for contender in able:
                     _say(case, f"run {number + 1} of {n_runs}, {contender.name}")
-                    measured[contender.name].append(measure(benchmark, contender, case))
-            results.append(compare(benchmark, case.title, measured))
+                    found = measure(benchmark, contender, case, answers[contender.name])
+                    measured[contender.name].append(found)
+                notes = _agreed(benchmark, case, answers)
+            results.append(compare(benchmark, case.title, measured, notes))
     return results
+
+
+def _answers_folder(folder: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix="answers-", dir=folder))
+
+
+def _agreed(benchmark: Benchmark, case: Case, folders: dict[str, Path]) -> list[str]:
+    """Compare what the contenders of one run found, and forget it."""
+    answers = {name: read_answers(folder) for name, folder in folders.items()}
+    for folder in folders.values():
+        shutil.rmtree(folder)
+    if benchmark.agree is None:
+        return []
+    return benchmark.agree(case.task, {name: found for name, found in answers.items() if found})
 
 
 def _say(case: Case, what: str) -> None:
@@ -73,10 +95,12 @@ def _say(case: Case, what: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument(
-        "--only", type=_names, default=list(NAMES), help="comma-separated: load,transform,push"
+        "--only", type=_names, default=list(NAMES), help=f"comma-separated: {','.join(NAMES)}"
     )
     parser.add_argument("--runs", type=_positive, default=5, help="runs of each contender (5)")
-    parser.add_argument("--scale", choices=("small", "full"), default="full", help="how much work")
+    parser.add_argument(
+        "--scale", choices=("small", "full", "huge"), default="full", help="how much work"
+    )
     parser.add_argument(
         "--json", type=Path, default=Path("bench.json"), help="where every run goes (bench.json)"
     )

@@ -59,7 +59,11 @@ from energy_etl_tests.benchmarks.serving import (
 
 N_PARALLEL: Final = 8
 _TABLES: Final = (*VENDOR.tables, READING, REQUEST, BODY, QUARANTINE)
-_SIZES: Final[dict[Scale, tuple[int, int]]] = {"small": (8, 10_000), "full": (40, 25_000)}
+_SIZES: Final[dict[Scale, tuple[int, int]]] = {
+    "small": (8, 10_000),
+    "full": (40, 25_000),
+    "huge": (40, 25_000),
+}
 
 
 def run_ours(task: Task, folder: Path, clock: Clock) -> Outcome:

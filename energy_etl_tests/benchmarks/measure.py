@@ -13,15 +13,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+import polars as pl
+
 Role = Literal["ours", "peer", "limit"]
-Scale = Literal["small", "full"]
+# huge: also those cases that take minutes and gigabytes.
+Scale = Literal["small", "full", "huge"]
+# What a contender found, by name.
+Answers = Mapping[str, pl.DataFrame]
 _PACKAGE: Final = "energy_etl_tests.benchmarks"
 _KIB_PER_MIB: Final = 1024
 
@@ -49,10 +54,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a contender did: all contenders of a benchmark must agree on both per item."""
+    """What a contender did: all contenders of a benchmark must agree on both per item.
+
+    `answers` are what `Benchmark.agree` compares row by row, of the contenders that have rows.
+    """
 
     n_items: int
     total: float
+    answers: Answers = field(default_factory=dict)
 
 
 class Clock:
@@ -87,6 +96,7 @@ class Contender:
             all figures are per item.
         needs: packages that only the benchmark's venv has.
         reach: what the ratio to the first of ours should be at least (limit: at most).
+        most_items: left out of tasks that are larger, because it holds all of them in memory.
     """
 
     name: str
@@ -95,6 +105,11 @@ class Contender:
     fewer: Callable[[Task], Task] = lambda task: task
     needs: tuple[str, ...] = ()
     reach: float | None = None
+    most_items: int | None = None
+
+    def is_able(self, task: Task) -> bool:
+        """True when the task is not too large for it."""
+        return self.most_items is None or task.n_items <= self.most_items
 
     def is_installed(self) -> bool:
         """True when every package that it needs is there."""
@@ -119,6 +134,9 @@ class Benchmark:
         per: figures are CPU seconds per this many items.
         contenders: ours first.
         cases: starts servers and makes inputs, and yields what to measure.
+        agree: compares what the contenders of a task found, ours first, and says what was
+            compared; raises BenchmarkError when they differ.
+        remark: what ours does beside that, for those who read the ratios.
     """
 
     name: str
@@ -126,6 +144,8 @@ class Benchmark:
     per: int
     contenders: tuple[Contender, ...]
     cases: Callable[[Scale, Path], AbstractContextManager[list[Case]]]
+    agree: Callable[[Task, Mapping[str, Answers]], list[str]] | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +164,26 @@ def benchmark_of(name: str) -> Benchmark:
     return importlib.import_module(f"{_PACKAGE}.{name}").BENCHMARK
 
 
-def measure(benchmark: Benchmark, contender: Contender, case: Case) -> Measurement:
+def measure(
+    benchmark: Benchmark, contender: Contender, case: Case, answers: Path | None = None
+) -> Measurement:
     """Run a contender once in a fresh process.
+
+    Args:
+        benchmark: the row of the report.
+        contender: one of its contenders.
+        case: its task, and the one to warm up with.
+        answers: an empty folder for what it found, one Parquet file each.
 
     Raises:
         BenchmarkError: it failed, or did something else than its task.
     """
     task = contender.fewer(case.task)
     tasks = json.dumps([asdict(case.warm_up), asdict(task)])
-    done = subprocess.run(
-        [sys.executable, "-m", f"{_PACKAGE}.measure", benchmark.name, contender.name, tasks],
-        stdout=subprocess.PIPE,
-        check=False,
-    )
+    command = [sys.executable, "-m", f"{_PACKAGE}.measure", benchmark.name, contender.name, tasks]
+    if answers is not None:
+        command.append(str(answers))
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode:
         raise BenchmarkError(
             f"{benchmark.name}: {contender.name} ended with {done.returncode}; see the lines above."
@@ -170,10 +197,16 @@ def measure(benchmark: Benchmark, contender: Contender, case: Case) -> Measureme
     return found
 
 
-def run_here(contender: Contender, tasks: list[Task]) -> Measurement:
+def read_answers(folder: Path) -> dict[str, pl.DataFrame]:
+    """Return what a contender left in the folder that `measure` gave it."""
+    return {path.stem: pl.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
+
+
+def run_here(contender: Contender, tasks: list[Task], answers: Path | None = None) -> Measurement:
     """Run the tasks in this process, and return what the last one took.
 
-    Temporary files lie in memory or on disk, wherever the system keeps them: the same for all.
+    What it found goes to the folder `answers`, after everything is measured. Temporary files lie in
+    memory or on disk, wherever the system keeps them: the same for all.
     """
     clock, outcome = Clock(), Outcome(0, 0.0)
     with tempfile.TemporaryDirectory(prefix="energy-etl-bench-") as folder:
@@ -181,14 +214,19 @@ def run_here(contender: Contender, tasks: list[Task]) -> Measurement:
             clock, place = Clock(), Path(folder) / str(number)
             place.mkdir()
             outcome = contender.run(task, place, clock)
-    return Measurement(
+    found = Measurement(
         outcome.n_items, outcome.total, clock.cpu_s, clock.wall_s, _peak_rss_kib() / _KIB_PER_MIB
     )
+    if answers is not None:
+        for name, frame in outcome.answers.items():
+            frame.write_parquet(answers / f"{name}.parquet")
+    return found
 
 
-def _main(name: str, contender_name: str, tasks: str) -> None:
+def _main(name: str, contender_name: str, tasks: str, answers: str | None = None) -> None:
     contender = next(c for c in benchmark_of(name).contenders if c.name == contender_name)
-    found = run_here(contender, [Task(**task) for task in json.loads(tasks)])
+    folder = None if answers is None else Path(answers)
+    found = run_here(contender, [Task(**task) for task in json.loads(tasks)], folder)
     print(json.dumps(asdict(found)), flush=True)
 
 

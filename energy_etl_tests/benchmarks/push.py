@@ -53,7 +53,7 @@ _PACKET_SCHEMA: Final = pl.Schema(
     {"stream_id": pl.String, "stamped_at": UTC_INSTANT, "body": pl.String}
 )
 _N_STREAMS: Final = (20, 100)
-_N_PACKETS: Final[dict[Scale, int]] = {"small": 2_000, "full": 20_000}
+_N_PACKETS: Final[dict[Scale, int]] = {"small": 2_000, "full": 20_000, "huge": 20_000}
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
 

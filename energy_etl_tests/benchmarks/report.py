@@ -38,7 +38,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Result:
-    """One case: who took what for the same work."""
+    """One case: who took what for the same work, and what else is to be said about it."""
 
     benchmark: str
     title: str
@@ -46,10 +46,14 @@ class Result:
     per: int
     lines: tuple[Line, ...]
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def compare(
-    benchmark: Benchmark, title: str, measured: Mapping[str, Sequence[Measurement]]
+    benchmark: Benchmark,
+    title: str,
+    measured: Mapping[str, Sequence[Measurement]],
+    notes: Sequence[str] = (),
 ) -> Result:
     """Return medians and ratios of a case.
 
@@ -57,6 +61,7 @@ def compare(
         benchmark: whose contenders; those that were not measured are left out by name.
         title: what was done.
         measured: every run by the contender's name.
+        notes: what was compared of the things that they found.
 
     Raises:
         BenchmarkError: contenders that handled the same number of items disagree on the total.
@@ -70,8 +75,9 @@ def compare(
         if measured.get(contender.name)
     ]
     left_out = [c.name for c in benchmark.contenders if not measured.get(c.name)]
+    told = (*notes, benchmark.remark) if benchmark.remark else tuple(notes)
     return Result(
-        benchmark.name, title, benchmark.item, benchmark.per, tuple(lines), tuple(left_out)
+        benchmark.name, title, benchmark.item, benchmark.per, tuple(lines), tuple(left_out), told
     )
 
 
@@ -134,8 +140,37 @@ def table_of(results: Sequence[Result], n_runs: int) -> Group:
                 _reach(line),
             )
         for name in result.left_out:
-            every.add_row(f"{result.benchmark}: {result.title}", name, "not installed")
-    return Group(rows, every)
+            every.add_row(f"{result.benchmark}: {result.title}", name, "left out")
+    notes = [
+        f"{result.title}:\n  " + "\n  ".join(result.notes) for result in results if result.notes
+    ]
+    return Group(rows, every, *_growth(results), *notes)
+
+
+def _growth(results: Sequence[Result]) -> list[Table]:
+    """What more items of the same work take: memory that is bounded does not grow with them."""
+    table = Table(title="Growth from the smallest to the largest case", title_justify="left")
+    for name in ("benchmark", "who", "items", "CPU s", "peak memory", "from MiB", "to MiB"):
+        table.add_column(name, justify="left" if name in ("benchmark", "who") else "right")
+    for benchmark in dict.fromkeys(result.benchmark for result in results):
+        cases = [result for result in results if result.benchmark == benchmark]
+        # Cases of the same size differ in something else.
+        cases.sort(key=lambda result: result.lines[0].runs[0].n_items)
+        first, last = ({line.name: line for line in case.lines} for case in (cases[0], cases[-1]))
+        for name in (name for name in first if name in last):
+            small, large = first[name], last[name]
+            n_times = large.runs[0].n_items / small.runs[0].n_items
+            if n_times > 1:
+                table.add_row(
+                    benchmark,
+                    name,
+                    f"x {n_times:.3g}",
+                    f"x {n_times * large.cpu_s / small.cpu_s:.3g}",
+                    f"x {large.peak_rss_mib / small.peak_rss_mib:.2f}",
+                    f"{small.peak_rss_mib:,.0f}",
+                    f"{large.peak_rss_mib:,.0f}",
+                )
+    return [table] if table.row_count else []
 
 
 def _add_rows(rows: Table, result: Result) -> None:

@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from energy_etl.defs.marts import tables_of
 from energy_etl.defs.partitions import CATCH_UP_TAG, LOOKBACK, span_tags
 from energy_etl.tables import core
 from energy_etl.vendors.wattsense.access import ACCESS_FINDINGS, ACCESS_MART
@@ -158,7 +159,7 @@ def test_who_may_do_what_is_extracted_kept_and_audited(loaded: Project) -> None:
     assert loaded.warehouse.read_table(USER_ACCOUNT).height == 3
     frames = {
         table.full_name: loaded.warehouse.read_table(table)
-        for table in {*ACCESS_MART.inputs, *ACCESS_FINDINGS.inputs}
+        for table in tables_of((*ACCESS_MART.inputs, *ACCESS_FINDINGS.inputs))
     }
     reach = ACCESS_MART.compute(frames, NOW)
     assert reach["holder_id_wattsense"].n_unique() == 8

@@ -88,7 +88,7 @@ def test_another_use_size_or_commodity_is_no_peer() -> None:
     areas = [150.0, 150.0, 150.0, 150.0, 99.9, 150.0]
     found = compute_peers(
         profiles_of([1.0] * 6, area_m2=areas),
-        sites_of(6, ["household"] * 5 + ["office"]),
+        sites_of(6, [*["household"] * 5, "office"]),
         now=NOW,
     )
     assert found["n_peers"].to_list() == [4, 4, 4, 4, 1, 1]

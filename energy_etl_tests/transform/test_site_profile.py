@@ -97,7 +97,7 @@ def test_profile_of_a_known_load_is_exact() -> None:
     found = compute_site_profiles(
         daily_of("a", 30.0), hours, registers_of("mains"), sites_of("a"), now=NOW
     ).row(0, named=True)
-    total = hours["energy_kwh"].sum()
+    total = float(hours["energy_kwh"].sum())
     assert found["consumption_kwh"] == pytest.approx(28 * 30.0)
     assert found["consumption_kwh_per_m2"] == pytest.approx(8.4)
     assert found["base_load_kw"] == 1.0
@@ -105,11 +105,11 @@ def test_profile_of_a_known_load_is_exact() -> None:
     assert found["peak_at"] == datetime(2026, 9, 30, 16, tzinfo=UTC)
     assert found["mean_kw"] == pytest.approx(total / (28 * 24 + 1))
     assert found["load_factor"] == pytest.approx(total / (28 * 24 + 1) / 5.0)
-    night = hours.filter(pl.col("local_hour") < 6)["energy_kwh"].sum()
+    night = float(hours.filter(pl.col("local_hour") < 6)["energy_kwh"].sum())
     # The repeated hour of the autumn night is one of them.
     assert hours.filter(pl.col("local_hour") < 6).height == 28 * 6 + 1
     assert found["night_share_pct"] == pytest.approx(100 * night / total)
-    weekend = hours.filter(pl.col("local_on").dt.weekday() >= 6)["energy_kwh"].sum()
+    weekend = float(hours.filter(pl.col("local_on").dt.weekday() >= 6)["energy_kwh"].sum())
     assert found["weekend_share_pct"] == pytest.approx(100 * weekend / total)
 
 

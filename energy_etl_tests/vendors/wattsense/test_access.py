@@ -8,11 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from energy_etl.defs.marts import tables_of
 from energy_etl.errors import AuthenticationError, NotFoundError, PermissionDeniedError
 from energy_etl.rest import FetchReport, RequestLog
 from energy_etl.sandbox import SandboxServer, World, fixed_clock
 from energy_etl.sandbox.wattsense_people import MIGRATED_AT, TENANT_ID, VERSIONS
-from energy_etl.tables import Table
+from energy_etl.tables import Input, Table
 from energy_etl.tables.mart import FINDING
 from energy_etl.vendors import Listing, VendorBatch
 from energy_etl.vendors.wattsense import VENDOR
@@ -52,11 +53,11 @@ def _fetch(
     return report, log
 
 
-def _frames(batch: VendorBatch, *tables: Table) -> dict[str, pl.DataFrame]:
+def _frames(batch: VendorBatch, *inputs: Input) -> dict[str, pl.DataFrame]:
     """The tables as the warehouse would hold them after this batch alone."""
     return {
         table.full_name: pl.concat([table.empty_frame(), batch.frame(table)], how="diagonal")
-        for table in tables
+        for table in tables_of(inputs)
     }
 
 
