@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from energy_etl import vendors
 from energy_etl.definitions import build_defs
@@ -18,6 +19,7 @@ from energy_etl.defs.resources import Etl
 from energy_etl.tables.dictionary import dictionary_page
 from energy_etl.vendors import all_tables, discover_vendors, project_settings
 from energy_etl.warehouse import Warehouse
+from energy_etl_tests.defs.project import REPOSITORY
 
 ASSETS = {
     "core": [
@@ -494,3 +496,9 @@ def test_sixth_vendor_is_in_the_graph_with_its_job_schedules_and_check(toy_proje
 def test_sixth_vendor_is_gone_when_its_folders_are(definitions: dg.Definitions) -> None:
     assert "toy" not in discover_vendors()
     assert job_names(definitions) == JOBS
+
+
+def test_workspace_of_the_repository_names_these_definitions() -> None:
+    workspace = yaml.safe_load((REPOSITORY / "workspace.yaml").read_text(encoding="utf-8"))
+    module = {"module_name": build_defs.__module__, "working_directory": "."}
+    assert workspace == {"load_from": [{"python_module": module}]}

@@ -135,7 +135,7 @@ def test_a_year_ago_of_any_day_is_as_long_but_for_a_leap_day(period: Period, loc
 
 
 @given(st.sampled_from(PERIODS), st.dates(min_value=date(1990, 1, 1), max_value=date(2090, 1, 1)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_windows_of_any_day_hold_complete_days_only_and_follow_each_other(
     period: Period, local_on: date
 ):
@@ -199,7 +199,7 @@ def test_time_repeated_across_midnight_stays_with_the_later_date():
         min_value=datetime(1950, 1, 1), max_value=datetime(2037, 12, 30), timezones=st.just(UTC)
     ),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_days_of_any_zone_partition_time(zone: str, instant: datetime):
     day = local_day_of(zone, instant)
     start_at, end_at = local_day_bounds(zone, day)

@@ -12,9 +12,10 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
+from energy_etl.defs.failures import DATA_FAULTS, told_plainly
 from energy_etl.defs.metadata import asset_key, read_input
 from energy_etl.defs.resources import Etl
-from energy_etl.tables import Check, Frames, Table, core
+from energy_etl.tables import Check, Frames, Table, Verdict, core
 from energy_etl.units import KWH_PER_UNIT, M3_PER_UNIT
 from energy_etl.warehouse import Reader
 
@@ -120,7 +121,10 @@ def _schema_checks(
 
 
 def _judged(wanted: Check, frames: Frames, now: datetime) -> dg.AssetCheckResult:
-    verdict = wanted.judge(frames, now)
+    try:
+        verdict = wanted.judge(frames, now)
+    except DATA_FAULTS as error:
+        verdict = Verdict(False, {}, f"It could not be judged: {told_plainly(error)}")
     return dg.AssetCheckResult(
         passed=verdict.passed,
         metadata=dict(verdict.numbers),

@@ -4,13 +4,27 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec
+from typing import Any, Final, ParamSpec
 
 import dagster as dg
+import polars as pl
 
 from energy_etl.errors import EnergyEtlError
 
 Arguments = ParamSpec("Arguments")
+
+# What a computation may raise over figures that nobody foresaw: what is computed beside it must not
+# pay for it. What the machine lacks (memory, disk, a lock) is none of them and ends the step.
+DATA_FAULTS: Final = (
+    EnergyEtlError,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 
 
 def plainly(body: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
@@ -56,3 +70,13 @@ def _ours(error: BaseException) -> EnergyEtlError | None:
             return None
         error = group.exceptions[0]
     return error if isinstance(error, EnergyEtlError) else None
+
+
+def told_plainly(error: BaseException) -> str:
+    """Return what one of `DATA_FAULTS` says to people: our errors are sentences already."""
+    if isinstance(error, EnergyEtlError):
+        return str(error)
+    return (
+        f"{type(error).__name__}: {error} (a fault of the program, not of the portfolio: report "
+        "it with this run's log)"
+    )

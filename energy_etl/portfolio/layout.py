@@ -120,11 +120,19 @@ def currency(given: str) -> str:
 def number(given: str) -> float:
     """A finite number with a decimal point."""
     try:
-        value = float(given)
+        # Python would read 1_000 as a thousand; a person may have meant a point.
+        value = float(given if "_" not in given else "")
     except ValueError as error:
         raise ValueError("is no number: write one such as 12.5, with a point") from error
     if not math.isfinite(value):
         raise ValueError("is no finite number: write one such as 12.5, or leave the cell empty")
+    return value
+
+
+def not_negative(given: str) -> float:
+    """What a counter can show: 0 or above."""
+    if (value := number(given)) < 0:
+        raise ValueError("is below 0, which no counter shows: write its reading")
     return value
 
 
@@ -165,7 +173,12 @@ def instant(given: str) -> datetime:
         raise ValueError("is no instant: write one such as 2024-03-01T00:00:00Z") from error
     if value.tzinfo is None:
         raise ValueError("has no offset: write one such as 2024-03-01T00:00:00Z")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(
+            "is beyond the calendar: write one such as 2024-03-01T00:00:00Z"
+        ) from error
 
 
 def day(given: str) -> date:
@@ -240,8 +253,8 @@ EXCHANGES: Final = FileLayout(
     {
         "register_id": Cell(identifier),
         "exchanged_at": Cell(instant),
-        "final_native": Cell(number),
-        "initial_native": Cell(number),
+        "final_native": Cell(not_negative),
+        "initial_native": Cell(not_negative),
     },
     thing=None,
     refers_to={"register_id": "registers.csv"},

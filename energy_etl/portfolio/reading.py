@@ -13,7 +13,7 @@ from typing import Final
 import polars as pl
 
 from energy_etl.errors import ConfigurationError
-from energy_etl.portfolio.layout import FILES, REGISTERS, STREAMS, FileLayout
+from energy_etl.portfolio.layout import FILES, METERS, REGISTERS, STREAMS, FileLayout
 from energy_etl.portfolio.problem import Problem, list_of
 from energy_etl.portfolio.rows import Row, Rows
 from energy_etl.portfolio.rules import DECIDING, check_rows
@@ -49,11 +49,14 @@ class Portfolio:
             alias is there for left-out things too, as long as nothing else claims it: what a
             vendor calls them is known.
         problems: what is wrong with the files, by file and line; their rows are left out.
+        left_out: left-out registers of which it is known what they are and where (the other
+            columns of `core.REGISTER` may be null): their neighbours stay what they are.
     """
 
     folder: Path
     frames: Mapping[Table, pl.DataFrame]
     problems: tuple[Problem, ...] = ()
+    left_out: pl.DataFrame = field(default_factory=core.REGISTER.empty_frame)
     _waiting: Mapping[str, str] = field(default_factory=dict)
     _streams_missing: str | None = None
     _doubts: Mapping[Table, _Doubt] = field(default_factory=dict)
@@ -84,6 +87,7 @@ class Portfolio:
             folder,
             frames,
             problems,
+            left_out=_left_out(rows),
             _waiting=_waiting(rows),
             _streams_missing=rows.partly_read.get(STREAMS.file),
             _doubts={layout.table: _doubt(rows, layout) for layout in DECIDING},
@@ -182,6 +186,19 @@ def _doubt(rows: Rows, layout: FileLayout) -> _Doubt:
         frozenset(named - {None}),
         layout.file in rows.partly_read or not faulty <= known - {None},
     )
+
+
+def _left_out(rows: Rows) -> pl.DataFrame:
+    meters = {row.values["meter_id"]: row.values for row in rows.of[METERS.file]}
+    schema = core.REGISTER.polars_schema
+    records = [
+        {name: found.get(name) for name in schema}
+        for row in rows.of[REGISTERS.file]
+        if row.because is not None
+        for found in [meters.get(row.values["meter_id"], {}) | row.values]
+    ]
+    needed = ["register_id", "meter_id", "site_id", "commodity", "role", "kind", "unit"]
+    return pl.DataFrame(records, schema=schema).drop_nulls(needed)
 
 
 def _frame(table: Table, rows: list[Row]) -> pl.DataFrame:

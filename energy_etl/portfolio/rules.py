@@ -43,6 +43,7 @@ def check_rows(rows: Rows) -> None:
     _check_vendor_ids(rows)
     _check_order(rows)
     _check_registers(rows)
+    _check_phases(rows)
     _check_manual_edits(rows)
     _pass_on(rows)
     _complete(rows)
@@ -111,6 +112,33 @@ def _check_registers(rows: Rows) -> None:
                 "phase",
                 f"{phase!r} does not fit the unit {unit}, only electrical quantities have a"
                 " phase: leave the cell empty, or correct the unit",
+            )
+
+
+def _check_phases(rows: Rows) -> None:
+    """Refuse what would count twice: a phase's energy beside the energy of all phases."""
+    counters = [
+        row
+        for row in rows.of[REGISTERS.file]
+        if row.values["is_primary"]
+        and row.values["kind"] in ("cumulative", "interval")
+        and row.values["unit"] in KWH_PER_UNIT
+    ]
+    totals = {
+        (row.values["meter_id"], row.values["role"]): row
+        for row in counters
+        if row.values["phase"] is None and row.because is None
+    }
+    for row in counters:
+        phase = row.values["phase"]
+        if phase is not None and (
+            total := totals.get((row.values["meter_id"], row.values["role"]))
+        ):
+            rows.refuse(
+                row,
+                "is_primary",
+                f"the energy of {phase} is within that of {total.values['register_id']} in line"
+                f" {total.line} and would count twice: write false",
             )
 
 

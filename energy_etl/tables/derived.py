@@ -43,12 +43,14 @@ class Plot:
         y: a number; its unit is its suffix.
         how: what stands for the rows that share an x.
         only: the rows that are drawn; None: all.
+        is_least_first: True begins with the smallest where x is a text: where little is bad.
     """
 
     x: str
     y: str
     how: Literal["sum", "mean", "median", "max"] = "sum"
     only: pl.Expr | None = None
+    is_least_first: bool = False
 
 
 @dataclass(frozen=True)

@@ -239,8 +239,8 @@ def _sum_by_stretch(
     axis = _axis_of(stretches)
     lanes = stretches.select("zone", "lane").unique()
     small = counted.join(lanes, on="zone").select("register_id", "register_no", "lane")
-    value = pl.coalesce("energy_kwh", "volume_m3")
-    has_value = value.is_not_null()
+    # What no sum takes (NaN, infinities) is no value, or a day without it would look complete.
+    has_value = pl.coalesce("energy_kwh", "volume_m3").is_finite()
     # One integer as the key of the group costs about a fifth less than two columns.
     n_registers = counted.height
     cell = axis.stretch(pl.col("lane"), pl.col("start_at")) * n_registers + pl.col("register_no")

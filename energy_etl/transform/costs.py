@@ -216,7 +216,8 @@ def compute_period_costs(
     Returns:
         `mart.period_cost`, sorted by register_id, period, computed_on. cost is null when some
         energy of the period has no price (unpriced_kwh), or when it has two currencies. Compared
-        with a vendor only in the vendor's currency, EUR.
+        with a vendor only in the vendor's currency, EUR, and from 95 % coverage on: what we did
+        not measure is no difference of the vendor's.
 
     Raises:
         ConfigurationError: a zone is unknown.
@@ -249,7 +250,11 @@ def compute_period_costs(
         & (pl.col("coverage_pct") >= MIN_COVERAGE_PCT)
         & (pl.col("previous_coverage_pct") >= MIN_COVERAGE_PCT)
     )
-    is_comparable = (cost > 0) & (pl.col("currency") == VENDOR_CURRENCY)
+    is_comparable = (
+        (cost > 0)
+        & (pl.col("currency") == VENDOR_CURRENCY)
+        & (pl.col("coverage_pct") >= MIN_COVERAGE_PCT)
+    )
     return (
         rows.with_columns(
             cost_trend_pct=pl.when(is_sound).then(100.0 * (cost - previous) / previous),

@@ -38,8 +38,9 @@ def compute_appliance_shares(
     Own: the site's consumption is import + production - export of its primary electricity
     registers over the period, null when one of them has no energy there. Each submeter or
     appliance has its share of it, and `unattributed` = consumption - sum of what the submeters
-    measured, which may be slightly negative and is never clipped. A submeter without a name is
-    called by its register_id. Sites without submeters have no own rows.
+    measured, which may be slightly negative and is never clipped; null when one of them has no
+    energy there, since what it would have measured is not unattributed. A submeter without a name
+    is called by its register_id. Sites without submeters have no own rows.
     By vendor: the share of the sum of that vendor's appliances (its `other` included), over all
     meters of the site, of the figures that were fetched on the computed day.
 
@@ -89,7 +90,11 @@ def _own_shares(
     appliances = (
         totals.filter(is_submeter)
         .group_by(*period, pl.coalesce("appliance", "register_id").alias("appliance"))
-        .agg(exact_sum(pl.col("energy_kwh")).alias("energy_kwh"), *counts)
+        .agg(
+            exact_sum(pl.col("energy_kwh")).alias("energy_kwh"),
+            *counts,
+            has_unknown=pl.col("energy_kwh").is_null().any(),
+        )
     )
     signed = pl.col("energy_kwh") * pl.col("role").replace_strict(
         CONSUMPTION_SIGN, default=0.0, return_dtype=pl.Float64
@@ -101,7 +106,7 @@ def _own_shares(
         .agg(pl.when(is_known).then(exact_sum(signed)).alias("consumption_kwh"), *counts)
     )
     attributed = appliances.group_by(period).agg(
-        attributed_kwh=exact_sum(pl.col("energy_kwh")).fill_null(0.0),
+        attributed_kwh=pl.when(~pl.col("has_unknown").any()).then(exact_sum(pl.col("energy_kwh"))),
         sub_measured=pl.col("n_measured").sum(),
         sub_expected=pl.col("n_expected").sum(),
     )
@@ -112,7 +117,7 @@ def _own_shares(
         pl.col("n_measured").fill_null(0) + pl.col("sub_measured"),
         pl.col("n_expected").fill_null(0) + pl.col("sub_expected"),
     )
-    rows = pl.concat([appliances, rest], how="vertical_relaxed").join(
+    rows = pl.concat([appliances.drop("has_unknown"), rest], how="vertical_relaxed").join(
         sites.select(*period, "consumption_kwh"), on=period, how="left"
     )
     share = 100.0 * pl.col("energy_kwh") / pl.col("consumption_kwh")

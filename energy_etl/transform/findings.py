@@ -60,7 +60,8 @@ def compute_findings(
     Kinds: `implausible_readings` (one per register and rule, with the count of what cleaning left
     out: no number, negative, beyond any meter; more than a habit of too high, too low or 0),
     `level_change` (one per change), `many_level_changes` (more than three on a register:
-    its rating is probably too low), `reset` (one per register, with the count), `digits_unknown`
+    its rating is probably too low), `reset` (one per register, with the count), `suspect` (one per
+    register, with the count: growth that nothing forbids and that never was), `digits_unknown`
     (resets on a register whose digits nobody declared: a rollover looks the same), `no_data`
     (nothing measured in seven complete local days), `low_coverage` (below 90 % of them),
     `unmapped` (an id that a vendor lists and the portfolio does not), `quarantine` (rows that
@@ -68,7 +69,7 @@ def compute_findings(
 
     Args:
         registers: `core.register`; edits and coverage of other registers are left out.
-        edits: `core.edit`, of which the rules level and reset and those of bad values are read.
+        edits: `core.edit`: level, reset, suspect and bad values are read.
         coverage: `mart.coverage`.
         unmapped: vendor, thing, vendor_id of what is not in the portfolio; None: not looked for.
         quarantine: `raw.quarantine` (vendor, endpoint, reasons, raw_text); None: not looked for.
@@ -80,6 +81,7 @@ def compute_findings(
     found = [
         *_level_findings(known.filter(pl.col("rule") == "level")),
         *_reset_findings(known.filter(pl.col("rule") == "reset")),
+        _suspect_findings(known.filter(pl.col("rule") == "suspect")),
         *_implausible_findings(known.filter(pl.col("rule").is_in(list(_IMPLAUSIBLE)))),
         *_coverage_findings(coverage.join(registers, on="register_id", how="semi")),
     ]
@@ -186,6 +188,30 @@ def _reset_findings(resets: pl.DataFrame) -> list[pl.DataFrame]:
             next_step="Enter the integer digits of its counter in registers.csv.",
         ),
     ]
+
+
+def _suspect_findings(suspects: pl.DataFrame) -> pl.DataFrame:
+    counted = suspects.group_by("register_id").agg(
+        pl.col("n_readings").sum(),
+        pl.col("from_at").min(),
+        pl.col("to_at").max(),
+        pl.col("evidence").sort_by("from_at").last(),
+    )
+    return _as_findings(
+        counted,
+        kind="suspect",
+        place=pl.col("register_id"),
+        message=pl.format(
+            "Register {} shows far more than it ever did, and it counts since no rating forbids it "
+            "(readings: {}; the last, at {}: {}).",
+            "register_id",
+            "n_readings",
+            _text("to_at"),
+            "evidence",
+        ),
+        next_step="Enter rating_native_per_hour in registers.csv, so that what the meter cannot do "
+        "does not count; where it is right, keep the reading in manual_edits.csv.",
+    )
 
 
 def _implausible_findings(edits: pl.DataFrame) -> list[pl.DataFrame]:

@@ -6,7 +6,7 @@ goes out is judged by `cleaning.py` and `registers_totals.py`. Each application 
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -29,7 +29,10 @@ _INSTANT_FORMAT: Final = "%Y-%m-%d %H:%M:%S UTC"
 
 
 def apply_manual_edits(
-    ordered: OrderedReadings, register_ids: Sequence[str], manual_edits: pl.DataFrame
+    ordered: OrderedReadings,
+    register_ids: Sequence[str],
+    manual_edits: pl.DataFrame,
+    exchanged_us: Mapping[str, Sequence[int]] | None = None,
 ) -> tuple[OrderedReadings, pl.DataFrame]:
     """Leave out, trust or replace readings as somebody decided.
 
@@ -38,12 +41,14 @@ def apply_manual_edits(
     null, NaN or infinite reading has nothing to trust. `replace` gives the reading at exactly
     `from_at` another value and trusts it; it makes no reading where there is none. Of several
     decisions about one reading replace counts before keep before drop, and of one action the one
-    that begins last. A replace without a finite value is not applied.
+    that begins last. A replace without a finite value is not applied, nor anything to a reading at
+    the very instant of a declared exchange: there the declared values count, and no reading.
 
     Args:
         ordered: the newest version of each reading.
         register_ids: the register of each code in `ordered`.
         manual_edits: `core.manual_edit`; those of other registers are left out.
+        exchanged_us: instants of the exchanges that count, by register; None: there are none.
 
     Returns:
         The readings, with the columns `is_trusted` and `is_replaced` (Boolean) where any decision
@@ -65,6 +70,7 @@ def apply_manual_edits(
         here = slice(lo, lo + int(ordered.n_rows[code]))
         at, values = at_us[here], ordered.frame["reading"][here].to_numpy()
         owner = _owners(decided, at, values)
+        owner[np.isin(at, (exchanged_us or {}).get(register_ids[code], ()))] = -1
         for k, decision in enumerate(decided):
             where = np.flatnonzero(owner == k)
             if not where.size:
@@ -193,7 +199,8 @@ def _finding(row: dict[str, Any]) -> tuple[str, str, datetime, datetime, str, st
         row["to_at"],
         f"{what} applies to no reading.",
         "Compare its instants with core.reading (both ends count; replace needs the exact instant "
-        "of a reading) and with the register's other rows in manual_edits.csv, or delete it.",
+        "of a reading), with the register's other rows in manual_edits.csv and with exchanges.csv "
+        "(at the instant of an exchange its values count), or delete it.",
     )
 
 

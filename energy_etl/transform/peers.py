@@ -80,7 +80,7 @@ def compute_peers(profiles: pl.DataFrame, sites: pl.DataFrame, *, now: datetime)
         "n_peers",
         *(pl.when(is_shown).then(pl.col(f)).alias(f) for f in figures),
     )
-    few = pl.format("Only {} sites of its group can be compared; five are needed.", "n_peers")
+    few = pl.format("Comparable sites in its group: {}; five are needed.", "n_peers")
     return (
         rows.join(found, on=["site_id", "commodity"], how="left")
         .with_columns(pl.col("n_peers").fill_null(0))

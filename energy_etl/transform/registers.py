@@ -39,14 +39,23 @@ from energy_etl.transform.registers_grid import (
 )
 from energy_etl.transform.registers_mains import watch_mains
 from energy_etl.transform.registers_power import (
+    compare_neighbours,
     compute_power_totals,
     count_own_direction,
-    is_integrated,
 )
 from energy_etl.transform.registers_readings import order_readings
 from energy_etl.transform.registers_samples import compute_samples
-from energy_etl.transform.registers_totals import compute_interval_totals, compute_means
-from energy_etl.transform.registers_values import Meter, named_values, value_edits
+from energy_etl.transform.registers_totals import (
+    compute_interval_totals,
+    compute_means,
+    flag_suspects,
+)
+from energy_etl.transform.registers_values import (
+    Meter,
+    highest_values,
+    named_values,
+    value_edits,
+)
 from energy_etl.units import (
     KW_PER_UNIT,
     KWH_PER_UNIT,
@@ -112,6 +121,7 @@ def compute_intervals(
     exchanges: pl.DataFrame,
     manual_edits: pl.DataFrame | None = None,
     *,
+    left_out: pl.DataFrame | None = None,
     now: datetime,
     hold_for: timedelta,
 ) -> IntervalResult:
@@ -147,6 +157,8 @@ def compute_intervals(
         exchanges: `core.exchange`; those after `now` do not count yet, nor one that contradicts an
             earlier one (`exchanges.py`).
         manual_edits: `core.manual_edit`; None: nobody decided anything.
+        left_out: registers that are not to be computed and stand beside the others all the same,
+            columns as in `compare_neighbours`; None: there are none.
         now: the instant of the computation.
         hold_for: after this long an interval is no longer provisional.
 
@@ -169,14 +181,16 @@ def compute_intervals(
     hold_us = hold_for // _EPOCH_US
     declared = accepted_exchanges(exchanges, registers, now=now)
     decided = MANUAL_EDIT.empty_frame() if manual_edits is None else manual_edits
-    ordered, by_hand = apply_manual_edits(order_readings(readings, ids), ids, decided)
-    has_production = {row["site_id"] for row in rows.values() if row["role"] == "production"}
-    integrated = set(registers.filter(is_integrated())["register_id"])
+    exchanged_us = {
+        register_id: [exchange.at_us for exchange in some]
+        for register_id, some in declared.items()
+        if rows[register_id]["kind"] == "cumulative"
+    }
+    ordered, by_hand = apply_manual_edits(order_readings(readings, ids), ids, decided, exchanged_us)
+    beside = compare_neighbours(registers, left_out).rows_by_key("register_id", named=True)
     ways: defaultdict[_Way, list[int]] = defaultdict(list)
     for code, register_id in enumerate(ids):
-        row = rows[register_id]
-        way = _way(row, row["site_id"] in has_production, register_id in integrated)
-        ways[way].append(code)
+        ways[_way(rows[register_id], **beside[register_id][0])].append(code)
     parts = _Parts()
     for way, codes in ways.items():
         for group, chunk in ordered.chunks(codes):
@@ -241,7 +255,7 @@ def _compute_chunk(
             parts.edit.append(edits)
             return
         own, _ = compute_samples(
-            count_own_direction(chunk),
+            count_own_direction(chunk, meters),
             meters,
             way.grid,
             gap_us=way.gap_us,
@@ -249,11 +263,14 @@ def _compute_chunk(
             hold_us=hold_us,
         )
         totals = compute_power_totals(own, way.grid)
+        named = named_values(chunk, highest_values(meters)).with_columns(
+            edge=pl.Series(way.grid.edge_before(chunk["at_us"].to_numpy()))
+        )
+        trusted = trusted_places(totals, way.grid, chunk)
+        suspects = flag_suspects(totals, meters, named, way.grid, trusted)
+        parts.edit.append(value_edits(suspects, meters))
         if way.is_watched:
-            named = named_values(chunk).with_columns(
-                edge=pl.Series(way.grid.edge_before(chunk["at_us"].to_numpy()))
-            )
-            zeros = watch_mains(totals, named, way.grid, trusted_places(totals, way.grid, chunk))
+            zeros = watch_mains(totals, named, way.grid, trusted)
             parts.edit.append(value_edits(zeros, meters))
         flag_manual(totals, way.grid, chunk)
     parts.edit.append(edits)
@@ -323,7 +340,7 @@ def _in_order(kept: dict[int, _Piece], empty: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([empty, *slices], rechunk=False)
 
 
-def _way(row: dict[str, Any], has_production: bool, is_integrated: bool) -> _Way:
+def _way(row: dict[str, Any], *, has_production: bool, is_integrated: bool) -> _Way:
     kind = str(row["kind"])
     if kind not in ("cumulative", "interval", "instant"):
         raise TransformError(

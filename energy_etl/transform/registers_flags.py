@@ -68,11 +68,13 @@ _NO_VALUE_REASON: Final = "no value: the register's unit is neither an energy no
 
 def flag_lists(masks: Masks) -> pl.Series:
     """Return the names of each mask's flags, in the order of `Flag`."""
-    if not masks.any():
-        return pl.Series([[]], dtype=pl.List(pl.String)).new_from_index(0, len(masks))
-    present, code = np.unique(masks, return_inverse=True)
+    # Counting instead of np.unique, whose sort alone took a sixth of the time of all intervals.
+    n_of_mask = np.bincount(masks)
+    present = np.flatnonzero(n_of_mask)
+    code_of_mask = np.zeros(len(n_of_mask), dtype=np.uint32)
+    code_of_mask[present] = np.arange(len(present))
     names = [[flag.name.lower() for flag in Flag if flag & int(m) and flag.name] for m in present]
-    return pl.Series(names, dtype=pl.List(pl.String)).gather(code)
+    return pl.Series(names, dtype=pl.List(pl.String)).gather(pl.Series(code_of_mask[masks]))
 
 
 def quality_names(codes: Codes) -> pl.Series:

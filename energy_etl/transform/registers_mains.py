@@ -46,12 +46,19 @@ def watch_mains(totals: GridTotals, named: pl.DataFrame, grid: Grid, trusted: In
     two_way = named.filter(sound & (pl.col("reading") < 0))["register"].unique().to_numpy()
     places = _fill_zeros(totals, grid, two_way, trusted)
     _flag_stuck(totals)
+    return readings_in(named, totals, grid, places, "zero_filled")
+
+
+def readings_in(
+    named: pl.DataFrame, totals: GridTotals, grid: Grid, places: Ints, rule: str
+) -> pl.DataFrame:
+    """Return the readings without a rule that belong to some rows of `totals`, with this rule."""
     edge = grid.edge_before(totals.end_us[places]) - 1
-    in_run = pl.DataFrame({"register": totals.register[places], "edge": edge})
+    cells = pl.DataFrame({"register": totals.register[places], "edge": edge})
     return (
-        named.filter(sound)
-        .join(in_run, on=["register", "edge"], how="semi", maintain_order="left")
-        .with_columns(rule=pl.lit("zero_filled"))
+        named.filter(pl.col("rule").is_null())
+        .join(cells, on=["register", "edge"], how="semi", maintain_order="left")
+        .with_columns(rule=pl.lit(rule))
     )
 
 

@@ -7,17 +7,28 @@ readings (`registers_samples.compute_samples`), a source that sends mean powers 
 everything that adds up energy.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from energy_etl.transform.cleaning import IMPLAUSIBLE_NATIVE
 from energy_etl.transform.registers_flags import Flag, Quality
 from energy_etl.transform.registers_grid import Grid, GridTotals
+from energy_etl.transform.registers_values import Meter, highest_values, named_values
 from energy_etl.units import KW_PER_UNIT, KWH_PER_UNIT, MEAN_UNITS
 
 _US_PER_HOUR: Final = 3_600_000_000
+_NEIGHBOUR_COLUMNS: Final = (
+    "register_id",
+    "meter_id",
+    "site_id",
+    "commodity",
+    "role",
+    "kind",
+    "unit",
+    "phase",
+)
 
 
 def is_integrated() -> pl.Expr:
@@ -47,16 +58,43 @@ def has_intervals() -> pl.Expr:
     return ((pl.col("kind") != "instant") & ~is_mean) | is_integrated()
 
 
-def count_own_direction(readings: pl.DataFrame) -> pl.DataFrame:
+def compare_neighbours(
+    registers: pl.DataFrame, left_out: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Say what else at its meter and its site decides about each register's intervals.
+
+    Args:
+        registers: `core.register`.
+        left_out: others that stand beside them: register_id, meter_id, site_id, commodity, role,
+            kind, unit, phase; None: there are none.
+
+    Returns:
+        `register_id`, `is_integrated` (its power becomes energy), `has_production` (something at
+        its site produces), one row per row of `registers`.
+    """
+    known = registers.select(*_NEIGHBOUR_COLUMNS, is_asked=True)
+    if left_out is not None:
+        known = pl.concat([known, left_out.select(*_NEIGHBOUR_COLUMNS, is_asked=False)])
+    return (
+        known.with_columns(
+            is_integrated=is_integrated(),
+            has_production=(pl.col("role") == "production").any().over("site_id"),
+        )
+        .filter("is_asked")
+        .select("register_id", "is_integrated", "has_production")
+    )
+
+
+def count_own_direction(readings: pl.DataFrame, meters: Sequence[Meter]) -> pl.DataFrame:
     """Return the readings with power against a register's own direction as 0.
 
     A register counts one direction: what flows the other way is another register's (export beside
-    import), and noise around zero is no negative energy. What is no value (null, NaN, impossible)
-    stays as it is: it is no zero.
+    import), and noise around zero is no negative energy. What is no value (null, NaN, impossible,
+    beyond the rating) stays as it is: it is no zero.
     """
-    reading = pl.col("reading")
-    is_against = reading.is_between(-IMPLAUSIBLE_NATIVE, 0.0, closed="none")
-    return readings.with_columns(pl.when(is_against).then(0.0).otherwise(reading).alias("reading"))
+    rule = named_values(readings, highest_values(meters))["rule"]
+    is_against = (pl.col("reading") < 0) & rule.is_null()
+    return readings.with_columns(reading=pl.when(is_against).then(0.0).otherwise(pl.col("reading")))
 
 
 def compute_power_totals(samples: pl.DataFrame, grid: Grid) -> GridTotals:

@@ -14,7 +14,12 @@ import polars as pl
 
 from energy_etl.transform.cleaning_story import Floats, Ints
 from energy_etl.transform.registers_grid import Grid, ranges
-from energy_etl.transform.registers_values import Meter, named_values, value_edits
+from energy_etl.transform.registers_values import (
+    Meter,
+    highest_values,
+    named_values,
+    value_edits,
+)
 
 _NO_MEANS: Final = pl.Schema(
     {
@@ -46,7 +51,7 @@ def compute_samples(
     where readings lie more than `gap_us` apart, before the first and after the last: an interval
     that touches it has no row. The interval that the last reading lies in has the mean up to
     there, provisional, until a reading at or after its end exists or `hold_us` has passed: then a
-    hole is a hole.
+    hole is a hole. A reading beyond the register's rating, in either direction, is none.
 
     Args:
         readings: `register` (place in `meters`), `at_us`, `reading`; sorted, unique.
@@ -60,7 +65,7 @@ def compute_samples(
         `register`, `start_us`, `end_us`, `sample_native`, `n_readings` (within the interval, may
         be 0), `is_provisional`, sorted; and rows of `core.edit`.
     """
-    named = named_values(readings)
+    named = named_values(readings, highest_values(meters))
     lines = _Lines.between(named.filter(pl.col("rule").is_null()), gap_us)
     samples = _means_of_lines(lines, grid).filter(
         (pl.col("covered_us") == grid.step_us)

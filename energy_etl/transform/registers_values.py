@@ -7,11 +7,13 @@ Used for totals and means per interval (`registers_totals.py`) and for instantan
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from energy_etl.transform.cleaning import IMPLAUSIBLE_NATIVE
 from energy_etl.transform.cleaning_edits import DROPPED_SCHEMA, EVENT_SCHEMA, edit_rows
 from energy_etl.transform.cleaning_story import Floats
+from energy_etl.units import SECONDS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,14 @@ class Meter:
     register_id: str
     rate_per_s: float
     resolution: float
+
+
+def highest_values(meters: Sequence[Meter]) -> Floats:
+    """Return the most that each register's rating lets it show; inf where none is declared.
+
+    For what is no energy (power, voltage, ...), whose rating is a value of the same unit.
+    """
+    return np.asarray([m.rate_per_s * SECONDS_PER_HOUR + m.resolution for m in meters])
 
 
 def named_values(

@@ -149,7 +149,9 @@ def compute_savings_findings(savings: pl.DataFrame) -> pl.DataFrame:
     )
     saved, half = pl.col("savings_kwh"), pl.col("uncertainty_kwh")
     figures = ["register_id", pl.col("savings_pct").abs().round(1), half.round(1)]
-    unseen = savings.filter(is_measure, saved.abs() <= half).select(
+    # Where nothing was expected there is no share to tell of, and nothing to be seen.
+    is_unseen = pl.col("savings_pct").is_not_null() & (saved.abs() <= half)
+    unseen = savings.filter(is_measure, is_unseen).select(
         kind=pl.lit("measure_without_effect"),
         place=place,
         message=pl.format(

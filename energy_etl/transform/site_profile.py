@@ -33,11 +33,12 @@ def compute_site_profiles(
 ) -> pl.DataFrame:
     """Describe each site and commodity over the last 28 complete local days.
 
-    An hour counts for the load where all of the site's primary mains, export and production
-    registers of the commodity have energy in it; a site with one that is coarser than an hour has
-    no load. Base load: 5th percentile of those hours' mean power. Load factor: mean / peak. Night:
-    the local hours 0 to 5. Weekend: Saturday and Sunday;
-    both as shares of the energy of the known hours, null when that is not above 0.
+    An hour counts for the load where each interval of all of the site's primary mains, export and
+    production registers of the commodity has energy (what was there of the others would be a load
+    that never was); a site with one that is coarser than an hour has no load, nor one whose mains
+    count no energy. Base load: 5th percentile of those hours' mean power. Load factor: mean / peak.
+    Night: the local hours 0 to 5. Weekend: Saturday and Sunday; both as shares of the energy of the
+    known hours, null when that is not above 0.
 
     Args:
         site_daily: `mart.site_daily`.
@@ -102,7 +103,7 @@ def _totals(site_daily: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
 def _known_hours(
     hourly: pl.DataFrame, registers: pl.DataFrame, wanted: pl.DataFrame
 ) -> pl.DataFrame:
-    """Energy of the hours in which every register of the site has some; one row per hour."""
+    """Energy of the hours that every register of the site knows all of; one row per hour."""
     counted = registers.filter(
         is_energy_register() & pl.col("is_primary") & pl.col("role").is_in(list(CONSUMPTION_SIGN))
     ).select(
@@ -112,13 +113,14 @@ def _known_hours(
         n_registers=pl.len().over(_KEY),
         # An interval of a day sits whole in its first hour and tells nothing of the others.
         is_hourly=(pl.col("grid_minutes") <= MINUTES_PER_HOUR).all().over(_KEY),
+        has_mains=(pl.col("role") == "mains").any().over(_KEY),
     )
-    counted = counted.filter(pl.col("is_hourly"))
-    has_mains = registers.filter(role="mains", is_primary=True).select(_KEY).unique()
+    counted = counted.filter("is_hourly", "has_mains")
     return (
         hourly.filter(pl.col("start_at") >= wanted["start_at"].min())
         .drop("site_id")
-        .join(counted.join(has_mains, on=_KEY, how="semi"), on="register_id")
+        .filter(pl.col("n_measured") + pl.col("n_estimated") >= pl.col("n_expected"))
+        .join(counted, on="register_id")
         .join(wanted.select(*_KEY, from_at="start_at", to_at="end_at"), on=_KEY)
         .filter(pl.col("start_at").is_between("from_at", "to_at", closed="left"))
         .group_by(*_KEY, "start_at", "local_on", "local_hour", "hours")

@@ -38,7 +38,8 @@ def compute_period_trends(
     instead of its elapsed part: which of the two a vendor uses is then told by the data
     (`trend_variant.py`). `year_on_year_pct` compares with the counterpart of a year ago: the same
     dates for months, the same weekdays 364 days before for days and weeks
-    (`periods.year_ago_days`), on the same conditions.
+    (`periods.year_ago_days`), on the same conditions; `year_on_year_per_day_pct` beside it on the
+    mean per hour.
 
     Args:
         daily: `mart.daily_energy`.
@@ -83,6 +84,7 @@ def compute_period_trends(
             trend_per_day_pct=_trend_pct("previous_", is_per_hour=True),
             trend_whole_pct=_trend_pct("whole_"),
             year_on_year_pct=_trend_pct("year_ago_"),
+            year_on_year_per_day_pct=_trend_pct("year_ago_", is_per_hour=True),
         )
     )
     own = pl.col("energy_kwh")

@@ -43,11 +43,12 @@ def compute_weather_trends(
     With D the local date of now: the last 30 days are [D-30, D), those before [D-394, D-364), and
     the degree-day fit is made of [D-395, D-30). A window is the days with sufficient energy and a
     temperature; where those are fewer than 27 in one of the two, all days with sufficient energy,
-    so that the raw trend stands alone. `trend_pct` = 100 * (e / e' - 1) with e, e' the mean energy
-    per day of the two windows; `normalised_trend_pct` = 100 * ((E / X) / (E' / X') - 1) with E the
-    energy and X what the fit expects of the same days. Refused, with the reason: too few days, no
-    temperatures, a fit with R2 below 0.5 or CV(RMSE) above 100 %, an expectation that is not
-    positive; the fit is stated all the same.
+    so that the raw trend stands alone; a window of fewer than 27 of these has no energy, since that
+    of five days would look like that of thirty. `trend_pct` = 100 * (e / e' - 1) with e, e' the
+    mean energy per day of the two windows; `normalised_trend_pct` = 100 * ((E / X) / (E' / X') - 1)
+    with E the energy and X what the fit expects of the same days. Refused, with the reason: too few
+    days, no temperatures, a fit with R2 below 0.5 or CV(RMSE) above 100 %, an expectation that is
+    not positive; the fit is stated all the same.
 
     Args:
         daily: `mart.daily_energy`.
@@ -87,7 +88,7 @@ def _row(days: Days, computed_on: date, commodity: str, *, is_energy: bool) -> d
     current = days.between(start_on, computed_on)
     previous = days.between(start_on - year, computed_on - year)
     both = current.with_temperature(), previous.with_temperature()
-    has_weather = _are_enough(*both)
+    has_weather = all(map(_is_enough, both))
     if has_weather:
         current, previous = both
     fit, refusal = None, _not_energy()
@@ -100,11 +101,11 @@ def _row(days: Days, computed_on: date, commodity: str, *, is_energy: bool) -> d
         "computed_on": computed_on,
         "n_fit_days": 0 if fit is None else fit.n_days,
         **{name: getattr(fit, name, None) for name in FIT_COLUMNS},
-        "energy_kwh": current.total_kwh(),
-        "previous_energy_kwh": previous.total_kwh(),
+        "energy_kwh": current.total_kwh() if _is_enough(current) else None,
+        "previous_energy_kwh": previous.total_kwh() if _is_enough(previous) else None,
     }
     raw = _ratio(current, previous, len(current), len(previous))
-    if _are_enough(current, previous) and raw is not None:
+    if _is_enough(current) and _is_enough(previous) and raw is not None:
         row["trend_pct"] = 100.0 * (raw - 1.0)
     if refusal is None and fit is not None:
         expected = float(fit.expected_kwh(current.temperature_degc).sum())
@@ -120,8 +121,8 @@ def _row(days: Days, computed_on: date, commodity: str, *, is_energy: bool) -> d
     return row | {"reason": None if refusal is None else str(refusal)}
 
 
-def _are_enough(current: Days, previous: Days) -> bool:
-    return min(len(current), len(previous)) >= MIN_WINDOW_DAYS
+def _is_enough(window: Days) -> bool:
+    return len(window) >= MIN_WINDOW_DAYS
 
 
 def _ratio(current: Days, previous: Days, per: float, previous_per: float) -> float | None:

@@ -7,6 +7,7 @@ people open. No vendor, no transform and no column is known here: tables come in
 `energy_etl.tables.Table`.
 """
 
+from energy_etl.warehouse.batch import checked
 from energy_etl.warehouse.change import Change, combined
 from energy_etl.warehouse.listing import write_listing
 from energy_etl.warehouse.people import count_published, read_published
@@ -20,6 +21,7 @@ __all__ = [
     "Reader",
     "Warehouse",
     "Writer",
+    "checked",
     "combined",
     "count_published",
     "publish",

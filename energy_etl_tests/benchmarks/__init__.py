@@ -1,8 +1,10 @@
 """`make bench`: what a piece of work costs us, a package that others would take, and the limit.
 
     __main__.py   the command: which benchmarks, how often, at what scale
-    load.py, transform.py, push.py    one benchmark each: ours, the limit
-    load_peers.py, transform_peers.py, push_peers.py    what others would take
+    load.py, transform.py, disaggregation.py, push.py    one benchmark each: ours, the limit
+    load_peers.py, transform_peers.py, ...    what others would take
+    transform_input.py    readings with faults and changes of the clock, and their true energy
+    transform_agreement.py    do all engines find the same days and trends?
     measure.py    one contender in a fresh process: CPU time, wall time, memory
     serving.py    the servers, in processes of their own: their CPU time is nobody's
     report.py     medians, ratios, the table and the JSON file

@@ -140,7 +140,7 @@ def table_of(results: Sequence[Result], n_runs: int) -> Group:
                 _reach(line),
             )
         for name in result.left_out:
-            every.add_row(f"{result.benchmark}: {result.title}", name, "left out")
+            every.add_row(f"{result.benchmark}: {result.title}", name, "not installed or too large")
     notes = [
         f"{result.title}:\n  " + "\n  ".join(result.notes) for result in results if result.notes
     ]

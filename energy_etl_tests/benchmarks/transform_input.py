@@ -118,16 +118,16 @@ def _readings_of(number: int, n_readings: int) -> tuple[pl.DataFrame, float]:
         shown = _with_faults(shown, random)
     frame = pl.DataFrame(
         {
-            "register_id": [_register_id(number)] * n_readings,
             "read_at": pl.Series(_START_US + kept * _STEP_US).cast(UTC_INSTANT),
             "reading_native": np.round(shown, 3),
-            "version": [1] * n_readings,
-            "vendor": ["wattsense"] * n_readings,
-            "received_at": [START_AT] * n_readings,
-        },
-        schema=READING.polars_schema,
+        }
+    ).with_columns(
+        register_id=pl.lit(_register_id(number)),
+        version=pl.lit(1, pl.Int64),
+        vendor=pl.lit("wattsense"),
+        received_at=pl.lit(START_AT, UTC_INSTANT),
     )
-    return frame, true_kwh
+    return frame.select(READING.polars_schema.names()).cast(READING.polars_schema), true_kwh
 
 
 def _with_faults(shown: Floats, random: np.random.Generator) -> Floats:

@@ -151,9 +151,21 @@ class Project:
         last_on = self.now.date()
         return self.load(last_on - timedelta(days=n_days - 1), last_on)
 
-    def compute(self, etl: Etl | None = None) -> dg.ExecuteInProcessResult:
-        """Compute what changed, as the sensor asks for it."""
-        return self.run(COMPUTE_JOB, changed_tags(self.now.date()), etl=etl)
+    def compute(
+        self, etl: Etl | None = None, *, only: Sequence[str] = ()
+    ) -> dg.ExecuteInProcessResult:
+        """Compute what changed, as the sensor asks for it.
+
+        Args:
+            etl: in place of the project's own.
+            only: schemas or tables that are wanted, without checks: the rest is most of a run.
+        """
+        assets = None
+        if only:
+            keys = self.definitions.resolve_job_def(COMPUTE_JOB).asset_layer.selected_asset_keys
+            names = {".".join(key.path): key.path[0] for key in keys}
+            assets = [name for name, schema in names.items() if {name, schema} & {*only}]
+        return self.run(COMPUTE_JOB, changed_tags(self.now.date()), assets, etl=etl)
 
     def send(self, etl: Etl | None = None) -> dg.ExecuteInProcessResult:
         """Send the outbox."""

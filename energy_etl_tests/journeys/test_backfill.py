@@ -1,15 +1,24 @@
-"""A backfill of 35 days launched as the UI launches it, while the hourly run comes in between."""
+"""`energy-etl up` in the background of a script, and a backfill of 35 days launched on it as the UI
+launches it, while the hourly run comes in between.
+
+One test: each start of `up` takes half a minute of both cores.
+"""
 
 import json
+import signal
 import time
 from datetime import UTC, datetime, timedelta
 
+import dagster as dg
 import pytest
 
+from energy_etl.defs.instance import open_instance
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.state import open_state
 from energy_etl_tests.journeys.project_root import (
+    ENERGY_ETL,
     FINISHED,
+    Background,
     ProjectRoot,
     WebServer,
     fetch,
@@ -25,6 +34,15 @@ USUAL_START_S = 25.0
 # the hourly run's packets from overtaking, and the holes of the world are over at the end.
 HOLD_FOR_HOURS = "0.002"
 STATES = ("confirmed", "pending", "sent", "held", "rejected", "superseded")
+
+AUTOMATION = {
+    "changed_data_sensor",
+    "daily_digiwatt",
+    "daily_wattsense",
+    "hourly_digiwatt",
+    "hourly_wattsense",
+    "outbox_pending_sensor",
+}
 
 BACKFILL = """mutation ($p: LaunchBackfillParams!) {launchPartitionBackfill(backfillParams: $p) {
   __typename ... on LaunchBackfillSuccess {backfillId} ... on PythonError {message}}}"""
@@ -47,9 +65,43 @@ def confirmed_per_stream(project: ProjectRoot) -> dict[str, int]:
         return {stream_id: outbox.count("confirmed", stream_id) for stream_id in ids}
 
 
+def refuses_a_second(project: ProjectRoot) -> None:
+    """Start another `up` on the folder."""
+    second = project.run(*ENERGY_ETL, "up")
+    assert second.code == 3, second
+    assert second.out == ""
+    assert second.err == (
+        f"energy-etl: {project.data}/dagster_home is in use by another `energy-etl up` or "
+        "`energy-etl demo`: stop that one first.\n"
+    )
+
+
+def goes_with_its_runs_on_sigint(project: ProjectRoot, up: Background, server: WebServer) -> None:
+    """Interrupt `up` while a run is active that would go on for minutes."""
+    slow = {"vendor": "wattsense", "kind": "slow", "times": None, "delay_s": 20}
+    fetch(f"{up.sandbox_url()}/_sandbox/faults", json.dumps(slow).encode())
+    n_without = len(project.processes())
+    server.launch("extract_wattsense", first_on="2026-01-01", last_on="2026-01-01")
+    wait_for(
+        lambda: "STARTED" in {run["status"] for run in server.runs()} or None, 120, server.runs
+    )
+    assert len(project.processes()) > n_without, "the run has a process of its own"
+
+    ended = up.stop(signal.SIGINT)
+
+    assert ended.code == 0, ended
+    assert project.processes() == {}
+    lines = ended.out.splitlines()
+    assert lines == [f"energy_etl is up: {server.url} (stop with Ctrl-C)"]
+    assert "Traceback" not in ended.err
+    with open_instance(project.data / "dagster_home") as instance:
+        newest = instance.get_runs(limit=1)[0]
+    assert newest.status == dg.DagsterRunStatus.CANCELED
+
+
 @pytest.mark.journey
 @pytest.mark.timeout(900)
-def test_backfill_of_35_days_beside_the_hourly_run_confirms_every_packet_in_order(
+def test_up_confirms_a_backfill_of_35_days_beside_the_hourly_run_and_goes_on_sigint(
     project: ProjectRoot,
 ) -> None:
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -60,6 +112,9 @@ def test_backfill_of_35_days_beside_the_hourly_run_confirms_every_packet_in_orde
     up = project.start_up(ENERGY_ETL_HOLD_FOR_HOURS=HOLD_FOR_HOURS)
     server = WebServer(up.url())
     server.wait_until_loaded()
+    automation = server.automation()
+    assert set(automation) >= AUTOMATION
+    assert set(automation.values()) == {"RUNNING"}
     within_s = WITHIN_S * max(1.0, (time.monotonic() - began) / USUAL_START_S)
     # The first batch is fetched from two hours before its first day.
     since_ms = int((from_at - timedelta(hours=2)).timestamp() * 1000)
@@ -75,6 +130,7 @@ def test_backfill_of_35_days_beside_the_hourly_run_confirms_every_packet_in_orde
     assert launched["__typename"] == "LaunchBackfillSuccess", launched
     # What the hourly schedule asks for, now: the test does not wait for the full hour.
     server.launch("extract_wattsense", first_on=days[-1], last_on=days[-1])
+    refuses_a_second(project)
     seen: list[str] = []
 
     def delivered() -> dict[str, int] | None:
@@ -111,6 +167,4 @@ def test_backfill_of_35_days_beside_the_hourly_run_confirms_every_packet_in_orde
         assert stream["received"] > 0.95 * n_whole_days, stream
     assert sum(stream["received"] >= n_whole_days for stream in received.values()) >= 2
 
-    ended = up.stop()
-    assert ended.code == 0, ended
-    assert project.processes() == {}
+    goes_with_its_runs_on_sigint(project, up, server)

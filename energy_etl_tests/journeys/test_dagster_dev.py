@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from energy_etl.cli.processes import free_port
-from energy_etl_tests.journeys.project_root import DAGSTER, REPOSITORY, ProjectRoot
+from energy_etl_tests.journeys.project_root import DAGSTER, ProjectRoot
 
 
 @pytest.mark.journey
@@ -29,13 +29,3 @@ def test_asset_without_a_sandbox_fails_with_a_sentence_that_names_the_command(
     )
     assert re.search(sentence, ended.out + ended.err, re.MULTILINE), ended
     assert "sub-exception" not in ended.out + ended.err
-
-
-@pytest.mark.journey
-@pytest.mark.timeout(240)
-def test_workspace_of_the_repository_loads_as_it_stands(project: ProjectRoot) -> None:
-    ended = project.run(
-        *(*DAGSTER, "definitions", "validate", "-w", str(REPOSITORY / "workspace.yaml")),
-    )
-    assert ended.code == 0, ended
-    assert "energy_etl.definitions" in ended.out + ended.err

@@ -33,7 +33,7 @@ while True:
     n_rounds += 1
     if is_last:
         break
-    time.sleep(0.2)
+    time.sleep(0.5)
 print(json.dumps([n_rounds, n_rows, len(generations)]), flush=True)
 """
 
@@ -84,7 +84,7 @@ def test_readme_queries_succeed_while_runs_write_and_an_open_reader_blocks_none(
         with reader(project, stop, "fresh") as fresh, reader(project, stop, "held") as held:
             last_on = project.now.date() - timedelta(days=2)
             assert project.load(last_on - timedelta(days=1), last_on).success
-            assert project.compute().success
+            assert project.compute(only=("core", "push", "published")).success
             assert project.send().success
             stop.touch()
             told_by_fresh, told_by_held = told(fresh), told(held)

@@ -349,3 +349,30 @@ def test_manual_edit_at_one_instant_is_allowed(folder: Path) -> None:
     edit = Portfolio.load_strictly(folder).frames[core.MANUAL_EDIT].filter(action="replace")
     at = datetime(2024, 3, 2, tzinfo=UTC)
     assert edit.select("from_at", "to_at", "reading_native").row(0) == (at, at, 12.5)
+
+
+def test_counter_of_a_phase_beside_the_counter_of_all_phases_counted_twice(folder: Path) -> None:
+    header, *rows = FILES["registers.csv"].splitlines()
+    lines = [f"{header},phase", *(f"{row}," for row in rows)]
+    part = "rome.l1,rome.mains,mains,,cumulative,kWh,15,6,,0.001,instant,{},,L1"
+    (folder / "registers.csv").write_text("\n".join([*lines, part.format("true")]) + "\n")
+    portfolio = Portfolio.load(folder)
+    assert "rome.l1" not in ids(portfolio, core.REGISTER)
+    assert problems(portfolio) == [
+        "registers.csv line 6, column is_primary: the energy of L1 is within that of rome.import in"
+        " line 2 and would count twice: write false."
+    ]
+    (folder / "registers.csv").write_text("\n".join([*lines, part.format("false")]) + "\n")
+    assert "rome.l1" in ids(Portfolio.load_strictly(folder), core.REGISTER)
+
+
+def test_what_a_left_out_register_is_stays_known_to_its_neighbours(folder: Path) -> None:
+    change(folder, "registers.csv", "26.8", "many")
+    left_out = Portfolio.load(folder).left_out
+    assert left_out.select("register_id", "site_id", "commodity", "role", "unit").rows() == [
+        ("rome.import", "rome", "electricity", "mains", "kWh")
+    ]
+    change(folder, "registers.csv", "rome.import,rome.mains,mains", "rome.import,rome.mains,")
+    assert Portfolio.load(folder).left_out.is_empty()
+    change(folder, "sites.csv", "Europe/Rome", "Europe/Rom")
+    assert Portfolio.load(folder).left_out["register_id"].to_list() == ["rome.gas"]

@@ -131,6 +131,14 @@ FAULTS = [
         "01.03.2024 ",
         "column exchanged_at: '01.03.2024 10:00:00+01:00' is no instant",
     ),
+    (
+        "exchanges.csv",
+        "2024-03-01T10:00:00+01:00",
+        "0001-01-01T00:00:00+14:00",
+        "'0001-01-01T00:00:00+14:00' is beyond the calendar",
+    ),
+    ("exchanges.csv", "999.5", "-999.5", "column final_native: '-999.5' is below 0"),
+    ("exchanges.csv", "999.5", "9_99.5", "column final_native: '9_99.5' is no number"),
     ("exchanges.csv", "rome.import", "rome.power", "'rome.power' is not in registers.csv"),
     (
         "gaps.csv",

@@ -109,11 +109,11 @@ def test_no_intervals_or_only_those_of_unknown_registers_give_an_empty_table():
         ["Europe/Rome", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia"]
     ),
     st.datetimes(min_value=datetime(2011, 1, 1), max_value=datetime(2030, 1, 1)),
-    st.lists(st.one_of(st.none(), st.floats(min_value=0, max_value=100)), min_size=1, max_size=300),
+    st.lists(st.one_of(st.none(), st.floats(min_value=0, max_value=100)), min_size=1, max_size=120),
     st.sampled_from([5, 15, 60, 180]),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_hours_partition_the_days_of_any_zone_in_energy_and_intervals(
     zone: str, start: datetime, values: list[float | None], minutes: int, random
 ):

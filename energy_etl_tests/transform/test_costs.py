@@ -314,14 +314,17 @@ def test_trend_of_the_cost_shows_a_price_that_rose():
     assert row["price_per_kwh"] == pytest.approx(0.3)
 
 
-def test_trend_of_the_cost_is_null_below_95_percent_coverage():
+def test_trend_and_difference_of_the_cost_are_null_below_95_percent_coverage():
     thin = FLAT.filter(
         ~pl.col("start_at").is_between(utc("2026-10-20T00:00"), utc("2026-10-20T12:00"))
     )
-    row = last_week(period_costs(thin, tariff_row(0.2)))
+    row = last_week(period_costs(thin, tariff_row(0.2), figures=vendor_cost(51.0)))
     assert row["coverage_pct"] < 95
     assert row["cost"] == pytest.approx(row["energy_kwh"] * 0.2)
     assert row["cost_trend_pct"] is None
+    # Nor is the vendor said to be dearer by what we did not measure.
+    assert row["vendor_cost"] == 51.0
+    assert row["vendor_difference_pct"] is None
 
 
 def test_empty_window_of_a_monday_is_null():

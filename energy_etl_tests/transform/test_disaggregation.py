@@ -115,12 +115,14 @@ def test_without_mains_or_export_readings_consumption_is_unknown(loads: dict):
     assert rows["own", "unattributed"]["coverage_pct"] == pytest.approx(200 / 3)
 
 
-def test_a_submeter_without_readings_is_null_and_uncovered():
+def test_what_a_submeter_without_readings_used_is_unknown_and_not_called_unattributed():
     rows = shares_of({"mains": 10.0, "ev": 4.0, "fridge": None}, MAINS, EV, FRIDGE)
     fridge = rows["own", "fridge"]
     assert (fridge["energy_kwh"], fridge["share_pct"], fridge["coverage_pct"]) == (None, None, 0.0)
-    assert rows["own", "unattributed"]["energy_kwh"] == pytest.approx(6.0)
-    assert rows["own", "unattributed"]["coverage_pct"] == pytest.approx(200 / 3)
+    assert rows["own", "ev"]["share_pct"] == pytest.approx(40.0)
+    rest = rows["own", "unattributed"]
+    assert (rest["energy_kwh"], rest["share_pct"]) == (None, None)
+    assert rest["coverage_pct"] == pytest.approx(200 / 3)
 
 
 def test_nothing_used_has_no_shares():

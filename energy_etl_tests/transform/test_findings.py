@@ -236,3 +236,11 @@ def test_faults_of_the_portfolio_are_found_at_their_place_with_the_next_step():
     assert set(kinds(found)) == {"portfolio"}
     assert "data/portfolio" in found["next_step"][0]
     assert compute_portfolio_findings(PORTFOLIO_PROBLEM.empty_frame()).is_empty()
+
+
+def test_suspect_growth_counted_and_nobody_was_told():
+    edits = pl.concat([make_edit("suspect"), make_edit("suspect", AT + timedelta(days=1))])
+    found = compute_findings(A, edits, make_coverage(672))
+    assert found.select("kind", "place", "from_at").rows() == [("suspect", "a", AT)]
+    assert "readings: 2" in found["message"][0]
+    assert "rating_native_per_hour" in found["next_step"][0]

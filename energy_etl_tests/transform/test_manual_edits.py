@@ -291,3 +291,29 @@ def test_decision_whose_readings_may_still_come_is_no_finding() -> None:
     assert compute_edit_findings(decided, applied(), now=minutes(60)).is_empty()
     assert compute_edit_findings(decided, applied(), now=minutes(61)).height == 1
     assert compute_edit_findings(MANUAL_EDIT.empty_frame(), applied(), now=LATER).is_empty()
+
+
+@pytest.mark.parametrize("action", ["drop", "keep", "replace"])
+def test_decision_about_a_reading_at_an_exchange_was_told_as_applied(action: str) -> None:
+    """The declared values replace that reading, so nothing came of the decision."""
+    frame = readings(series([1000.0, 1001.0, 1002.0, 1003.0, 5.0, 6.0, 7.0, 8.0]))
+    declared = exchanges(("a", minutes(45), 1003.0, 4.0))
+    decided = manual_edits(manual_edit(action, 45, value=999.0 if action == "replace" else None))
+    result = compute(frame, declared=declared, decided=decided)
+    assert result.edits["rule"].to_list() == ["exchange"]
+    found = compute_edit_findings(decided, result.edits, now=LATER)
+    assert found["kind"].to_list() == ["manual_edit_without_reading"]
+    assert "exchanges.csv" in found["next_step"][0]
+
+
+def test_kept_total_is_no_longer_suspect() -> None:
+    values: list[float | None] = [1.0] * 200
+    values[100] = 90.0
+    result = compute(readings(series(values)), TOTALS)
+    assert flagged(result.intervals, "suspect") == [minutes(1500)]
+    assert edits_of(result.edits) == [("suspect", minutes(1500), minutes(1500), 1, "90.0")]
+    kept = compute(
+        readings(series(values)), TOTALS, decided=manual_edits(manual_edit("keep", 1500))
+    )
+    assert flagged(kept.intervals, "suspect") == []
+    assert kept.edits["rule"].to_list() == ["manual_keep"]

@@ -73,7 +73,7 @@ def test_group_of_four_is_hidden_and_says_why() -> None:
     assert (
         found.select("min", "median", "max", "rank", "percentile").null_count().row(0) == (4,) * 5
     )
-    assert set(found["reason"]) == {"Only 4 sites of its group can be compared; five are needed."}
+    assert set(found["reason"]) == {"Comparable sites in its group: 4; five are needed."}
     assert found["amount"].to_list() == [10.0, 20.0, 30.0, 40.0]
 
 

@@ -152,7 +152,7 @@ def test_mean_power_beside_a_counter_stays_a_sample() -> None:
     assert result.samples["sample_native"].to_list() == [2000.0] * 4
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     powers=st.lists(st.integers(0, 100_000), min_size=15, max_size=48),
     step=st.sampled_from([1, 5, 15]),

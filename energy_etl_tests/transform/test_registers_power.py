@@ -8,11 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from energy_etl.transform.registers import compute_intervals
+from energy_etl.transform.registers_power import compare_neighbours
 from energy_etl_tests.transform.register_frames import (
+    HOLD_FOR,
+    LATER,
     compute,
+    exchanges,
+    manual_edit,
+    manual_edits,
     minutes,
     readings,
     register,
+    registers,
     series,
 )
 
@@ -83,7 +91,7 @@ def test_kilowatts_are_kilowatts() -> None:
     assert intervals["energy_kwh"].to_list() == pytest.approx([0.5])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     powers=st.lists(st.floats(0.0, 1e5), min_size=4, max_size=30),
     at=st.lists(st.integers(1, 20), min_size=30, max_size=30),
@@ -108,3 +116,45 @@ def test_energy_is_the_area_below_the_power_in_any_order_of_arrival(
     in_order, any_order = (compute(readings(each), PV).intervals for each in (rows, shuffled))
     assert in_order.equals(any_order)
     assert in_order["energy_kwh"].sum() == pytest.approx(area_wmin / 60e3, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("spike", [1e9, -1e9])
+def test_spike_of_momentary_power_beyond_the_rating_became_energy(spike: float) -> None:
+    """Only counters and means were held to their rating: 125,000 kWh in a quarter of an hour."""
+    frame = readings(series([1000.0, 1000.0, 1000.0, spike, 1000.0, 1000.0, 1000.0]))
+    result = compute(frame, PV | {"rating_native_per_hour": 10_000.0})
+    assert result.intervals["energy_kwh"].to_list() == [0.25, 0.25, None, None, 0.25, 0.25]
+    assert result.samples["sample_native"].to_list() == [1000.0] * 4
+    assert result.edits.select("rule", "from_at").rows() == [("false_high", minutes(45))]
+
+
+def test_momentary_power_far_beyond_the_usual_was_neither_flagged_nor_told() -> None:
+    values = [1000.0] * 250
+    values[125] = 5e6
+    result = compute(readings(series(values)), PV)
+    suspect = pl.col("flags").list.contains("suspect")
+    assert result.intervals.filter(suspect)["end_at"].to_list() == [minutes(1875), minutes(1890)]
+    assert result.edits.select("rule", "n_readings").rows() == [("suspect", 2)]
+    kept = compute(
+        readings(series(values)), PV, decided=manual_edits(manual_edit("keep", 1860, 1890))
+    )
+    assert kept.intervals.filter(suspect).is_empty()
+    assert kept.intervals["energy_kwh"].equals(result.intervals["energy_kwh"])
+
+
+def test_counter_that_is_left_out_for_a_fault_still_keeps_power_from_counting() -> None:
+    counter = registers(register("b", unit="kWh", role="production"))
+    alone = compare_neighbours(registers(PV))
+    beside = compare_neighbours(registers(PV), counter)
+    assert alone.rows() == [("a", True, True)]
+    assert beside.rows() == [("a", False, True)]
+    result = compute_intervals(
+        readings(series([2000.0] * 4)),
+        registers(PV),
+        exchanges(),
+        left_out=counter,
+        now=LATER,
+        hold_for=HOLD_FOR,
+    )
+    assert result.intervals.is_empty()
+    assert result.samples.height == 3

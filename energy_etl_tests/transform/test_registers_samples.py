@@ -56,7 +56,7 @@ def covered_edges(at_s: list[int]) -> list[int]:
     return [n * STEP_S for n in range(first, last)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(instants(), st.floats(-1e6, 1e6))
 def test_constant_signal_is_exactly_itself_in_every_interval(at_s: list[int], value: float) -> None:
     samples = samples_of(in_minutes(at_s, [value] * len(at_s)))
@@ -65,7 +65,7 @@ def test_constant_signal_is_exactly_itself_in_every_interval(at_s: list[int], va
     assert not samples["is_provisional"].any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(instants(), st.floats(-50, 50), st.floats(-0.01, 0.01))
 def test_linear_signal_is_its_value_at_the_middle(
     at_s: list[int], offset: float, slope: float
@@ -76,7 +76,7 @@ def test_linear_signal_is_its_value_at_the_middle(
         assert isclose(mean, expected, rel_tol=1e-9, abs_tol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(-45, 45), min_size=2, max_size=100))
 def test_jitter_around_the_quarter_hours_makes_no_hole(jitter_s: list[int]) -> None:
     at_s = [STEP_S * n + off for n, off in enumerate(jitter_s)]
@@ -90,7 +90,7 @@ def test_interval_that_no_reading_falls_into_has_a_value() -> None:
     assert samples["sample_native"][2] == pytest.approx(13.0 + 8.0 * (8.0 / 16.0))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(instants(), st.integers(LONGEST_S + 1, 20_000), st.data())
 def test_gap_leaves_out_the_intervals_that_it_touches_and_no_other(
     at_s: list[int], gap_s: int, data: st.DataObject
@@ -113,7 +113,7 @@ def test_gap_of_one_and_a_half_steps_is_none_and_a_second_more_is_one() -> None:
     assert samples["start_at"].to_list() == [minutes(30)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(instants(2_000), st.data())
 def test_means_are_those_of_exact_arithmetic(at_s: list[int], data: st.DataObject) -> None:
     values = data.draw(st.lists(st.floats(-40, 60), min_size=len(at_s), max_size=len(at_s)))
@@ -138,7 +138,7 @@ def test_means_are_those_of_exact_arithmetic(at_s: list[int], data: st.DataObjec
         assert n_readings == n_expected
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(instants(2_000), st.data())
 def test_order_repeats_other_registers_and_older_readings_change_no_bit(
     at_s: list[int], data: st.DataObject
@@ -158,7 +158,7 @@ def test_order_repeats_other_registers_and_older_readings_change_no_bit(
     assert_frame_equal(recent, alone, check_exact=True)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(instants(), st.sampled_from(["UTC", "Australia/Lord_Howe", "America/New_York"]))
 def test_change_of_clocks_changes_nothing(at_s: list[int], zone: str) -> None:
     # START is the morning on which Berlin changes its clocks.
@@ -201,7 +201,7 @@ def test_last_interval_that_begins_in_a_hole_has_no_row() -> None:
     assert samples["start_at"].to_list() == [minutes(0)]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(instants(), st.data())
 def test_what_is_confirmed_no_longer_depends_on_what_comes_after(
     at_s: list[int], data: st.DataObject

@@ -236,3 +236,38 @@ def test_steel_plant_with_end_stamps_gives_its_hourly_and_daily_sums() -> None:
     assert daily["energy_kwh"].to_list() == pytest.approx(quarters.reshape(-1, 96).sum(axis=1))
     assert hourly["start_at"][0] == datetime(2017, 12, 31, 15, tzinfo=UTC)
     assert hourly["energy_kwh"].to_list() == pytest.approx(quarters.reshape(-1, 4).sum(axis=1))
+
+
+@pytest.mark.parametrize("unit", ["kWh", "kW"])
+@pytest.mark.parametrize("stamp", ["start", "end"])
+@pytest.mark.parametrize(("step", "grid"), [(10, 15), (20, 15), (25, 15), (20, 30), (45, 60)])
+def test_distance_that_does_not_fit_the_grid_lost_half_of_the_intervals(
+    step: int, grid: int, stamp: str, unit: str
+) -> None:
+    """Ten minutes on a grid of fifteen: every second interval was `missing`, with its energy."""
+    n, hole = 24, 13
+    values = [0.5 + 0.1 * (i % 7) for i in range(n)]
+    begin = [step * (i + (stamp == "end")) for i in range(n)]
+    rows = [(float(at), value) for i, (at, value) in enumerate(zip(begin, values, strict=True))]
+    del rows[hole]
+    row = register(kind="interval", unit=unit, stamp=stamp, grid_minutes=grid)
+    intervals = compute(readings(rows), row).intervals
+    per_minute = [
+        None if i == hole else values[i] / (step if unit == "kWh" else 60)
+        for i in range(n)
+        for _ in range(step)
+    ]
+    whole = n * step // grid
+    wanted = [per_minute[grid * k : grid * (k + 1)] for k in range(whole)]
+    assert intervals["start_at"].to_list()[:whole] == [minutes(grid * k) for k in range(whole)]
+    for energy, parts in zip(intervals["energy_kwh"].to_list(), wanted, strict=False):
+        known = [part for part in parts if part is not None]
+        assert energy == (pytest.approx(sum(known)) if len(known) == grid else None)
+    counted = intervals.filter(pl.col("energy_kwh").is_not_null())
+    is_estimate = step > 1.5 * grid
+    assert set(counted["quality"]) == {
+        "estimated" if is_estimate else "measured" if unit == "kWh" else "integrated"
+    }
+    flag = "gap" if is_estimate else "interpolated_edge"
+    assert counted["flags"].list.contains(flag).all()
+    assert intervals["energy_kwh"][whole:].null_count() == intervals.height - whole

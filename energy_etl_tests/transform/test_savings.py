@@ -85,7 +85,7 @@ def savings_of(
     return {row["measure_id"]: row for row in rows.iter_rows(named=True)}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(saving=st.floats(-20.0, 20.0), factor=st.floats(0.01, 1000.0))
 def test_constant_saving_is_found_and_scales_with_the_energy(saving: float, factor: float):
     row = savings_of(factor * saved(saving), measure())["boiler"]
@@ -286,6 +286,17 @@ def test_rise_beyond_its_uncertainty_is_a_finding_and_a_small_one_is_not():
         found = compute_savings_findings(savings)
         assert found["kind"].to_list() == kinds
     assert compute_savings_findings(SAVINGS.empty_frame()).is_empty()
+
+
+def test_summer_in_which_nothing_is_expected_is_no_finding_without_a_message():
+    savings = compute_savings(
+        make_daily(saved(0.0)), GAS, WEATHER, measure(), NO_FIGURES, now=NOW
+    ).filter(measure_id="boiler")
+    zeros = ("measured_kwh", "baseline_kwh", "savings_kwh", "savings_pct", "uncertainty_kwh")
+    nothing = savings.with_columns(pl.lit(0.0).alias(name) for name in zeros)
+    assert compute_savings_findings(nothing)["kind"].to_list() == ["measure_without_effect"]
+    nothing = nothing.with_columns(savings_pct=pl.lit(None, pl.Float64))
+    assert compute_savings_findings(nothing).is_empty()
 
 
 def test_nothing_to_judge_is_an_empty_table():

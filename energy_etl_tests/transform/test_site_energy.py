@@ -271,7 +271,7 @@ def test_now_without_an_offset_is_refused():
     ),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_site_days_hold_the_energy_of_their_registers_in_any_zone_and_order(
     zone: str, loads: list[list[float | None]], random
 ):

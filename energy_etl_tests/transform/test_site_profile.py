@@ -64,6 +64,9 @@ def hours_of(register_id: str, load_kw) -> pl.DataFrame:
                     "start_at": at,
                     "hours": 1.0,
                     "energy_kwh": load_kw(day, hour),
+                    "n_expected": 4,
+                    "n_measured": 0 if load_kw(day, hour) is None else 4,
+                    "n_estimated": 0,
                 }
             )
     return rows_of(mart.HOURLY_ENERGY, rows)
@@ -137,6 +140,29 @@ def test_hour_that_one_register_lacks_is_not_part_of_the_load() -> None:
     found = compute_site_profiles(daily_of("a", None), hours, registers, sites_of("a"), now=NOW)
     assert found["mean_kw"].item() == pytest.approx(4.0)
     assert found["consumption_kwh"].item() is None
+
+
+def test_hour_of_which_two_quarters_never_came_is_no_load_of_half() -> None:
+    whole = hours_of("a.mains", lambda _day, _hour: 2.0)
+    at_noon = pl.col("local_hour") == 12
+    part = whole.with_columns(
+        energy_kwh=pl.when(at_noon).then(1.0).otherwise("energy_kwh"),
+        n_measured=pl.when(at_noon).then(2).otherwise("n_measured"),
+    )
+    given = daily_of("a", 47.0), part, registers_of("mains"), sites_of("a")
+    found = compute_site_profiles(*given, now=NOW).row(0, named=True)
+    assert (found["base_load_kw"], found["mean_kw"], found["load_factor"]) == (2.0, 2.0, 1.0)
+    estimated = part.with_columns(n_estimated=pl.when(at_noon).then(2).otherwise(0))
+    given = daily_of("a", 47.0), estimated, registers_of("mains"), sites_of("a")
+    assert compute_site_profiles(*given, now=NOW)["load_factor"].item() < 1.0
+
+
+def test_production_beside_mains_that_show_only_volts_is_no_load_of_the_site() -> None:
+    hours = hours_of("a.production", lambda _d, _h: 1.0)
+    volts = registers_of("mains").with_columns(kind=pl.lit("instant"), unit=pl.lit("V"))
+    registers = pl.concat([volts, registers_of("production")])
+    found = compute_site_profiles(daily_of("a", None), hours, registers, sites_of("a"), now=NOW)
+    assert found["mean_kw"].item() is None
 
 
 def test_second_view_of_a_meter_counts_once() -> None:

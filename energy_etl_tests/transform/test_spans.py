@@ -137,7 +137,7 @@ def test_no_days_give_no_weeks():
     st.lists(st.one_of(st.none(), st.floats(min_value=0, max_value=100)), min_size=1, max_size=90),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_days_partition_weeks_and_months_of_any_zone(
     zone: str, first_on: date, values: list[float | None], random
 ):

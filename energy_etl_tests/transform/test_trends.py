@@ -143,6 +143,16 @@ def test_year_on_year_compares_the_same_dates_of_a_month_and_the_same_weekdays_o
     assert month["year_ago_coverage_pct"] == 100.0
 
 
+def test_flat_load_grew_by_a_leap_day_against_the_february_before():
+    now = utc("2028-03-10T09:00")
+    load = make_flat_load("a", utc("2027-01-31T23:00"), now, minutes=60)
+    register = make_register("a", meter_id="m", grid_minutes=60)
+    row = row_of(trends_of(load, register, now=now), "last-month")
+    assert (row["energy_kwh"], row["year_ago_energy_kwh"]) == (29 * 24.0, 28 * 24.0)
+    assert row["year_on_year_pct"] == pytest.approx(100 / 28)
+    assert row["year_on_year_per_day_pct"] == pytest.approx(0.0, abs=1e-12)
+
+
 def test_without_a_year_of_data_there_is_no_year_on_year():
     row = row_of(trends_of(FLAT), "last-week")
     assert row["year_ago_energy_kwh"] is None

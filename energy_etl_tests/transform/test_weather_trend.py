@@ -63,7 +63,7 @@ def test_windows_are_30_days_and_52_weeks_apart():
     )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(factor=st.floats(0.1, 10.0))
 def test_growth_is_found_whatever_the_weather(factor: float):
     energies = heated(YEARS)
@@ -118,6 +118,14 @@ def test_new_register_has_a_row_with_its_reason():
     row = rows.row(0, named=True)
     assert row["reason"].startswith("insufficient_baseline: 0 days from 2024-10-01 to 2025-10-01")
     assert row["energy_kwh"] is None
+
+
+def test_register_of_26_days_does_not_show_their_sum_as_that_of_30():
+    since = list(heated(YEARS)[398:])
+    silent: list[float | None] = [None] * 398
+    row = trend_of([*silent, None, *since[1:]])
+    assert (row["energy_kwh"], row["previous_energy_kwh"], row["trend_pct"]) == (None, None, None)
+    assert trend_of([*silent, *since])["energy_kwh"] == pytest.approx(sum(since))
 
 
 def test_gas_in_m3_says_that_it_is_no_energy_and_water_has_no_row():

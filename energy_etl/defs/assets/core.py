@@ -21,6 +21,7 @@ from energy_etl.portfolio import Portfolio
 from energy_etl.state import Marks, Window, open_state
 from energy_etl.tables import Table, core, push
 from energy_etl.transform.registers import compute_intervals
+from energy_etl.transform.registers_power import compare_neighbours
 from energy_etl.vendors import Vendor, VendorBatch, Write, discover_vendors
 from energy_etl.warehouse import Change, Warehouse, Writer
 
@@ -118,9 +119,13 @@ def portfolio(context: dg.AssetExecutionContext, etl: Etl):
             writer.replace_all(table, frames[table])
         now_rows = frames[core.REGISTER]
         changed = now_rows.join(before, on=now_rows.columns, how="anti", nulls_equal=True)
+        # A counter that is added takes its meter's power out of the sums.
+        beside = _differing(
+            compare_neighbours(before), compare_neighbours(now_rows, found.left_out)
+        ).intersection(now_rows["register_id"])
         removed = found.gone(known["register_id"])
         overruled = [_differing(rows, frames[table]) for table, rows in overrules.items()]
-        ids = removed.union(changed["register_id"], *overruled)
+        ids = removed.union(changed["register_id"], beside, *overruled)
         ids = ids if before.height else set()
         # The registers count here, not the span: it only names the partitions of the run.
         recent = (etl.now() - timedelta(days=1), etl.now())
@@ -313,7 +318,12 @@ def _computed(
         # All of them: what a register amounts to depends on what its meter has beside it.
         registers, *overruling = map(reader.read_table, (core.REGISTER, *_OVERRULING))
     result = compute_intervals(
-        readings, registers, *overruling, now=now, hold_for=etl.settings().hold_for
+        readings,
+        registers,
+        *overruling,
+        left_out=etl.portfolio().left_out,
+        now=now,
+        hold_for=etl.settings().hold_for,
     )
     return {
         core.INTERVAL: result.intervals,

@@ -39,7 +39,7 @@ MARTS: Final[tuple[Mart, ...]] = (
         core.TARIFF,
         note="Each interval at the price in force on the wall clock of its site. Costs of export "
         "are negative. What has no price is in unpriced_kwh.",
-        plot=Plot("local_on", "cost"),
+        plot=Plot("local_on", "cost", only=_HAS_ONE_CURRENCY),
         numbers={
             "cost": pl.when(_HAS_ONE_CURRENCY).then(pl.col("cost").sum()),
             "priced_kwh": pl.col("priced_kwh").sum(),
@@ -73,7 +73,7 @@ MARTS: Final[tuple[Mart, ...]] = (
         core.VENDOR_MONTH,
         note="The running month: what was measured, and for the days left what the same kind of "
         "day used in the 28 days before, at the prices of the days left.",
-        plot=Plot("register_id", "forecast_cost"),
+        plot=Plot("register_id", "forecast_cost", only=_HAS_ONE_CURRENCY),
         numbers={
             "forecast_cost": pl.when(_HAS_ONE_CURRENCY).then(pl.col("forecast_cost").sum()),
             "n_refused": pl.col("reason").count(),

@@ -7,7 +7,7 @@ import polars as pl
 
 from energy_etl.defs.marts import made
 from energy_etl.tables import Mart, Plot, Query, core, mart
-from energy_etl.transform.disaggregation import compute_appliance_shares
+from energy_etl.transform.disaggregation import OWN, compute_appliance_shares
 from energy_etl.transform.disaggregation_scores import compute_disaggregation_scores
 from energy_etl.transform.disaggregation_total import compute_disaggregation_totals
 
@@ -47,7 +47,13 @@ MARTS: Final[tuple[Mart, ...]] = (
         core.VENDOR_APPLIANCE_FIGURE,
         core.METER,
         note="Shares by submeters and by vendors, with what is left unattributed.",
-        plot=Plot("appliance", "share_pct", "mean", pl.col("period") == "last-week"),
+        plot=Plot(
+            "appliance",
+            "share_pct",
+            "mean",
+            # A vendor's shares are of its own sum: no mean of both.
+            (pl.col("period") == "last-week") & (pl.col("source") == OWN),
+        ),
     ),
     made(
         mart.DISAGGREGATION_SCORE,

@@ -25,7 +25,7 @@ MARTS: Final[tuple[Mart, ...]] = (
         core.REGISTER,
         LAST_READ,
         note="How complete each register's last seven days are.",
-        plot=Plot("register_id", "coverage_pct", "mean"),
+        plot=Plot("register_id", "coverage_pct", "mean", is_least_first=True),
         numbers={
             "worst_coverage_pct": pl.col("coverage_pct").min(),
             "mean_coverage_pct": pl.col("coverage_pct").mean(),

@@ -47,7 +47,11 @@ PERIOD_COST: Final = Table(
         Column("vendor_cost", "float", "The vendor's cost, in EUR."),
         Column("vendor_cost_trend_pct", "float", "The vendor's trend of it."),
         Column("vendor_price_per_kwh", "float", "The vendor's implied price: cost / energy."),
-        Column("vendor_difference_pct", "float", "100 * (vendor - own) / own cost."),
+        Column(
+            "vendor_difference_pct",
+            "float",
+            "100 * (vendor - own) / own cost; null below 95 % coverage.",
+        ),
     ),
     key=("register_id", "period", "computed_on"),
 )

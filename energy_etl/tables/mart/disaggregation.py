@@ -14,7 +14,7 @@ APPLIANCE_SHARE: Final = Table(
         Column("computed_on", "date", "Local day D from which the period is counted.", False),
         Column("source", "text", "own: submeters; else the vendor that estimated it.", False),
         Column("appliance", "text", "The appliance, or unattributed.", is_nullable=False),
-        Column("energy_kwh", "float", "Its energy; null when nothing was measured."),
+        Column("energy_kwh", "float", "Its energy; null: nothing was measured, or a part of it."),
         Column("share_pct", "float", "Of the site's consumption (import + production - export)."),
         Column("coverage_pct", "float", "Measured share of the intervals used."),
     ),

@@ -94,8 +94,9 @@ SITE_DAILY: Final = Table(
     schema="mart",
     name="site_daily",
     description="One site and commodity on one local day, from the site's first interval on, also "
-    "when nothing came. Made of primary registers; a figure is null when one of its registers has "
-    "no energy on that day, never a sum of a part.",
+    "when nothing came. Made of primary registers; a figure is null when one of its registers is "
+    "silent all day. Where some intervals are missing it is the sum of the others: is_complete and "
+    "coverage_pct tell.",
     columns=(
         Column("site_id", "text", "The site.", is_nullable=False),
         Column("commodity", "text", "electricity, gas, water or heat.", is_nullable=False),

@@ -49,19 +49,27 @@ def of_own(snapshot: Frames, frames: Frames, fetches: pl.DataFrame) -> Iterable[
     ours = fetches.join(mains, on="meter_id", how="left")
     first_on = pl.col("fetched_on") - timedelta(days=_SAVINGS_DAYS)
     is_in = pl.col("local_on").is_between(first_on, "fetched_on", closed="left")
-    share = pl.col("n_measured").sum() / pl.col("n_expected").sum()
+    n_expected, n_measured = pl.col("n_expected").sum(), pl.col("n_measured").sum()
+    n_unknown = n_expected - n_measured - pl.col("n_estimated").sum()
     days = (
         ours.join(frames[mart.DAILY_ENERGY.full_name], on="register_id")
         .filter(is_in)
         .sort("register_id", "local_on")
         .group_by(ID, maintain_order=True)
-        .agg(own_kwh=pl.col("energy_kwh").sum(), n_days=pl.len(), share=share)
+        .agg(
+            own_kwh=pl.col("energy_kwh").sum(),
+            n_days=pl.len(),
+            share=n_measured / n_expected,
+            # Of what is known: so much may be missing from our sum.
+            unknown_share=n_unknown / (n_expected - n_unknown),
+        )
     )
     savings = (
         snapshot[tables.SAVINGS.full_name]
         .filter(pl.col("part") == TOTAL)
         .select(ID, vendor_kwh=pl.col("estimated_consumption_wh") / WH_PER_KWH)
     )
+    off_by = _OWN_SHARE + pl.col("unknown_share")
     is_covered = (pl.col("n_days") == _SAVINGS_DAYS) & (pl.col("share") >= _MIN_COVERAGE)
     yield compared(
         ours.select(ID, "register_id")
@@ -71,8 +79,9 @@ def of_own(snapshot: Frames, frames: Frames, fetches: pl.DataFrame) -> Iterable[
         "savings_consumption",
         "vendor_kwh",
         "own_kwh",
-        tolerance=(_OWN_SHARE * pl.col("own_kwh").abs()).fill_null(0.0) + HALF_SAVINGS_KWH,
-        reason="Two meters of class B (EN 50470-3) may differ by 1 % each.",
+        tolerance=(off_by * pl.col("own_kwh").abs()).fill_null(0.0) + HALF_SAVINGS_KWH,
+        reason="Two meters of class B (EN 50470-3) may differ by 1 % each, and our sum lacks the "
+        "intervals that we do not know.",
         obstacle=_no_register()
         .when(~is_covered.fill_null(value=False))
         .then(pl.lit("Less than 95 % of the 30 days were measured by us.")),

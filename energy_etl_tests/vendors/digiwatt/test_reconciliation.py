@@ -424,6 +424,24 @@ def test_too_little_measured_by_us_is_no_contradiction_of_theirs() -> None:
     assert set(rows["verdict"]) == {"not_comparable"}
 
 
+def test_hours_lost_by_us_within_the_coverage_are_no_contradiction_of_theirs() -> None:
+    # One day of the 30 has no energy: 3.3 % less than the vendor counts, of 2 % for the meters.
+    day_on = local_day_of("Europe/Rome", NOW_AT) - timedelta(days=9)
+    is_lost = pl.col("local_on") == day_on
+    for n_estimated, verdict in ((0, "agrees"), (pl.col("n_measured"), "differs")):
+        lost = [
+            pl.when(is_lost).then(of_lost).otherwise(column).alias(column)
+            for column, of_lost in (
+                ("energy_kwh", 0.0),
+                ("n_estimated", n_estimated),
+                ("n_measured", 0),
+            )
+        ]
+        frames = changed(fetched(), mart.DAILY_ENERGY, *lost)
+        savings = reconciled(frames).filter(pl.col("rule") == "savings_consumption")
+        assert set(savings["verdict"]) == {verdict}
+
+
 def test_the_user_stands_between_the_bounds_by_percent() -> None:
     rows = reconciled(fetched()).filter(pl.col("rule") == "performance_bounds")
     assert rows["position_pct"].is_between(0, 100).all()
