@@ -12,6 +12,7 @@ from energy_etl.defs.changes import CHANGE_JOBS
 from energy_etl.defs.checks import build_checks
 from energy_etl.defs.jobs import build_jobs
 from energy_etl.defs.marts import all_checks
+from energy_etl.defs.metadata import asset_key
 from energy_etl.defs.resources import Etl
 from energy_etl.defs.schedules import build_schedules
 from energy_etl.defs.sensors import build_sensors
@@ -49,11 +50,17 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     }
     vendors = discover_vendors()
     extracted = sorted(name for name in vendors if name in groups)
-    made = {key for a in assets if isinstance(a, dg.AssetsDefinition) for key in a.keys}
-    tables = [t for t in all_tables() if dg.AssetKey([t.schema, t.name]) in made]
+    made_by = {
+        key: asset.node_def.name
+        for asset in assets
+        if isinstance(asset, dg.AssetsDefinition)
+        for key in asset.keys
+    }
+    by_key = {asset_key(table): table for table in all_tables() if table.is_published}
+    steps = {table: made_by[key] for key, table in by_key.items() if key in made_by}
     return dg.Definitions(
         assets=assets,
-        asset_checks=build_checks(tables, all_checks()),
+        asset_checks=build_checks(steps, all_checks()),
         jobs=[*build_jobs(extracted), *CHANGE_JOBS],
         schedules=build_schedules(extracted, settings.refetch_days, schedule_status),
         sensors=build_sensors(sensor_status),

@@ -5,7 +5,7 @@ A blocking check is for faults of a whole table and stops what is downstream in 
 the quality of single rows is a matter of the rows (`is_pushable`).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -49,27 +49,33 @@ GROUP BY register_id, unit, energy_kwh, volume_m3
 
 
 def build_checks(
-    tables: Iterable[Table], checks: Iterable[Check]
+    steps: Mapping[Table, str], checks: Iterable[Check]
 ) -> list[dg.AssetChecksDefinition]:
     """Return one definition per schema: the unique key of each table, and its declared checks.
 
-    One step for a schema: a step of its own costs more than most of these checks do.
+    One step for a schema, because each costs more than most checks do. Blocking ones stand apart
+    by the step that makes their table: what waits for one of a step would wait for them all, in a
+    circle, and Dagster then cuts every step of the job to pieces.
+
+    Args:
+        steps: each table that has an asset, with the name of the step that makes it.
+        checks: those that are declared, of any of these tables.
     """
-    by_schema: dict[str, list[Table]] = {}
-    for table in tables:
-        if table.is_published:
-            by_schema.setdefault(table.schema, []).append(table)
+    groups: dict[str, list[Table]] = {}
+    for table, step in steps.items():
+        group = f"{table.schema}_{step}" if table.schema == BLOCKING_SCHEMA else table.schema
+        groups.setdefault(group, []).append(table)
     wanted = list(checks)
     return [
-        _schema_checks(schema, group, [each for each in wanted if each.table in group])
-        for schema, group in sorted(by_schema.items())
+        _group_checks(group, tables, [each for each in wanted if each.table in tables])
+        for group, tables in sorted(groups.items())
     ]
 
 
-def _schema_checks(
-    schema: str, tables: list[Table], declared: list[Check]
+def _group_checks(
+    group: str, tables: list[Table], declared: list[Check]
 ) -> dg.AssetChecksDefinition:
-    is_blocking = schema == BLOCKING_SCHEMA
+    is_blocking = tables[0].schema == BLOCKING_SCHEMA
     by_key = {asset_key(table): table for table in tables}
     specs = [
         dg.AssetCheckSpec(
@@ -80,7 +86,7 @@ def _schema_checks(
         )
         for key, table in by_key.items()
     ]
-    extra = _EXTRA_CHECKS if is_blocking else {}
+    extra = {name: each for name, each in _EXTRA_CHECKS.items() if each[0] in tables}
     specs += [
         dg.AssetCheckSpec(name, asset=asset_key(table), blocking=True, description=why)
         for name, (table, why, _) in extra.items()
@@ -96,7 +102,7 @@ def _schema_checks(
         for each in declared
     ]
 
-    @dg.multi_asset_check(name=f"check_{schema}", specs=specs, can_subset=True)
+    @dg.multi_asset_check(name=f"check_{group}", specs=specs, can_subset=True)
     def check(context: dg.AssetCheckExecutionContext, etl: Etl) -> Iterator[dg.AssetCheckResult]:
         keys = sorted(context.selected_asset_check_keys, key=str)
         inputs = dict.fromkeys(i for key in keys if key in judged for i in judged[key].inputs)

@@ -1,7 +1,7 @@
 """`Mart`, `Findings`, `Check`: tables and verdicts that are computed from other tables.
 
-A vendor brings those of its own nouns (`vendors/<vendor>/`), those of everybody are listed in
-`defs/assets/mart.py` and `defs/checks.py`. Who reads the inputs and writes the result is `defs/`.
+A vendor brings those of its own nouns (`vendors/<vendor>/`), those of everybody stand in
+`defs/marts/`. Who reads the inputs and writes the result is `defs/`.
 """
 
 from collections.abc import Callable, Mapping

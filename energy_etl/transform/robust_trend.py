@@ -15,15 +15,18 @@ from energy_etl.periods import local_day_of
 from energy_etl.tables.mart import ROBUST_TREND
 from energy_etl.transform.windows import is_energy_register
 
-WINDOW_DAYS: Final = 365
-MIN_DAYS: Final = 30
+# 52 weeks: the same day of the week and, but for a day or two, of the year.
+YEAR_DAYS: Final = 364
+# Days this close together resemble each other: they count as one for the interval.
+BLOCK_DAYS: Final = 28
+WINDOW_DAYS: Final = 3 * YEAR_DAYS
+MIN_PAIRS: Final = 30
 MIN_COVERAGE_PCT: Final = 90.0
-DAYS_PER_WEEK: Final = 7
 DAYS_PER_YEAR: Final = 365.25
 
 # Quantile of the standard normal distribution for a two-sided 95 % interval.
 _Z: Final = 1.959963984540054
-# 9,334 pairs of days and their sorted copy: 150 kB a register.
+# 1,092 pairs of days, their sorted copy and the variance: 60 kB a register.
 _CHUNK_REGISTERS: Final = 128
 
 FloatArray = NDArray[np.float64]
@@ -46,15 +49,14 @@ class SenSlopes(NamedTuple):
 def compute_robust_trends(
     daily: pl.DataFrame, registers: pl.DataFrame, *, now: datetime
 ) -> pl.DataFrame:
-    """Fit a Theil-Sen line to the last 365 complete days of each register of kWh.
+    """Fit a Theil-Sen line to the last 3 x 364 complete days of each register of kWh.
 
-    The slope is the median of the slopes between days that are a multiple of seven apart: a
-    Monday is held against Mondays only, so neither the pattern of the week nor where in it the
-    window begins moves the line, and no day has to be adjusted. This is the seasonal Kendall slope
-    with weekdays as seasons (`seasonal_sen_slopes`). The seasons of the year are not taken out: a
-    year that begins in spring and ends in winter rises with the heating, significantly so. What is
-    left without the weather is in `mart.weather_trend`, against last year in
-    `mart.period_trend.year_on_year_pct`.
+    The slope is the median of the slopes between days that are 52 or 104 weeks apart: a Monday in
+    autumn is held against Mondays in autumn only, so neither the week nor the season nor where in
+    them the window begins or ends moves the line. This is the seasonal Kendall slope with the 364
+    days of the 52-week cycle as seasons (`seasonal_sen_slopes`). Other weather than a year ago is
+    not taken out (that is `mart.weather_trend`), and the shorter the overlap, the more it weighs:
+    with 13 months one month is held against one.
 
     Args:
         daily: `mart.daily_energy`; used are days that are complete, before the local day of `now`
@@ -64,9 +66,11 @@ def compute_robust_trends(
 
     Returns:
         `mart.robust_trend`, one row per register of energy, sorted by register_id; slopes per year
-        of 365.25 days. With fewer than 30 such days the slopes are null and `reason` says so; the
-        median of the days stays, null when there is none. `slope_pct_per_year` is null when the
-        median is not above 0. `is_significant` is False when the interval touches 0.
+        of 365.25 days. With fewer than 30 pairs of such days the slopes are null and `reason` says
+        so. `median_kwh_per_day` is of the days in a pair, null without one: a December is not
+        measured by the median of a year. `slope_pct_per_year` is null when it is not above 0.
+        `is_significant` is False when the interval touches 0; four weeks count as one observation
+        for it, since a day resembles its neighbours, so 13 months hardly ever suffice.
 
     Raises:
         ConfigurationError: a zone is unknown.
@@ -94,8 +98,18 @@ def compute_robust_trends(
         .select("row", "kwh", day=(pl.col("local_on") - pl.col("start_on")).dt.total_days())
         .filter(pl.col("kwh").is_finite())
     )
-    per_row = days.group_by("row").agg(n_days=pl.len(), median_kwh_per_day=pl.col("kwh").median())
-    enough = per_row.filter(pl.col("n_days") >= MIN_DAYS).select("row").sort("row")
+    # Each day of a season pairs with each other one: k days are k (k - 1) / 2 pairs.
+    n_others = pl.len().over("row", pl.col("day") % YEAR_DAYS) - 1
+    per_row = (
+        days.with_columns(n_others=n_others)
+        .group_by("row")
+        .agg(
+            n_days=pl.len(),
+            n_pairs=pl.col("n_others").sum() // 2,
+            median_kwh_per_day=pl.col("kwh").filter(pl.col("n_others") > 0).median(),
+        )
+    )
+    enough = per_row.filter(pl.col("n_pairs") >= MIN_PAIRS).select("row").sort("row")
     slopes = _slopes_by_row(days, enough["row"])
     slope, median = pl.col("slope_kwh_per_day_per_year"), pl.col("median_kwh_per_day")
     low, high = (pl.col(f"slope_{end}_kwh_per_day_per_year") for end in ("low", "high"))
@@ -103,19 +117,21 @@ def compute_robust_trends(
         wanted.join(per_row, on="row", how="left")
         .join(slopes, on="row", how="left")
         .with_columns(
-            n_days=pl.col("n_days").fill_null(0),
+            pl.col("n_days", "n_pairs").fill_null(0),
             slope_pct_per_year=pl.when(median > 0).then(100.0 * slope / median),
             is_significant=(low > 0) | (high < 0),
         )
         .with_columns(
             reason=pl.when(slope.is_null()).then(
                 pl.format(
-                    "Only {} of the last {} days are complete and measured to at least {} %; a "
-                    "robust trend needs {}.",
-                    "n_days",
+                    "A robust trend needs days of more than a year: of the last {} days {} are "
+                    "complete and measured to at least {} %, they make {} pairs of days 52 weeks "
+                    "apart, {} are needed.",
                     pl.lit(WINDOW_DAYS),
+                    "n_days",
                     pl.lit(f"{MIN_COVERAGE_PCT:g}"),
-                    pl.lit(MIN_DAYS),
+                    "n_pairs",
+                    pl.lit(MIN_PAIRS),
                 )
             )
         )
@@ -127,14 +143,14 @@ def compute_robust_trends(
 
 def _slopes_by_row(days: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
     """Slopes per year of the given rows, a chunk of registers at a time."""
+    mine = days.join(pl.DataFrame({"row": rows}).with_row_index("number"), on="row")
+    table = np.full((rows.len(), WINDOW_DAYS), np.nan)
+    table[mine["number"].to_numpy(), mine["day"].to_numpy()] = mine["kwh"].to_numpy()
     found = [SenSlopes(np.empty(0), np.empty(0), np.empty(0))]
     for first in range(0, rows.len(), _CHUNK_REGISTERS):
-        chunk = rows.slice(first, _CHUNK_REGISTERS)
-        numbered = pl.DataFrame({"row": chunk}).with_row_index("number")
-        mine = days.join(numbered, on="row")
-        table = np.full((chunk.len(), WINDOW_DAYS), np.nan)
-        table[mine["number"].to_numpy(), mine["day"].to_numpy()] = mine["kwh"].to_numpy()
-        found.append(seasonal_sen_slopes(table, DAYS_PER_WEEK))
+        found.append(
+            seasonal_sen_slopes(table[first : first + _CHUNK_REGISTERS], YEAR_DAYS, BLOCK_DAYS)
+        )
     per_year = {
         f"{name}_kwh_per_day_per_year": np.concatenate([getattr(each, field) for each in found])
         * DAYS_PER_YEAR
@@ -143,7 +159,7 @@ def _slopes_by_row(days: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
     return pl.DataFrame({"row": rows, **per_year})
 
 
-def seasonal_sen_slopes(table: FloatArray, n_seasons: int) -> SenSlopes:
+def seasonal_sen_slopes(table: FloatArray, n_seasons: int, block: int = 1) -> SenSlopes:
     """Return Sen's slope per step of each row, between columns of the same season only.
 
     Column j belongs to season `j % n_seasons`; with one season this is the plain Theil-Sen
@@ -156,22 +172,25 @@ def seasonal_sen_slopes(table: FloatArray, n_seasons: int) -> SenSlopes:
     Sources: Sen (1968), J. Am. Stat. Assoc. 63, 1379-1389; Hollander and Wolfe, Nonparametric
     Statistical Methods, chapter 9; the sum over seasons: Hirsch, Slack and Smith (1982), Water
     Resour. Res. 18, 107-121, and Gilbert (1987), Statistical Methods for Environmental Pollution
-    Monitoring, 16.4 and 17.3. Like those it takes the days as independent: runs of days that are
-    alike make the true interval wider.
+    Monitoring, 16.4 and 17.3. Those take the seasons as independent, which days of one month are
+    not: with `block` the variance is at least the sum of the squared S of blocks of neighbouring
+    seasons, as if each block were one observation (Hirsch and Slack, 1984, Water Resour. Res. 20,
+    727-732, add the covariances one by one). In simulations without a trend, where one day resembles
+    the next (correlation 0.7), 0 to 7 % of series came out significant in place of 27 to 36 %.
 
     Args:
         table: values in equal steps along the columns, one series per row; NaN where missing.
         n_seasons: number of columns after which a season comes again.
+        block: neighbouring seasons that are alike; it divides n_seasons.
     """
     lags = range(n_seasons, table.shape[1], n_seasons)
     pairs = [(table[:, lag:] - table[:, :-lag]) / lag for lag in lags]
     # NaN is sorted behind everything.
     slopes = np.sort(np.concatenate([np.full((len(table), 1), np.nan), *pairs], axis=1), axis=1)
     n_pairs = np.count_nonzero(~np.isnan(slopes), axis=1).astype(np.float64)
-    variance = sum(
-        (_kendall_variance(table[:, season::n_seasons]) for season in range(n_seasons)),
-        start=np.zeros(len(table)),
-    )
+    variance = _kendall_variance(table, n_seasons)
+    if block > 1:
+        variance = np.maximum(variance, _block_variance(table, n_seasons, block))
     half = _Z * np.sqrt(variance)
     return SenSlopes(
         _ranked(slopes, n_pairs, (n_pairs + 1.0) / 2.0),
@@ -180,17 +199,30 @@ def seasonal_sen_slopes(table: FloatArray, n_seasons: int) -> SenSlopes:
     )
 
 
-def _kendall_variance(values: FloatArray) -> FloatArray:
-    """Variance of Kendall's S of each row, NaN left out, tied values counted."""
-    ordered = np.sort(values, axis=1)
+def _kendall_variance(table: FloatArray, n_seasons: int) -> FloatArray:
+    """Variance of Kendall's S of each row: the seasons' sum, NaN left out, tied values counted."""
+    whole = np.pad(table, ((0, 0), (0, -table.shape[1] % n_seasons)), constant_values=np.nan)
+    ordered = np.sort(whole.reshape(len(table), -1, n_seasons), axis=1)
     n = np.count_nonzero(~np.isnan(ordered), axis=1).astype(np.float64)
-    tied = np.zeros(len(ordered))
-    run = np.ones(len(ordered))
-    for column in range(1, ordered.shape[1]):
-        run = np.where(ordered[:, column] == ordered[:, column - 1], run + 1.0, 1.0)
+    tied = np.zeros_like(n)
+    run = np.ones_like(n)
+    for cycle in range(1, ordered.shape[1]):
+        run = np.where(ordered[:, cycle] == ordered[:, cycle - 1], run + 1.0, 1.0)
         # What the run's term grows by with its newest member, from t - 1 to t.
         tied += _kendall_term(run) - _kendall_term(run - 1.0)
-    return (_kendall_term(n) - tied) / 18.0
+    return (_kendall_term(n) - tied).sum(axis=1) / 18.0
+
+
+def _block_variance(table: FloatArray, n_seasons: int, block: int) -> FloatArray:
+    """Sum of the squares of Kendall's S of blocks of seasons, of each row."""
+    s_of_season = np.zeros((len(table), n_seasons))
+    for lag in range(n_seasons, table.shape[1], n_seasons):
+        signs = np.nan_to_num(np.sign(table[:, lag:] - table[:, :-lag]))
+        for first in range(0, signs.shape[1], n_seasons):
+            cycle = signs[:, first : first + n_seasons]
+            s_of_season[:, : cycle.shape[1]] += cycle
+    blocks = s_of_season.reshape(len(table), -1, block).sum(axis=2)
+    return (blocks**2).sum(axis=1)
 
 
 def _kendall_term(n: FloatArray) -> FloatArray:

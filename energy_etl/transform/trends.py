@@ -95,7 +95,12 @@ def compute_period_trends(
             on=["register_id", "period", "computed_on"],
             how="left",
         )
-        .with_columns(vendor_difference_pct=pl.when(own > 0).then(difference))
+        .with_columns(
+            # What we did not measure is no difference of the vendor's.
+            vendor_difference_pct=pl.when(
+                (own > 0) & (pl.col("coverage_pct") >= MIN_COVERAGE_PCT)
+            ).then(difference)
+        )
         .select(PERIOD_TREND.polars_schema.names())
         .cast(PERIOD_TREND.polars_schema)
         .sort("register_id", "period", "computed_on")

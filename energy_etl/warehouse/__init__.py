@@ -7,7 +7,7 @@ people open. No vendor, no transform and no column is known here: tables come in
 `energy_etl.tables.Table`.
 """
 
-from energy_etl.warehouse.batch import checked
+from energy_etl.warehouse.batch import checked, without_repeats
 from energy_etl.warehouse.change import Change, combined
 from energy_etl.warehouse.listing import write_listing
 from energy_etl.warehouse.people import count_published, read_published
@@ -26,5 +26,6 @@ __all__ = [
     "count_published",
     "publish",
     "read_published",
+    "without_repeats",
     "write_listing",
 ]

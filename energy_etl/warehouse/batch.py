@@ -73,6 +73,21 @@ def checked(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
+def without_repeats(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame as it is.
+
+    Raises:
+        TransformError: a key stands in several rows: which of them is right, nobody knows.
+    """
+    if _has_repeats(frame, table.key):
+        repeated = frame.filter(frame.select(table.key).is_duplicated()).select(table.key).row(0)
+        raise TransformError(
+            f"A frame for {table.full_name} has several rows with the key {repeated}: see where"
+            " they are made."
+        )
+    return frame
+
+
 def deduplicated(table: Table, batch: pl.DataFrame) -> pl.DataFrame:
     """Return one row per key, the last one, in the order of the batch."""
     if not _has_repeats(batch, table.key):

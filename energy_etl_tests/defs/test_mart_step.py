@@ -8,8 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from energy_etl.defs.assets import mart
-from energy_etl.defs.assets.mart import compute_each
+from energy_etl.defs.assets.mart import build_step, compute_each
 from energy_etl.defs.failures import told_plainly
 from energy_etl.defs.marts import made
 from energy_etl.defs.metadata import asset_key
@@ -68,6 +67,7 @@ def three(faulty: object) -> list[Mart]:
         rows(1.0).rename({"energy_kwh": "energy_wh"}),
         rows(1.0, site_id=None),
         rows(1.0).with_columns(pl.lit("much").alias("energy_kwh")),
+        pl.concat([rows(1.0), rows(2.0)]),
     ],
 )
 def test_mart_that_raises_or_breaks_its_table_keeps_its_rows_and_the_others_are_computed(
@@ -121,9 +121,10 @@ def test_step_with_a_mart_that_fails_stores_and_publishes_the_others_and_tells_w
         writer.replace_all(SOURCE, rows(3.0))
         writer.replace_all(FAULTY, kept)
     monkeypatch.setattr(Etl, "warehouse", lambda _: warehouse)
-    monkeypatch.setattr(mart, "_MARTS", declared := three(KeyError("rome")))
+    declared = three(KeyError("rome"))
     told: dict[str, str] = {}
-    step = mart.marts.op.compute_fn.decorated_fn  # pyright: ignore[reportFunctionMemberAccess]
+    built = build_step("declared", declared)
+    step = built.op.compute_fn.decorated_fn  # pyright: ignore[reportAttributeAccessIssue]
     selected = {asset_key(each.table) for each in declared}
     context = SimpleNamespace(
         selected_asset_keys=selected,

@@ -224,6 +224,7 @@ REGISTER_RULES = (
             *within(CLEANING, "rise_above_the_rating_that_stays_is_a_change_of_level"),
             *within(STORY, "single_trailing_rise_above_the_rating_is_dropped"),
             *within(TOTALS, "impossible_totals_are_null_and_named"),
+            *within(POWER, "spike_of_momentary_power_beyond_the_rating_became_energy"),
         ),
     ),
     Rule(
@@ -233,6 +234,8 @@ REGISTER_RULES = (
             *within(CLEANING, "rise_without_a_rating_is_kept_and_suspect"),
             *within(REGISTERS, "suspect_growth_is_kept_flagged_and_named"),
             *within(TOTALS, "total_without_a_rating_is_only_suspect"),
+            *within(POWER, "momentary_power_far_beyond_the_usual_was_neither_flagged_nor_told"),
+            *within(FINDINGS, "suspect_growth_counted_and_nobody_was_told"),
         ),
     ),
     Rule(

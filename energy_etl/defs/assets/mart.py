@@ -5,7 +5,6 @@ Which tables there are and what they are made of stands in `defs/marts/` and in 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Final
 
 import dagster as dg
 import polars as pl
@@ -18,31 +17,58 @@ from energy_etl.defs.plots import drawn
 from energy_etl.defs.resources import Etl
 from energy_etl.errors import TransformError
 from energy_etl.tables import Mart, Table
-from energy_etl.warehouse import checked, publish
-
-_MARTS: Final = all_marts()
+from energy_etl.warehouse import checked, publish, without_repeats
 
 
-# One step for all of them: a step and its two connections cost more than most of these tables do.
-@dg.multi_asset(
-    name="marts",
-    pool=POOL,
-    can_subset=True,
-    specs=[
-        table_spec(
-            made.table,
-            # raw has no assets: it is what they are all made of.
-            deps=[t for t in tables_of(made.inputs) if t.is_published],
-            kinds=("polars", "duckdb"),
-            note=made.note,
-        )
-        for made in _MARTS
-    ],
+def _with_marts_of_packets(marts: Iterable[Mart]) -> tuple[list[Mart], list[Mart]]:
+    """Split marts, in order: those that need no packet, and those that do."""
+    rest: list[Mart] = []
+    of_packets: list[Mart] = []
+    for made in marts:
+        inputs = {*tables_of(made.inputs)}
+        needs = any(table.schema == "push" for table in inputs) or inputs & {
+            other.table for other in of_packets
+        }
+        (of_packets if needs else rest).append(made)
+    return rest, of_packets
+
+
+def build_step(name: str, marts: list[Mart]) -> dg.AssetsDefinition:
+    """Return one step for all of them: each step costs more than most of these tables do."""
+
+    @dg.multi_asset(
+        name=name,
+        pool=POOL,
+        can_subset=True,
+        specs=[
+            table_spec(
+                made.table,
+                # raw has no assets: it is what they are all made of.
+                deps=[t for t in tables_of(made.inputs) if t.is_published],
+                kinds=("polars", "duckdb"),
+                note=made.note,
+            )
+            for made in marts
+        ],
+    )
+    @plainly
+    def step(context: dg.AssetExecutionContext, etl: Etl) -> Iterator[dg.MaterializeResult]:
+        chosen = [made for made in marts if asset_key(made.table) in context.selected_asset_keys]
+        yield from _computed(context, etl, chosen)
+
+    return step
+
+
+# What needs packets waits for the outbox; the others do not, and a fault there does not stop them.
+marts, marts_of_packets = map(
+    build_step, ("marts", "marts_of_packets"), _with_marts_of_packets(all_marts())
 )
-@plainly
-def marts(context: dg.AssetExecutionContext, etl: Etl) -> Iterator[dg.MaterializeResult]:
-    """Computes every chosen mart; one that fails keeps its rows and does not stop the others."""
-    chosen = [made for made in _MARTS if asset_key(made.table) in context.selected_asset_keys]
+
+
+def _computed(
+    context: dg.AssetExecutionContext, etl: Etl, chosen: list[Mart]
+) -> Iterator[dg.MaterializeResult]:
+    """Compute marts; one that fails keeps its rows and does not stop the others."""
     warehouse = etl.warehouse()
     computed, faults = compute_each(
         chosen, _inputs(etl, chosen), etl.now(), held=warehouse.read_table
@@ -100,7 +126,7 @@ def compute_each(
         table = made.table
         try:
             # Here, not in the transaction of all of them: it would lose the others' rows too.
-            computed[table] = checked(table, made.compute(frames, now))
+            computed[table] = without_repeats(table, checked(table, made.compute(frames, now)))
         except DATA_FAULTS as error:
             faults[table] = error
         frames[table.full_name] = computed[table] if table in computed else held(table)

@@ -69,8 +69,12 @@ def _each(name: str) -> Iterator[Any]:
 
 def _finding_mart(all_of_them: list[Findings]) -> Mart:
     def compute(frames: Frames, now: Any) -> pl.DataFrame:
-        found = [each.find(frames, now) for each in all_of_them]
-        return pl.concat([FINDING.empty_frame(), *found]).sort(FINDING.key)
+        found = pl.concat(
+            [FINDING.empty_frame(), *(each.find(frames, now) for each in all_of_them)]
+        )
+        # The same fault may be seen from two sides; one row tells it.
+        ordered = found.sort(*FINDING.key, "message")
+        return ordered.unique(list(FINDING.key), keep="first", maintain_order=True)
 
     inputs = dict.fromkeys(item for each in all_of_them for item in each.inputs)
     return Mart(

@@ -58,7 +58,7 @@ MARTS: Final[tuple[Mart, ...]] = (
         compute_robust_trends,
         mart.DAILY_ENERGY,
         core.REGISTER,
-        note="Theil-Sen over up to 365 complete days, each against the same weekday only.",
+        note="Theil-Sen over up to 3 x 364 complete days, each against days 52 or 104 weeks apart.",
         plot=Plot("register_id", "slope_pct_per_year", "mean"),
         numbers={
             "n_with_trend": pl.col("slope_kwh_per_day_per_year").count(),

@@ -46,7 +46,11 @@ PERIOD_TREND: Final = Table(
         Column("vendor", "text", "Whose figures stand beside ours; null: none."),
         Column("vendor_energy_kwh", "float", "The vendor's consumption."),
         Column("vendor_trend_pct", "float", "The vendor's trend."),
-        Column("vendor_difference_pct", "float", "100 * (vendor - own) / own."),
+        Column(
+            "vendor_difference_pct",
+            "float",
+            "100 * (vendor - own) / own; null below 95 % coverage.",
+        ),
     ),
     key=("register_id", "period", "computed_on"),
 )
@@ -80,21 +84,23 @@ TREND_VARIANT: Final = Table(
 ROBUST_TREND: Final = Table(
     schema="mart",
     name="robust_trend",
-    description="Theil-Sen trend of a register's last 365 complete days: the median of the slopes "
-    "between equal weekdays, which a few odd days do not move, with its 95 % interval. The season "
-    "is part of it: for the trend without the weather see mart.weather_trend.",
+    description="Theil-Sen trend of a register's last 3 x 364 complete days: the median of the "
+    "slopes between days 52 or 104 weeks apart (same weekday, same time of the year), which "
+    "neither the season nor a few odd days move, with its 95 % interval. None before there are 30 "
+    "pairs, about 13 months. Other weather than a year ago is part of it: see mart.weather_trend.",
     columns=(
         Column("register_id", "text", "The register.", is_nullable=False),
         Column("site_id", "text", "Its site.", is_nullable=False),
         Column("computed_on", "date", "Local day D: the window ends before it.", False),
         Column("start_on", "date", "First local day of the window.", is_nullable=False),
         Column("n_days", "int", "Days in it with at least 90 % coverage.", is_nullable=False),
-        Column("median_kwh_per_day", "float", "Median of the days, scaled to 24 hours."),
+        Column("n_pairs", "int", "Pairs of these days 52 or 104 weeks apart.", False),
+        Column("median_kwh_per_day", "float", "Median of the days in a pair, as of 24 hours."),
         Column("slope_kwh_per_day_per_year", "float", "Change of the daily energy in a year."),
         Column("slope_low_kwh_per_day_per_year", "float", "Lower end of its 95 % interval."),
         Column("slope_high_kwh_per_day_per_year", "float", "Upper end of its 95 % interval."),
         Column("slope_pct_per_year", "float", "The slope in percent of the median."),
-        Column("is_significant", "bool", "True when the interval does not hold 0."),
+        Column("is_significant", "bool", "True: 0 is outside of it."),
         Column("reason", "text", "Why there is no trend; null when there is one."),
     ),
     key=("register_id",),

@@ -54,7 +54,6 @@ class Present:
 PRESENT = Present()
 
 
-@lru_cache
 def fetched(
     previous_part: str = "elapsed",
     includes_today: bool = False,
@@ -62,6 +61,14 @@ def fetched(
     sites: tuple[str, ...] = SITES,
 ) -> Mapping[str, pl.DataFrame]:
     """What a fetch of some meters brings, the portfolio, and our own figures from the truth."""
+    # The cache takes a default that is left out for another call than one that is given.
+    return _fetched(previous_part, includes_today, now, sites)
+
+
+@lru_cache
+def _fetched(
+    previous_part: str, includes_today: bool, now: datetime, sites: tuple[str, ...]
+) -> Mapping[str, pl.DataFrame]:
     world, vendor = PRESENT.world, PRESENT.vendor
     PRESENT.at = now
     # One vendor for all settings: what it estimates does not depend on them and takes long.
