@@ -4,10 +4,9 @@ Read from the source's syntax tree, so that it takes a fraction of a second and 
 """
 
 import ast
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "energy_etl"
@@ -43,8 +42,13 @@ def dotted(path: Path) -> str:
     return ".".join(part for part in parts if part != "__init__")
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield the full name of every module that a file imports, also inside functions."""
+@functools.cache
+def imports(path: Path) -> tuple[str, ...]:
+    """Return the full name of every module that a file imports, also inside functions."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -52,6 +56,24 @@ def imports(path: Path) -> Iterator[str]:
             assert node.level == 0, f"{path}: imports are absolute here"
             yield str(node.module)
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def each_module(rule: Callable[[Path], None]) -> Callable[[], None]:
+    """Return one test of a rule over all modules: a test for each takes longer than its rule."""
+
+    @functools.wraps(rule)
+    def test() -> None:
+        faults = []
+        for path in MODULES:
+            try:
+                rule(path)
+            except AssertionError as fault:
+                faults.append(f"{dotted(path)}: {fault}")
+        assert not faults, "\n".join(faults)
+
+    # pytest would take the path for a fixture.
+    del test.__wrapped__
+    return test
 
 
 def floor_of(module: str) -> int | None:
@@ -67,7 +89,7 @@ def our_imports(path: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
+@each_module
 def test_module_imports_only_from_its_floor_or_below(path: Path) -> None:
     module = dotted(path)
     own = floor_of(module)
@@ -80,7 +102,7 @@ def test_module_imports_only_from_its_floor_or_below(path: Path) -> None:
         assert is_sandbox_door or (other is not None and other <= own), f"{module} imports {name}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
+@each_module
 def test_vendors_and_transform_do_not_see_each_other(path: Path) -> None:
     top = dotted(path).split(".")[0]
     forbidden = {"vendors": ("transform", "delivery"), "transform": ("vendors", "delivery")}
@@ -97,14 +119,14 @@ def test_vendors_and_transform_do_not_see_each_other(path: Path) -> None:
         assert not any(n == floor or n.startswith(f"{floor}.") for n in names), names
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in MODULES if dotted(p).startswith("sandbox")], ids=dotted
-)
+@each_module
 def test_sandbox_sees_only_units_of_the_package(path: Path) -> None:
+    if not dotted(path).startswith("sandbox"):
+        return
     assert all(n.startswith(("sandbox", "units")) for n in our_imports(path))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
+@each_module
 def test_library_is_imported_only_behind_its_wall(path: Path) -> None:
     module = dotted(path)
     for name in imports(path):
@@ -112,7 +134,7 @@ def test_library_is_imported_only_behind_its_wall(path: Path) -> None:
         assert allowed is None or module.startswith(allowed), f"{module} imports {name}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
+@each_module
 def test_module_has_a_docstring_and_fits_on_a_few_screens(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text)), f"{path} says nothing about itself"
@@ -120,10 +142,13 @@ def test_module_has_a_docstring_and_fits_on_a_few_screens(path: Path) -> None:
     assert path.name not in DRAWERS
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if dotted(p).startswith("defs")], ids=dotted)
+@each_module
 def test_defs_keep_their_annotations(path: Path) -> None:
     # Dagster reads the annotation of `context`; postponed ones are text to it.
-    assert "from __future__ import annotations" not in path.read_text(encoding="utf-8")
+    is_postponed = dotted(path).startswith(
+        "defs"
+    ) and "from __future__ import annotations" in path.read_text(encoding="utf-8")
+    assert not is_postponed
 
 
 def test_no_module_in_the_root_shadows_a_package() -> None:

@@ -12,6 +12,7 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
+from energy_etl.defs.assets.core import PORTFOLIO_TABLES
 from energy_etl.defs.failures import DATA_FAULTS, told_plainly
 from energy_etl.defs.metadata import asset_key, read_input
 from energy_etl.defs.resources import Etl
@@ -51,7 +52,10 @@ GROUP BY register_id, unit, energy_kwh, volume_m3
 def build_checks(
     steps: Mapping[Table, str], checks: Iterable[Check]
 ) -> list[dg.AssetChecksDefinition]:
-    """Return one definition per schema: the unique key of each table, and its declared checks.
+    """Return one definition per schema: the unique key of its tables, and their declared checks.
+
+    Tables that are written whole have no check of their key: the write refuses a frame in which one
+    stands twice, and each check is three events in Dagster's storage (10 ms each on disk).
 
     One step for a schema, because each costs more than most checks do. Blocking ones stand apart
     by the step that makes their table: what waits for one of a step would wait for them all, in a
@@ -67,9 +71,16 @@ def build_checks(
         groups.setdefault(group, []).append(table)
     wanted = list(checks)
     return [
-        _group_checks(group, tables, [each for each in wanted if each.table in tables])
+        _group_checks(group, tables, declared)
         for group, tables in sorted(groups.items())
+        if (declared := [each for each in wanted if each.table in tables])
+        or not all(map(is_written_whole, tables))
     ]
+
+
+def is_written_whole(table: Table) -> bool:
+    """Return whether a table is always written by `Writer.replace_all`."""
+    return table.schema in ("mart", "push") or table in PORTFOLIO_TABLES
 
 
 def _group_checks(
@@ -85,6 +96,7 @@ def _group_checks(
             description=f"No two rows of {table.full_name} share {', '.join(table.key)}.",
         )
         for key, table in by_key.items()
+        if not is_written_whole(table)
     ]
     extra = {name: each for name, each in _EXTRA_CHECKS.items() if each[0] in tables}
     specs += [

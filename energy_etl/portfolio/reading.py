@@ -230,4 +230,5 @@ def _problem_frame(problems: tuple[Problem, ...]) -> pl.DataFrame:
         {"file": p.file, "line": p.line, "columns": p.columns, "message": p.message}
         for p in problems
     ]
-    return pl.DataFrame(records, schema=table.polars_schema).sort(table.key)
+    # One cell may be wrong in the same words twice.
+    return pl.DataFrame(records, schema=table.polars_schema).unique().sort(table.key)

@@ -175,8 +175,8 @@ def seasonal_sen_slopes(table: FloatArray, n_seasons: int, block: int = 1) -> Se
     Monitoring, 16.4 and 17.3. Those take the seasons as independent, which days of one month are
     not: with `block` the variance is at least the sum of the squared S of blocks of neighbouring
     seasons, as if each block were one observation (Hirsch and Slack, 1984, Water Resour. Res. 20,
-    727-732, add the covariances one by one). In simulations without a trend, where one day resembles
-    the next (correlation 0.7), 0 to 7 % of series came out significant in place of 27 to 36 %.
+    727-732, add the covariances one by one). In simulations without a trend, where a day resembles
+    the one before (correlation 0.7), 0 to 7 % of series came out significant, not 27 to 36 %.
 
     Args:
         table: values in equal steps along the columns, one series per row; NaN where missing.

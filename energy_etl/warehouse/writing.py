@@ -25,6 +25,7 @@ from energy_etl.warehouse.batch import (
     n_outside,
     successive,
     windows_of,
+    without_repeats,
 )
 from energy_etl.warehouse.change import Change, combined
 from energy_etl.warehouse.sql import (
@@ -87,12 +88,11 @@ class Writer:
     def replace_all(self, table: Table, frame: pl.DataFrame) -> Change:
         """Make the table's content equal to the frame; for small tables and marts.
 
-        The last of two rows with one key wins.
-
         Raises:
-            TransformError: the frame does not have the table's columns.
+            TransformError: the frame does not have the table's columns, or a key stands in several
+                rows.
         """
-        return self._settle(table, deduplicated(table, checked(table, frame)), _Scope())
+        return self._settle(table, without_repeats(table, checked(table, frame)), _Scope())
 
     def merge(self, table: Table, frame: pl.DataFrame) -> Change:
         """Insert the rows, each in place of the one with its key; the last of a batch wins.

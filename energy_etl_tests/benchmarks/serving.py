@@ -64,7 +64,8 @@ def _started(arguments: Sequence[str]) -> Iterator[str]:
             raise RuntimeError(f"The server {arguments[0]} did not start; see the lines above.")
         yield line.split()[-1]
     finally:
-        process.terminate()
+        # Not SIGTERM: what a script starts in its background inherits that it is ignored.
+        process.kill()
         process.communicate()
 
 

@@ -116,8 +116,8 @@ def test_partitions_in_random_order_with_overlaps_give_the_same_tables(
         assert project.load(*span).success
         # Not after each: several batches may be computed in one run, too.
         if number in (1, len(spans) - 1):
-            assert project.compute().success
-    assert project.hashes("core", "mart") == computed.hashes("core", "mart")
+            assert project.compute(only=("core", "push")).success
+    assert project.hashes("core") == computed.hashes("core")
 
 
 def test_blocking_check_fails_and_nothing_is_sent(computed: Project) -> None:

@@ -124,7 +124,7 @@ def test_step_with_a_mart_that_fails_stores_and_publishes_the_others_and_tells_w
     declared = three(KeyError("rome"))
     told: dict[str, str] = {}
     built = build_step("declared", declared)
-    step = built.op.compute_fn.decorated_fn  # pyright: ignore[reportAttributeAccessIssue]
+    step = built.op.compute_fn.decorated_fn  # pyright: ignore[reportFunctionMemberAccess]
     selected = {asset_key(each.table) for each in declared}
     context = SimpleNamespace(
         selected_asset_keys=selected,

@@ -2,6 +2,7 @@
 
 import math
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -447,3 +448,17 @@ def test_row_of_a_thing_that_was_not_named_whole_is_refused(warehouse: Warehouse
     ):
         writer.replace_whole(INTERVAL, intervals("r2", 1), ids=ids)
     assert warehouse.read_table(INTERVAL).is_empty()
+
+
+def test_whole_table_with_a_key_that_stands_twice_is_refused_and_keeps_its_rows(
+    tmp_path: Path,
+) -> None:
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb", (SITE,))
+    with warehouse.write() as writer:
+        writer.replace_all(SITE, sites("a"))
+    with (
+        pytest.raises(TransformError, match=r"core\.site has several rows with the key \('b',\)"),
+        warehouse.write() as writer,
+    ):
+        writer.replace_all(SITE, sites("b", "b"))
+    assert warehouse.read_table(SITE)["site_id"].to_list() == ["a"]
