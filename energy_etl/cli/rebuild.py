@@ -5,7 +5,10 @@ computation is the same Dagster job as always.
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
+
+import dagster as dg
 
 from energy_etl.cli.setup import prepare, today_at
 from energy_etl.cli.up import close_lost_runs, locked_home
@@ -31,11 +34,18 @@ ORDER BY requested_at, request_id
 """
 
 
-def rebuild_from_raw(settings: Settings, *, now: datetime | None = None) -> Iterator[str]:
+def rebuild_from_raw(
+    settings: Settings, *, now: datetime | None = None, instance: dg.DagsterInstance | None = None
+) -> Iterator[str]:
     """Empty every table but raw, replay raw, compute again; yields a line per step.
 
     The outbox is no table: what was sent stays sent, and packets that come out the same again
     change nothing in it.
+
+    Args:
+        settings: the project.
+        now: the instant of the computation; None: this one.
+        instance: where the computation is recorded; None: the project's own.
 
     Raises:
         ConfigurationError: the portfolio has problems, so rows would be missing; nothing was
@@ -60,10 +70,10 @@ def rebuild_from_raw(settings: Settings, *, now: datetime | None = None) -> Iter
             for calls in fetches:
                 write_batch(etl, vendor, vendor.to_batch(calls))
             yield f"Replayed {len(fetches)} fetches of {vendor.title}."
-        with open_instance(settings.dagster_home) as instance:
+        with nullcontext(instance) if instance else open_instance(settings.dagster_home) as record:
             job = build_defs({"etl": etl}).resolve_job_def(COMPUTE_JOB)
             result = job.execute_in_process(
-                instance=instance,
+                instance=record,
                 tags=changed_tags(etl.now().date()),
                 run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
                 raise_on_error=False,
