@@ -1,37 +1,38 @@
 """A small picture of a table for the Dagster UI: bars or a line as SVG within Markdown.
 
-The UI shows Markdown of 1,000 characters and more behind one click on the numbers' page, SVG then
-as sharp as the page. A chart library takes longer to load than a computation takes; these pictures
-have two axes and one colour. The report's charts are not made here.
+The UI shows Markdown of less than 1,000 characters beside the numbers and hides more behind a
+click, and every materialization stores its picture: so each is made as short as it has to be. A
+chart library takes longer to load than a computation takes, and draws nothing that small. The
+report's charts are not made here.
 """
 
-import base64
 import re
 from collections.abc import Iterable
 from datetime import date, datetime
 from html import escape
 from itertools import pairwise
 from typing import Final
+from urllib.parse import quote
 
 import dagster as dg
 import polars as pl
 
 from energy_etl.tables import Plot
 
-_WIDTH: Final = 640
-_HEIGHT: Final = 160
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 26, 24
+LONGEST_MARKDOWN: Final = 999
+_WIDTH: Final = 320
+_HEIGHT: Final = 70
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 6, 6, 16
 # Texts stand to the left of their bars, which lie.
-_TEXT_WIDTH: Final = 210
-_TEXT_LENGTH: Final = 34
-_ROW_HEIGHT: Final = 16
-_INK: Final = "#1f2937"
-_BAR: Final = "#2563eb"
+_TEXT_WIDTH: Final = 130
+_TEXT_LENGTH: Final = 18
+_ROW_HEIGHT: Final = 14
+_BAR_WIDTH: Final = 9
+_COLOUR: Final = "#2563eb"
 # More bars than this are a line.
-_MAX_BARS: Final = 60
-_MAX_TEXTS: Final = 24
-# A picture stands in every materialization's event: no more points than it has pixels.
-_MAX_POINTS: Final = 400
+_MAX_BARS: Final = 30
+# How many points are tried, until the picture is short enough.
+_COUNTS: Final = {"text": (8, 7, 6, 5, 4, 3, 2, 1), "axis": (60, 50, 40, 30, 20, 10, 1)}
 # Beyond this even a difference of two overflows.
 _LARGEST: Final = 1e300
 _NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -40,6 +41,9 @@ _NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U00
 def drawn(frame: pl.DataFrame, plot: Plot) -> dg.MarkdownMetadataValue | None:
     """Return the picture as metadata; None when there is nothing to draw.
 
+    Of more points than fit the largest are shown where x is a text (the least, where the plot says
+    so), else the last ones, and the title says so.
+
     Args:
         frame: rows of the table.
         plot: what is drawn; `y` may be `n`, the number of rows.
@@ -47,34 +51,19 @@ def drawn(frame: pl.DataFrame, plot: Plot) -> dg.MarkdownMetadataValue | None:
     points = _points(frame, plot)
     if points.is_empty():
         return None
+    is_text = _is_text(points)
     title = f"{plot.how} of {plot.y} by {plot.x}" if plot.y != "n" else f"rows by {plot.x}"
-    if _is_text(points):
-        shown = points.head(_MAX_TEXTS)
-        which = "smallest" if plot.is_least_first else "largest"
-    else:
-        shown = points.tail(_MAX_POINTS)
-        which = "last"
-    if shown.height < points.height:
-        title += f" (the {which} {shown.height} of {points.height})"
-    svg = base64.b64encode(to_svg(shown, title).encode()).decode()
-    return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{svg})")
-
-
-def to_svg(points: pl.DataFrame, title: str) -> str:
-    """Return a picture of `x` and `y` (a number below 1e300), at least one row.
-
-    Args:
-        points: of texts lying bars are made, in their order; of dates, instants or whole numbers
-            (sorted) standing bars, or a line of many, each where it lies on its axis.
-        title: what is drawn.
-    """
-    height, body = _lying(points) if _is_text(points) else (_HEIGHT, _standing(points))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
-        f'viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif" font-size="11" fill="{_INK}">'
-        f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>'
-        f'<text x="8" y="14" font-weight="bold">{_plain(title)}</text>{body}</svg>'
-    )
+    which = ("smallest" if plot.is_least_first else "largest") if is_text else "last"
+    markdown = ""
+    for count in _COUNTS["text" if is_text else "axis"]:
+        shown = points.head(count) if is_text else points.tail(count)
+        cut = f" (the {which} {shown.height} of {points.height})"
+        told = title + cut * (shown.height < points.height)
+        svg = quote(_lying(shown) if is_text else _standing(shown), safe="/:=',;")
+        markdown = f"{told}\n\n![{title}](data:image/svg+xml,{svg})"
+        if len(markdown) <= LONGEST_MARKDOWN:
+            break
+    return dg.MetadataValue.md(markdown)
 
 
 def _points(frame: pl.DataFrame, plot: Plot) -> pl.DataFrame:
@@ -98,27 +87,18 @@ def _is_text(points: pl.DataFrame) -> bool:
     return not (kind.is_integer() or kind.is_temporal())
 
 
-def _lying(points: pl.DataFrame) -> tuple[int, str]:
-    """Return the height and the bars of texts, one below the other, each with its number."""
-    left, right = _TEXT_WIDTH + 8, _WIDTH - _LEFT
+def _lying(points: pl.DataFrame) -> str:
+    """Return the bars of texts, one below the other, each with its number."""
     ys = points["y"].to_list()
     low, high = min(0.0, *ys), max(0.0, *ys)
-    per_unit = (right - left) / ((high - low) or 1.0)
-    zero = left - low * per_unit
-    rows = []
+    per_unit = (_WIDTH - _RIGHT - _TEXT_WIDTH) / ((high - low) or 1.0)
+    zero = _TEXT_WIDTH - low * per_unit
+    texts, strokes = [], []
     for number, (x, y) in enumerate(points.iter_rows()):
-        top, width = _TOP + number * _ROW_HEIGHT, abs(y) * per_unit
-        start = min(zero, zero + y * per_unit)
-        rows.append(
-            f'<text x="{_TEXT_WIDTH}" y="{top + 11}" text-anchor="end">'
-            f"<title>{_plain(str(x))}</title>{_plain(_cut(str(x)))}</text>"
-            f'<rect x="{start:.1f}" y="{top}" width="{max(width, 0.5):.1f}" '
-            f'height="{_ROW_HEIGHT - 4}" fill="{_BAR}"/>'
-            f'<text x="{start + width + 4:.1f}" y="{top + 11}">{y:,.4g}</text>'
-        )
-    bottom = _TOP + len(rows) * _ROW_HEIGHT
-    axis = _line(zero, _TOP - 2, zero, bottom)
-    return bottom + 4, "".join(rows) + axis
+        middle = number * _ROW_HEIGHT + _ROW_HEIGHT // 2
+        texts.append(_text(0, middle + 4, f"{_cut(str(x))} {y:,.4g}"))
+        strokes.append(f"M{zero:.0f},{middle}H{zero + (y * per_unit or 1):.0f}")
+    return _svg(points.height * _ROW_HEIGHT, _path(strokes, _BAR_WIDTH), texts)
 
 
 def _standing(points: pl.DataFrame) -> str:
@@ -135,60 +115,53 @@ def _standing(points: pl.DataFrame) -> str:
     tops = [bottom - (y - low) * per_unit for y in ys]
     zero = bottom + low * per_unit
     if len(ys) > _MAX_BARS:
-        marks = _path(zip(middles, tops, strict=True), longest=1.5 * per_step)
+        line = _line(zip(middles, tops, strict=True), longest=1.5 * per_step)
+        marks = _path(line, 1)
     else:
-        width = max(per_step * 0.8, 1.0)
-        marks = "".join(
-            f'<rect x="{middle - width / 2:.1f}" y="{min(top, zero):.1f}" width="{width:.1f}" '
-            f'height="{max(abs(top - zero), 0.5):.1f}" fill="{_BAR}">'
-            f"<title>{_plain(_label(x))}: {y:,.4g}</title></rect>"
-            for x, y, middle, top in zip(points["x"], ys, middles, tops, strict=True)
-        )
-    numbers = "".join(
-        f'<text x="{_LEFT - 6}" y="{bottom - (y - low) * per_unit + 4:.1f}" text-anchor="end">'
-        f"{y:,.4g}</text>"
-        for y in sorted({low, 0.0, high})
-        # The zero beside a number as good as zero would be written over it.
-        if y in (low, high) or min(high, -low) * per_unit > _ROW_HEIGHT
-    )
-    return marks + numbers + _line(_LEFT, zero, right, zero) + _dates(points["x"], middles)
+        strokes = [
+            # A bar of nothing is a hair, so that it is seen to be there.
+            f"M{middle:.0f},{zero:.0f}V{top if abs(top - zero) >= 1 else zero - 1:.0f}"
+            for middle, top in zip(middles, tops, strict=True)
+        ]
+        marks = _path(strokes, max(round(per_step * 0.8), 1))
+    first, last = _label(points["x"][0]), _label(points["x"][-1])
+    texts = [_text(0, _TOP + 5, f"{high:,.4g}"), _text(_LEFT, _HEIGHT - 3, first)]
+    if high > low:
+        texts.append(_text(0, bottom, f"{low:,.4g}"))
+    if points.height > 1:
+        texts.append(_text(_WIDTH, _HEIGHT - 3, last, " text-anchor='end'"))
+    return _svg(_HEIGHT, marks, texts)
 
 
-def _dates(xs: pl.Series, middles: list[float]) -> str:
-    """Return the first, the middle and the last of the values under the axis."""
-    texts, end = [], len(middles) - 1
-    for number in sorted({0, end // 2, end}):
-        label = _label(xs[number])
-        # 3.2 pixels are half a digit: a label at the edge moves in, and is not cut.
-        half = len(label) * 3.2
-        at = min(max(middles[number], 2 + half), _WIDTH - 2 - half)
-        if not texts or at - half > texts[-1][1] + 6:
-            texts.append((at, at + half, label))
-    return "".join(
-        f'<text x="{at:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{_plain(label)}</text>'
-        for at, _, label in texts
-    )
-
-
-def _path(points: Iterable[tuple[float, float]], *, longest: float) -> str:
+def _line(points: Iterable[tuple[float, float]], *, longest: float) -> list[str]:
     """Return a line that is broken where points are missing: they are unknown, not between."""
     steps, last_x = [], None
     for x, y in points:
         is_on = last_x is not None and x - last_x <= longest
         # A point alone is a line to itself, of which the round ends show.
-        steps.append(f"{'L' if is_on else 'M'}{x:.1f},{y:.1f}" + ("" if is_on else "h0"))
+        steps.append(f"L{x:.0f},{y:.0f}" if is_on else f"M{x:.0f},{y:.0f}h0")
         last_x = x
+    return steps
+
+
+def _svg(height: int, marks: str, texts: list[str]) -> str:
     return (
-        f'<path d="{"".join(steps)}" fill="none" stroke="{_BAR}" stroke-width="1.5" '
-        'stroke-linecap="round" stroke-linejoin="round"/>'
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='{_WIDTH}' height='{height}' "
+        f"font-family='sans-serif' font-size='10' fill='gray'>{marks}{''.join(texts)}</svg>"
     )
 
 
-def _line(x1: float, y1: float, x2: float, y2: float) -> str:
+def _path(strokes: list[str], width: int) -> str:
+    cap = "" if width > 1 else " stroke-linecap='round'"
     return (
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" '
-        f'stroke="{_INK}" stroke-width="0.5"/>'
+        f"<path d='{''.join(strokes)}' fill='none' stroke='{_COLOUR}' stroke-width='{width}'{cap}/>"
     )
+
+
+def _text(x: int, y: int, text: str, anchor: str = "") -> str:
+    # A control character would take the whole picture away.
+    plain = escape(_NOT_IN_XML.sub("\ufffd", text))
+    return f"<text x='{x}' y='{y}'{anchor}>{plain}</text>"
 
 
 def _label(x: object) -> str:
@@ -199,8 +172,3 @@ def _label(x: object) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _TEXT_LENGTH else text[: _TEXT_LENGTH - 1] + "…"
-
-
-def _plain(text: str) -> str:
-    """Return a text that XML can hold: a control character would take the whole picture away."""
-    return escape(_NOT_IN_XML.sub("\ufffd", text))
