@@ -94,12 +94,17 @@ class Verdict:
     Attributes:
         passed: False shows the asset as degraded.
         numbers: what was counted, for the UI.
-        message: what is wrong and what to do next; empty when it passed.
+        message: what is wrong and what to do next; of one that passed it is dropped.
     """
 
     passed: bool
     numbers: Mapping[str, int | float | str]
     message: str = ""
+
+    def __post_init__(self) -> None:
+        """Say nothing when nothing is wrong."""
+        if self.passed:
+            object.__setattr__(self, "message", "")
 
 
 @dataclass(frozen=True)

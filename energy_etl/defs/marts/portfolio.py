@@ -20,15 +20,13 @@ def _find(frames: Frames, now: datetime) -> pl.DataFrame:
 def _judge(frames: Frames, now: datetime) -> Verdict:
     del now
     problems = frames[_PROBLEM.full_name]
-    message = ""
-    if problems.height:
-        more = problems.height - _SHOWN
-        listed = " ".join(problems["message"].head(_SHOWN))
-        message = (
-            f"Rows of the portfolio are left out, and their streams wait: {listed}"
-            + (f" And {more} more." if more > 0 else "")
-            + " Mend the cells in data/portfolio; the next computation takes them in."
-        )
+    more = problems.height - _SHOWN
+    listed = " ".join(problems["message"].head(_SHOWN))
+    message = (
+        f"Rows of the portfolio are left out, and their streams wait: {listed}"
+        + (f" And {more} more." if more > 0 else "")
+        + " Mend the cells in data/portfolio; the next computation takes them in."
+    )
     return Verdict(problems.is_empty(), {"n_problems": problems.height}, message)
 
 

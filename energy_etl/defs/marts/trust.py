@@ -90,9 +90,7 @@ def _coverage_enough(frames: Frames, now: datetime) -> Verdict:
     return Verdict(
         low.is_empty(),
         {"n_registers": rows.height, "n_below": low.height},
-        ""
-        if low.is_empty()
-        else f"{low.height} registers measured less than 90 % of the last seven days ({told}): "
+        f"{low.height} registers measured less than 90 % of the last seven days ({told}): "
         "see mart.finding for what to do about each.",
     )
 
@@ -104,9 +102,7 @@ def _values_move(frames: Frames, now: datetime) -> Verdict:
     return Verdict(
         rows.is_empty(),
         {"n_registers": rows.height, "n_intervals": int(rows["n_stuck"].sum())},
-        ""
-        if rows.is_empty()
-        else f"{rows.height} mains showed one value for three hours or more within the last seven "
+        f"{rows.height} mains showed one value for three hours or more within the last seven "
         f"days ({told}): see whether the meter or its gateway hangs.",
     )
 
@@ -123,9 +119,7 @@ def _energy_conserved(frames: Frames, now: datetime) -> Verdict:
     return Verdict(
         wrong.is_empty(),
         {"n_registers": rows.height, "n_wrong": wrong.height},
-        ""
-        if wrong.is_empty()
-        else f"The days of {wrong.height} registers do not add up to their intervals ({told}): "
+        f"The days of {wrong.height} registers do not add up to their intervals ({told}): "
         "materialize mart/daily_energy again and report it if it stays.",
     )
 
@@ -143,9 +137,7 @@ def _submeters_within_consumption(frames: Frames, now: datetime) -> Verdict:
     return Verdict(
         over.is_empty(),
         {"n_sites": rows.height, "n_over": over.height},
-        ""
-        if over.is_empty()
-        else f"The submeters measured more than the site consumed ({told}): compare role, unit "
+        f"The submeters measured more than the site consumed ({told}): compare role, unit "
         "and is_primary of its registers in registers.csv.",
     )
 
@@ -165,9 +157,7 @@ def _fresh(vendor: Vendor) -> Check:
         return Verdict(
             passed,
             {"last_success": ago},
-            ""
-            if passed
-            else f"{vendor.title} {told}: look at the last run of extract_{vendor.name}.{why}",
+            f"{vendor.title} {told}: look at the last run of extract_{vendor.name}.{why}",
         )
 
     return Check(

@@ -175,7 +175,7 @@ def judge_licences(frames: Frames, now: datetime) -> Verdict:
         "smaller than what is installed": numbers["n_too_small"],
     }
     told = ", ".join(f"{n} {what}" for what, n in wrong.items() if n)
-    message = f"SmartgridOne licences: {told}: see mart.licence and mart.finding." if told else ""
+    message = f"SmartgridOne licences: {told}: see mart.licence and mart.finding."
     return Verdict(passed=not told, numbers=numbers, message=message)
 
 
