@@ -59,8 +59,8 @@ def test_transform_keeps_the_energy_of_every_register(tmp_path: Path) -> None:
     assert found[0].total == pytest.approx(found[1].total)
 
 
-def test_transform_takes_as_many_registers_at_once_as_the_asset() -> None:
-    assert transform.REGISTERS_PER_BATCH == core.REGISTERS_PER_BATCH
+def test_transform_takes_as_many_readings_at_once_as_the_asset() -> None:
+    assert transform.READINGS_PER_BATCH == core.READINGS_PER_BATCH
 
 
 def found_by_all(name: str, task: Task, folder: Path) -> Found:

@@ -32,7 +32,7 @@ from energy_etl_tests.benchmarks.transform_input import now_of, sound_total, wri
 from energy_etl_tests.benchmarks.transform_peers import run_duckdb, run_pandas
 
 # As defs/assets/core.py has it; a test compares them, since importing it would import dagster.
-REGISTERS_PER_BATCH: Final = 200
+READINGS_PER_BATCH: Final = 2_000_000
 HOLD_FOR: Final = timedelta(hours=48)
 # pandas holds every reading several times over: 100 M of them are more than most machines have.
 _MOST_FOR_PANDAS: Final = 30_000_000
@@ -44,15 +44,16 @@ _SIZES: Final[dict[Scale, tuple[tuple[int, int], ...]]] = {
 
 
 def run_ours(task: Task, folder: Path, clock: Clock) -> Outcome:
-    """Compute intervals and days, `REGISTERS_PER_BATCH` registers at a time, then the trends."""
+    """Compute intervals and days, whole registers of a batch at a time, then the trends."""
     del folder
     now = now_of(task)
     n_readings, days = 0, []
     with clock:
         registers = pl.read_parquet(f"{task.source}/registers.parquet")
         ids = registers["register_id"].to_list()
-        for start in range(0, len(ids), REGISTERS_PER_BATCH):
-            batch = ids[start : start + REGISTERS_PER_BATCH]
+        per_batch = max(1, READINGS_PER_BATCH // task.n_per_group)
+        for start in range(0, len(ids), per_batch):
+            batch = ids[start : start + per_batch]
             chosen = registers.filter(pl.col("register_id").is_in(batch))
             readings = (
                 pl.scan_parquet(f"{task.source}/readings/*.parquet")

@@ -4,7 +4,9 @@ from datetime import timedelta
 
 import dagster as dg
 import polars as pl
+import pytest
 
+from energy_etl.defs.assets import core as core_assets
 from energy_etl.defs.resources import Etl
 from energy_etl.tables import Table, core, push
 from energy_etl_tests.defs.project import Project
@@ -18,6 +20,15 @@ def shown_days(result: dg.ExecuteInProcessResult, table: Table) -> dict[str, int
         for event in result.all_events
         if event.is_step_materialization and event.asset_key == key
     }
+
+
+def test_batches_hold_so_many_readings_in_whole_registers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core_assets, "READINGS_PER_BATCH", 10)
+    counts = pl.DataFrame({"register_id": ["a", "b", "c", "e"], "n": [4, 6, 1, 30]})
+    batches = list(core_assets.batches_of(["a", "b", "c", "d", "e", "f"], counts))
+    # A register is never split, and one without readings is in one of them too.
+    assert batches == [["a", "b"], ["c", "d"], ["e"], ["f"]]
+    assert list(core_assets.batches_of([], counts)) == []
 
 
 def days_of(project: Project, table: Table) -> dict[str, int]:

@@ -4,7 +4,7 @@ Each step reads what the database holds for the marks of its stage, whichever ve
 meanwhile, and marks the next stage: (extraction ->) interval -> packet.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -27,8 +27,8 @@ from energy_etl.warehouse import Change, Warehouse, Writer
 
 # One computation at a time: see defs/marks.py.
 POOL: Final = "compute"
-# Registers computed at once: bounds the memory, not the result.
-REGISTERS_PER_BATCH: Final = 200
+# Readings computed at once, in whole registers: bounds the memory (0.6 GB), not the result.
+READINGS_PER_BATCH: Final = 2_000_000
 PORTFOLIO_TABLES: Final = (
     core.SITE,
     core.METER,
@@ -55,6 +55,10 @@ INTERVAL_TABLES: Final = (core.INTERVAL, core.EDIT, core.SAMPLE)
 _READINGS: Final = (
     "SELECT register_id, read_at, reading_native, version FROM core.reading"
     " WHERE list_contains(?, register_id)"
+)
+_COUNTS: Final = (
+    "SELECT register_id, count(*) AS n FROM core.reading"
+    " WHERE list_contains(?, register_id) GROUP BY register_id"
 )
 # What a partition shows of a table. In SQL: fetching the rows took most of a run.
 _DAYS_OF: Final = {
@@ -198,13 +202,15 @@ def interval(context: dg.AssetExecutionContext, etl: Etl):
             ids |= _read_within(warehouse, *keys_span(list(context.partition_keys)))
         ids -= _left_out(warehouse, ids, etl.portfolio())
         changes: dict[Table, list[Change]] = {table: [] for table in INTERVAL_TABLES}
-        for n_done, batch in _batches(sorted(ids)):
+        n_done = 0
+        for batch in batches_of(sorted(ids), warehouse.read(_COUNTS, [sorted(ids)])):
             frames = _computed(warehouse, batch, now, etl)
             with warehouse.write() as writer:
                 for table, frame in frames.items():
                     changes[table].append(_replaced(writer, table, frame, batch))
                     if table is not core.EDIT:
                         mark_for(settings.state_path, "packet", windows_of(changes[table][-1]))
+            n_done += len(batch)
             context.log.info(f"{n_done} of {len(ids)} registers.")
     for table in INTERVAL_TABLES:
         windows = [window for change in changes[table] for window in windows_of(change)]
@@ -350,10 +356,24 @@ def _read_within(warehouse: Warehouse, from_at: datetime, to_at: datetime) -> se
     return set(rows["register_id"])
 
 
-def _batches(ids: list[str]) -> Iterator[tuple[int, list[str]]]:
-    for start in range(0, len(ids), REGISTERS_PER_BATCH):
-        batch = ids[start : start + REGISTERS_PER_BATCH]
-        yield start + len(batch), batch
+def batches_of(ids: Iterable[str], counts: pl.DataFrame) -> Iterator[list[str]]:
+    """Split registers into batches of at most `READINGS_PER_BATCH` readings, or of one register.
+
+    Args:
+        ids: in the order of the batches.
+        counts: register_id and n, the readings of each that has any.
+    """
+    n_readings = dict(counts.iter_rows())
+    batch, n_in_batch = [], 0
+    for register_id in ids:
+        n = n_readings.get(register_id, 0)
+        if batch and n_in_batch + n > READINGS_PER_BATCH:
+            yield batch
+            batch, n_in_batch = [], 0
+        batch.append(register_id)
+        n_in_batch += n
+    if batch:
+        yield batch
 
 
 def _replaced(writer: Writer, table: Table, frame: pl.DataFrame, ids: list[str]) -> Change:
