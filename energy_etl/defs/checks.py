@@ -12,7 +12,7 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
-from energy_etl.defs.assets.core import PORTFOLIO_TABLES
+from energy_etl.defs.assets.portfolio import PORTFOLIO_TABLES
 from energy_etl.defs.failures import DATA_FAULTS, told_plainly
 from energy_etl.defs.metadata import asset_key, read_input
 from energy_etl.defs.resources import Etl

@@ -6,6 +6,7 @@ changed before it commits.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import dagster as dg
 import polars as pl
@@ -18,9 +19,17 @@ from energy_etl.rest import FetchReport, RequestLog
 from energy_etl.state import Window
 from energy_etl.tables import Table, core
 from energy_etl.tables.raw import BODY, QUARANTINE, REQUEST
-from energy_etl.vendors import Listing, Vendor, VendorBatch, WhoIsWho, Whole, Write
+from energy_etl.vendors import (
+    Listing,
+    Vendor,
+    VendorBatch,
+    WhoIsWho,
+    Whole,
+    Write,
+    discover_vendors,
+)
 from energy_etl.vendors import Window as FetchedWindow
-from energy_etl.warehouse import Change, Writer, combined, write_listing
+from energy_etl.warehouse import Change, Warehouse, Writer, combined, write_listing
 
 
 class OnlyConfig(dg.Config):
@@ -172,3 +181,30 @@ def progress_log(
             context.log.info(f"{n_done} of {n_all} {what}.")
 
     return log
+
+
+def core_writes(
+    warehouse: Warehouse, etl: Etl, span: tuple[datetime, datetime], tables: frozenset[Table]
+) -> list[Write]:
+    """Read each vendor's rows of the span and let the vendor turn them into core rows."""
+    who = who_is_who(etl.portfolio())
+    return [
+        write
+        for vendor in discover_vendors().values()
+        if tables.intersection(vendor.feeds)
+        for write in vendor.core_writes(_vendor_rows(warehouse, vendor, span), who)
+        if write.table in tables
+    ]
+
+
+def _vendor_rows(
+    warehouse: Warehouse, vendor: Vendor, span: tuple[datetime, datetime]
+) -> VendorBatch:
+    batch = VendorBatch()
+    with warehouse.reading() as reader:
+        for table in vendor.tables:
+            where, params = ("", ())
+            if table.time_column:
+                where, params = f"{table.time_column} >= ? AND {table.time_column} < ?", span
+            batch.writes.append(Write(table, reader.read_table(table, where, params), "merge"))
+    return batch

@@ -11,11 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
 from energy_etl.state import Mark, Marks, Window, open_state
 from energy_etl.warehouse import Change
+
+# One computation at a time.
+POOL: Final = "compute"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,48 +1,31 @@
-"""Group `core`: the portfolio, readings, intervals and the vendors' figures as our nouns.
+"""Group `core`: readings, intervals and the vendors' figures as our nouns.
 
 Each step reads what the database holds for the marks of its stage, whichever vendor failed
 meanwhile, and marks the next stage: (extraction ->) interval -> packet.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import dagster as dg
 import polars as pl
 
-from energy_etl.defs.extraction import apply_write, who_is_who
+from energy_etl.defs.assets.portfolio import OVERRULING
+from energy_etl.defs.extraction import apply_write, core_writes
 from energy_etl.defs.failures import plainly
-from energy_etl.defs.marks import mark_for, step_of, windows_of
+from energy_etl.defs.marks import POOL, mark_for, step_of, windows_of
 from energy_etl.defs.metadata import materialized, show_days, table_spec
-from energy_etl.defs.partitions import BATCHES, DAYS, is_by_hand, keys_span
+from energy_etl.defs.partitions import ALWAYS, BATCHES, DAYS, is_by_hand, keys_span
 from energy_etl.defs.resources import Etl
 from energy_etl.portfolio import Portfolio
-from energy_etl.state import Marks, Window, open_state
-from energy_etl.tables import Table, core, push
+from energy_etl.state import Marks, open_state
+from energy_etl.tables import Table, core
 from energy_etl.transform.registers import compute_intervals
-from energy_etl.transform.registers_power import compare_neighbours
-from energy_etl.vendors import Vendor, VendorBatch, Write, discover_vendors
 from energy_etl.warehouse import Change, Warehouse, Writer
 
-# One computation at a time: see defs/marks.py.
-POOL: Final = "compute"
 # Readings computed at once, in whole registers: bounds the memory (0.6 GB), not the result.
 READINGS_PER_BATCH: Final = 2_000_000
-PORTFOLIO_TABLES: Final = (
-    core.SITE,
-    core.METER,
-    core.REGISTER,
-    core.ALIAS,
-    core.EXCHANGE,
-    core.GAP,
-    core.MANUAL_EDIT,
-    core.TARIFF,
-    core.MEASURE,
-    core.WEATHER,
-    core.PORTFOLIO_PROBLEM,
-    push.STREAM,
-)
 FIGURE_TABLES: Final = (
     core.VENDOR_FIGURE,
     core.VENDOR_APPLIANCE_FIGURE,
@@ -74,72 +57,6 @@ _DAYS_OF: Final = {
 }
 # Their days are those of core.interval: the run's own partitions are enough.
 _SILENT_TABLES: Final = (core.EDIT, core.SAMPLE)
-_FAULTS: Final = "SELECT file FROM core.portfolio_problem LIMIT 1"
-_COMPUTED: Final = (
-    "SELECT DISTINCT register_id FROM core.interval UNION SELECT register_id FROM core.sample"
-)
-# When the first of some registers fell silent.
-_LAST_READ: Final = (
-    "SELECT max(read_at) AS last_at FROM core.reading WHERE list_contains(?, register_id)"
-    " GROUP BY register_id ORDER BY 1 LIMIT 1"
-)
-_ALWAYS: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
-
-
-# What changes the intervals of a register beside its own row.
-_OVERRULING: Final = {
-    core.EXCHANGE: "SELECT * FROM core.exchange",
-    core.MANUAL_EDIT: "SELECT * FROM core.manual_edit",
-}
-
-
-@dg.multi_asset(
-    name="portfolio",
-    pool=POOL,
-    specs=[
-        table_spec(table, kinds=("csv",), note="From data/portfolio/*.csv; read in each run.")
-        for table in PORTFOLIO_TABLES
-    ],
-)
-@plainly
-def portfolio(context: dg.AssetExecutionContext, etl: Etl):
-    """Who is who across the vendors; registers whose row changed are computed again, and streams
-    whose row changed are filled again. A row with a fault is left out with what depends on it, and
-    what was computed of that stays as it is until the cell is mended.
-    """
-    settings, found = etl.settings(), etl.portfolio()
-    for problem in found.problems:
-        context.log.warning(problem.message)
-    _read_again(etl, found)
-    frames = dict(found.frames)
-    with etl.warehouse().write() as writer:
-        before = writer.read("SELECT * FROM core.register")
-        streams_before = writer.read("SELECT * FROM push.stream")
-        # What was taken out while a fault stood is not in `before` any more.
-        known = writer.read(_COMPUTED) if writer.read(_FAULTS).height else before
-        overrules = {table: writer.read(sql) for table, sql in _OVERRULING.items()}
-        frames |= {table: found.with_last_good(table, rows) for table, rows in overrules.items()}
-        for table in PORTFOLIO_TABLES:
-            writer.replace_all(table, frames[table])
-        now_rows = frames[core.REGISTER]
-        changed = now_rows.join(before, on=now_rows.columns, how="anti", nulls_equal=True)
-        # A counter that is added takes its meter's power out of the sums.
-        beside = _differing(
-            compare_neighbours(before), compare_neighbours(now_rows, found.left_out)
-        ).intersection(now_rows["register_id"])
-        removed = found.gone(known["register_id"])
-        overruled = [_differing(rows, frames[table]) for table, rows in overrules.items()]
-        ids = removed.union(changed["register_id"], beside, *overruled)
-        ids = ids if before.height else set()
-        # The registers count here, not the span: it only names the partitions of the run.
-        recent = (etl.now() - timedelta(days=1), etl.now())
-        mark_for(settings.state_path, "interval", [Window(i, *recent, "") for i in sorted(ids)])
-        streams = frames[push.STREAM]
-        mapped = streams.join(streams_before, on=streams.columns, how="anti", nulls_equal=True)
-        fed = sorted({*mapped["register_id"]}) if before.height else ()
-        mark_for(settings.state_path, "packet", [Window(i, *recent, "") for i in fed])
-    for table in PORTFOLIO_TABLES:
-        yield materialized(table, rows=frames[table].height)
 
 
 @dg.multi_asset(
@@ -164,7 +81,7 @@ def reading(context: dg.AssetExecutionContext, etl: Etl):
     settings, warehouse = etl.settings(), etl.warehouse()
     n_added = 0
     if is_by_hand(context):
-        writes = _core_writes(warehouse, etl, keys_span(list(context.partition_keys)), READINGS)
+        writes = core_writes(warehouse, etl, keys_span(list(context.partition_keys)), READINGS)
         with warehouse.write() as writer:
             for change in (apply_write(writer, write) for write in writes):
                 n_added += change.n_added
@@ -237,7 +154,7 @@ def figure(context: dg.AssetExecutionContext, etl: Etl):
     """The vendors' own figures, merged by their keys."""
     warehouse = etl.warehouse()
     with step_of(etl.settings().state_path, "figure"):
-        writes = _core_writes(warehouse, etl, _ALWAYS, frozenset(FIGURE_TABLES))
+        writes = core_writes(warehouse, etl, ALWAYS, frozenset(FIGURE_TABLES))
         n_rows = dict.fromkeys(FIGURE_TABLES, 0)
         with warehouse.write() as writer:
             for write in writes:
@@ -245,38 +162,6 @@ def figure(context: dg.AssetExecutionContext, etl: Etl):
                 n_rows[write.table] += change.n_added
     for table in FIGURE_TABLES:
         yield materialized(table, rows_changed=n_rows[table])
-
-
-def _differing(before: pl.DataFrame, after: pl.DataFrame) -> set[str]:
-    """Return the registers that have a row in one of two versions of a table only."""
-    columns = after.columns
-    pairs = ((before, after), (after, before))
-    rows = [a.join(b, on=columns, how="anti", nulls_equal=True) for a, b in pairs]
-    return {register_id for frame in rows for register_id in frame["register_id"]}
-
-
-def _read_again(etl: Etl, found: Portfolio) -> None:
-    """Bring what vendors' tables got for registers while a fault of the portfolio hid them.
-
-    Committed before the faults are forgotten: a run that dies in between does it again.
-    """
-    warehouse = etl.warehouse()
-    with warehouse.reading() as reader:
-        if reader.read(_FAULTS).is_empty():
-            return
-        back = found.frames[core.REGISTER].join(
-            reader.read_table(core.REGISTER), on="register_id", how="anti"
-        )
-        if back.is_empty():
-            return
-        last = reader.read(_LAST_READ, [back["register_id"].to_list()])
-    if last.is_empty():
-        return
-    from_at = last.row(0, named=True)["last_at"]
-    writes = _core_writes(warehouse, etl, (from_at, _ALWAYS[1]), READINGS)
-    with warehouse.write() as writer:
-        for change in (apply_write(writer, write) for write in writes):
-            mark_for(etl.settings().state_path, "interval", windows_of(change))
 
 
 def _left_out(warehouse: Warehouse, ids: set[str], found: Portfolio) -> set[str]:
@@ -288,33 +173,6 @@ def _left_out(warehouse: Warehouse, ids: set[str], found: Portfolio) -> set[str]
     return unknown - found.gone(unknown)
 
 
-def _core_writes(
-    warehouse: Warehouse, etl: Etl, span: tuple[datetime, datetime], tables: frozenset[Table]
-) -> list[Write]:
-    """Read each vendor's rows of the span and let the vendor turn them into core rows."""
-    who = who_is_who(etl.portfolio())
-    return [
-        write
-        for vendor in discover_vendors().values()
-        if tables.intersection(vendor.feeds)
-        for write in vendor.core_writes(_vendor_rows(warehouse, vendor, span), who)
-        if write.table in tables
-    ]
-
-
-def _vendor_rows(
-    warehouse: Warehouse, vendor: Vendor, span: tuple[datetime, datetime]
-) -> VendorBatch:
-    batch = VendorBatch()
-    with warehouse.reading() as reader:
-        for table in vendor.tables:
-            where, params = ("", ())
-            if table.time_column:
-                where, params = f"{table.time_column} >= ? AND {table.time_column} < ?", span
-            batch.writes.append(Write(table, reader.read_table(table, where, params), "merge"))
-    return batch
-
-
 def _computed(
     warehouse: Warehouse, ids: list[str], now: datetime, etl: Etl
 ) -> dict[Table, pl.DataFrame]:
@@ -322,7 +180,7 @@ def _computed(
     with warehouse.reading() as reader:
         readings = reader.read(_READINGS, [ids])
         # All of them: what a register amounts to depends on what its meter has beside it.
-        registers, *overruling = map(reader.read_table, (core.REGISTER, *_OVERRULING))
+        registers, *overruling = map(reader.read_table, (core.REGISTER, *OVERRULING))
     result = compute_intervals(
         readings,
         registers,
@@ -382,8 +240,8 @@ def _replaced(writer: Writer, table: Table, frame: pl.DataFrame, ids: list[str])
         table,
         frame,
         ids={"register_id": ids},
-        from_at=_ALWAYS[0],
-        to_at=_ALWAYS[1],
+        from_at=ALWAYS[0],
+        to_at=ALWAYS[1],
         is_empty_kept=False,
     )
 

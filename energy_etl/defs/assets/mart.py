@@ -9,8 +9,8 @@ from datetime import datetime
 import dagster as dg
 import polars as pl
 
-from energy_etl.defs.assets.core import POOL
 from energy_etl.defs.failures import DATA_FAULTS, plainly, told_plainly
+from energy_etl.defs.marks import POOL
 from energy_etl.defs.marts import all_marts, tables_of
 from energy_etl.defs.metadata import asset_key, materialized, read_input, table_spec
 from energy_etl.defs.plots import drawn

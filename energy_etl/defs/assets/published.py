@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from energy_etl.defs.assets.core import POOL
 from energy_etl.defs.failures import plainly
+from energy_etl.defs.marks import POOL
 from energy_etl.defs.metadata import OWNER, asset_key
 from energy_etl.defs.resources import Etl
 from energy_etl.tables import MART_TABLES, PUSH_TABLES

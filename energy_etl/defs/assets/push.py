@@ -8,10 +8,9 @@ from typing import Final
 
 import dagster as dg
 
-from energy_etl.defs.assets.core import POOL
 from energy_etl.defs.delivery import release_streams, stream_plans, streams_of
 from energy_etl.defs.failures import plainly
-from energy_etl.defs.marks import step_of
+from energy_etl.defs.marks import POOL, step_of
 from energy_etl.defs.metadata import materialized, table_spec
 from energy_etl.defs.resources import Etl
 from energy_etl.delivery import mirror
