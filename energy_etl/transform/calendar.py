@@ -19,7 +19,7 @@ from energy_etl.transform.registers_grid import register_grid
 from energy_etl.transform.registers_power import has_intervals
 from energy_etl.transform.sums import exact_sum
 
-_DAY_SCHEMA: Final = pl.Schema(
+DAY_SCHEMA: Final = pl.Schema(
     {
         "lane": pl.Int64(),
         "zone": pl.String(),
@@ -213,7 +213,7 @@ def _days_of(
         day_on = first_on if first_at is None else local_day_of(zone, first_at)
         if day_on is not None:
             rows += [(lane, zone, *day) for day in list_days(zone, day_on, now)]
-    return pl.DataFrame(rows, schema=_DAY_SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=DAY_SCHEMA, orient="row")
 
 
 def _hours_of(days: pl.DataFrame) -> pl.DataFrame:

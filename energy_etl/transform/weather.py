@@ -11,8 +11,8 @@ import polars as pl
 
 from energy_etl.periods import days_between, local_day_bounds, local_day_of
 from energy_etl.tables.mart import FINDING, SITE_WEATHER
-from energy_etl.tables.model import UTC_INSTANT
 from energy_etl.transform.axis import Axis
+from energy_etl.transform.calendar import DAY_SCHEMA
 from energy_etl.transform.sums import exact_sum
 
 HEATING_BASE_DEGC: Final = 15.5
@@ -23,16 +23,6 @@ MIN_COVERAGE_PCT: Final = 50.0
 # lies beyond is a sensor's error code, such as 85 or -127.
 POSSIBLE_DEGC: Final = (-89.2, 56.7)
 OUTDOOR: Final = "outdoor"
-
-_DAY_SCHEMA: Final = pl.Schema(
-    {
-        "lane": pl.Int64(),
-        "zone": pl.String(),
-        "local_on": pl.Date(),
-        "start_at": UTC_INSTANT,
-        "end_at": UTC_INSTANT,
-    }
-)
 
 
 def compute_site_weather(
@@ -205,7 +195,7 @@ def _days(samples: pl.DataFrame, now: datetime) -> pl.DataFrame:
             start_at, end_at = local_day_bounds(zone, day)
             if end_at > start_at:  # a date that the zone left out has no row
                 rows.append((lane, zone, day, start_at, end_at))
-    return pl.DataFrame(rows, schema=_DAY_SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=DAY_SCHEMA, orient="row")
 
 
 def _from_csv(csv: pl.DataFrame, sites: pl.DataFrame, now: datetime) -> pl.DataFrame:
