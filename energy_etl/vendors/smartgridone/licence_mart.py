@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from energy_etl.tables import Check, Findings, Mart, Verdict, core
+from energy_etl.tables import Check, Findings, Mart, Plot, Verdict, core
 from energy_etl.tables.mart import FINDING
 from energy_etl.vendors.smartgridone.change_tables import CHANGE, LICENCE_MART
 from energy_etl.vendors.smartgridone.tables import COMPANY, DEVICE, LICENCE
@@ -184,6 +184,7 @@ MART: Final = Mart(
     MART_INPUTS,
     compute_licences,
     "From the licences as listed last; `duration` is taken as days (not documented).",
+    Plot("licence_status", "n"),
 )
 FINDINGS: Final = Findings((*MART_INPUTS, CHANGE), find_licences)
 CHECK: Final = Check(

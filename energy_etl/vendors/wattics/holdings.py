@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from energy_etl.tables import Findings, Mart, core, push
+from energy_etl.tables import Findings, Mart, Plot, core, push
 from energy_etl.tables.mart import FINDING
 from energy_etl.units import KWH_PER_UNIT, WH_PER_KWH
 from energy_etl.vendors.wattics import api_wire as wire
@@ -251,5 +251,6 @@ MART: Final = Mart(
     compute=compute_stream_comparison,
     note="Equal: within 1 Wh, 0.01 of the unit or 0.01 %. Computed with all marts; what was "
     "sent after Wattics was asked is left out.",
+    plot=Plot("verdict", "n"),
 )
 FINDINGS: Final = Findings(inputs=(STREAM_COMPARISON,), find=find_differences)

@@ -12,7 +12,7 @@ from typing import Final
 
 import polars as pl
 
-from energy_etl.tables import Findings, Mart
+from energy_etl.tables import Findings, Mart, Plot
 from energy_etl.tables.mart import FINDING
 from energy_etl.tables.model import Table
 from energy_etl.vendors.wattsense.names import (
@@ -283,6 +283,7 @@ ACCESS_MART: Final = Mart(
     note="A key reaches what its owner reaches. What a role reaches in organizations that are "
     "managed by its own is not documented and not inferred. Empty when the credential may not see "
     "users and keys (a service account's, or wattsense.read_access is false).",
+    plot=Plot("holder_kind", "n"),
 )
 ACCESS_FINDINGS: Final = Findings(
     inputs=(USER_ACCOUNT, SERVICE_ACCOUNT, API_KEY, ROLE, ROLE_GRANT, DEVICE_SUBSCRIPTION),

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from energy_etl.tables import Findings, Mart, core
+from energy_etl.tables import Findings, Mart, Plot, core
 from energy_etl.tables.mart import FINDING
 from energy_etl.vendors.wiser.mapping import NAME, in_force, is_zone
 from energy_etl.vendors.wiser.tables import (
@@ -238,12 +238,14 @@ MARTS: Final = (
         (*WISER_TABLES, core.ALIAS, core.SITE),
         compute_tree,
         "Location > site > room > device as listed last; our ids where the portfolio maps them.",
+        Plot("kind", "n"),
     ),
     Mart(
         PORTFOLIO_CHANGE,
         WISER_TABLES,
         compute_changes,
         "From the versions of Wiser's tables; a thing vanishes only by a complete listing.",
+        Plot("change", "n"),
     ),
 )
 FINDINGS: Final = Findings((SITE, core.ALIAS, core.SITE), find)
