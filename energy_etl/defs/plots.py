@@ -33,8 +33,9 @@ _COLOUR: Final = "#2563eb"
 _MAX_BARS: Final = 30
 # How many points are tried, until the picture is short enough.
 _COUNTS: Final = {"text": (8, 7, 6, 5, 4, 3, 2, 1), "axis": (60, 50, 40, 30, 20, 10, 1)}
-# Beyond this even a difference of two overflows.
+# Beyond this even a difference of two overflows, and below that a scale does.
 _LARGEST: Final = 1e300
+_SMALLEST: Final = 1e-300
 _NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -74,6 +75,7 @@ def _points(frame: pl.DataFrame, plot: Plot) -> pl.DataFrame:
         rows.filter(pl.col(plot.x).is_not_null() if plot.y == "n" else pl.col(plot.y).is_not_null())
         .group_by(pl.col(plot.x).alias("x"))
         .agg(y=y.cast(pl.Float64))
+        .with_columns(y=pl.when(pl.col("y").abs() < _SMALLEST).then(0.0).otherwise("y"))
         .filter(pl.col("x").is_not_null(), pl.col("y").is_finite(), pl.col("y").abs() < _LARGEST)
     )
     if not _is_text(points):

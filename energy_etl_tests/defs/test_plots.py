@@ -192,6 +192,11 @@ def test_whatever_stands_in_the_rows_the_picture_is_xml_within_its_bounds(rows: 
         assert -1 <= int(y) <= height + 1
 
 
+def test_number_next_to_nothing_was_drawn_as_nan() -> None:
+    svg = of([1, 2], [0.0, 2.2e-309])
+    assert [y - end for _, y, end in bars(svg)] == [1, 1]
+
+
 def test_plots_of_the_marts_draw_columns_that_their_tables_have() -> None:
     declared = [made for made in all_marts() if made.plot]
     assert len(declared) > 20
