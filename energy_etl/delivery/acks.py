@@ -65,10 +65,26 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """The stream sends nothing until somebody acts."""
+    """The stream sends nothing until somebody acts.
+
+    `refused_by`: fingerprint of the credential that was refused; another one unparks the stream.
+    """
 
     stream_id: str
     reason: str
+    refused_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back for one POST; status None: nothing did, and text says why."""
+
+    stream_id: str
+    stamped_ms: int
+    posted_us: int
+    seconds: float
+    status: int | None
+    text: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +96,7 @@ class Ended:
     is_open: bool
 
 
-Event = Sent | Failed | FoundDelivered | Confirmed | Parked | Ended
+Event = Sent | Failed | FoundDelivered | Confirmed | Parked | Response | Ended
 
 _RETRY_BASE_S: Final = 15
 _RETRY_CAP_S: Final = 300
@@ -266,8 +282,18 @@ def _write_confirmed(outbox: Outbox, events: list[Confirmed], now_us: int) -> No
 
 def _write_parked(outbox: Outbox, events: list[Parked], now_us: int) -> None:
     outbox.connection.executemany(
-        "UPDATE stream SET parked_reason = ?2, parked_us = ?3 WHERE stream_id = ?1",
-        [(e.stream_id, e.reason, now_us) for e in events],
+        "UPDATE stream SET parked_reason = ?2, parked_us = ?3, refused_by = ?4 "
+        "WHERE stream_id = ?1",
+        [(e.stream_id, e.reason, now_us, e.refused_by) for e in events],
+    )
+
+
+def _write_responses(outbox: Outbox, events: list[Response], now_us: int) -> None:
+    del now_us
+    outbox.connection.executemany(
+        "INSERT INTO response (stream_id, stamped_ms, posted_us, seconds, status, text) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        [(e.stream_id, e.stamped_ms, e.posted_us, e.seconds, e.status, e.text) for e in events],
     )
 
 
@@ -297,5 +323,6 @@ _WRITERS: Final[dict[type, Callable[..., None]]] = {
     FoundDelivered: _write_found_delivered,
     Confirmed: _write_confirmed,
     Parked: _write_parked,
+    Response: _write_responses,
     Ended: _write_ended,
 }

@@ -31,6 +31,11 @@ class Answer(Protocol):
 class Collector(Protocol):
     """One account at a vendor's collector."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Tells this credential from another one of the same name; gives nothing of it away."""
+        ...
+
     async def post(self, body: bytes) -> Answer:
         """Send one packet once; a lost connection is an answer without status, no exception."""
         ...

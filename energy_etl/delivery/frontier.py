@@ -188,7 +188,7 @@ def _end_of_estimates(held: list[tuple[int, int, int]], first: int, step_ms: int
 
 
 def _concerns(window: BusyWindow, plan: StreamPlan) -> bool:
-    return window.register_ids is None or plan.register_id in window.register_ids
+    return window.register_ids is None or not plan.register_ids.isdisjoint(window.register_ids)
 
 
 def _is_declared(plan: StreamPlan, from_ms: int, to_ms: int, step_ms: int) -> bool:
@@ -270,9 +270,9 @@ def _write(
     )
     # A released packet may be on its way at any moment from now on, so what it used stays.
     execute(
-        "UPDATE stream_offset SET is_frozen = 1 WHERE stream_id = ?1 AND from_ms <= ?3 AND "
+        "UPDATE stream_offset AS o SET is_frozen = 1 WHERE stream_id = ?1 AND from_ms <= ?3 AND "
         "from_ms >= coalesce((SELECT max(from_ms) FROM stream_offset WHERE stream_id = ?1 "
-        "AND from_ms <= ?2), ?2) AND is_frozen = 0",
+        "AND field = o.field AND from_ms <= ?2), ?2) AND is_frozen = 0",
         (stream_id, held[0][0], walk.released_ms),
     )
     return n_released

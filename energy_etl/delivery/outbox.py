@@ -20,6 +20,7 @@ from typing import Final, Literal
 import polars as pl
 
 from energy_etl.delivery.plan import StreamPlan
+from energy_etl.delivery.schema import create_tables
 from energy_etl.errors import DeliveryError
 from energy_etl.state import instant_to_us, path_of, transaction, us_to_instant
 
@@ -28,42 +29,6 @@ NOT_RELEASED: Final = "not yet released"
 BEHIND: Final = "behind the last packet sent: the vendor takes packets in chronological order only"
 WITHDRAWN: Final = "withdrawn: its interval may no longer be delivered"
 
-_SCHEMA: Final = (
-    # stamped_ms: packets are stamped in milliseconds. body_before: the body that a pending packet
-    # had before a fill changed it; it may be the one in flight. is_estimated: no reading stands
-    # behind it yet.
-    """CREATE TABLE IF NOT EXISTS packet (
-        stream_id TEXT NOT NULL, stamped_ms INTEGER NOT NULL, body TEXT NOT NULL,
-        state TEXT NOT NULL, hold_reason TEXT, is_withdrawn INTEGER NOT NULL DEFAULT 0,
-        is_estimated INTEGER NOT NULL DEFAULT 0,
-        n_attempts INTEGER NOT NULL DEFAULT 0, status INTEGER, error TEXT, body_before TEXT,
-        filled_us INTEGER NOT NULL, sent_us INTEGER, confirmed_us INTEGER,
-        PRIMARY KEY (stream_id, stamped_ms)) WITHOUT ROWID""",
-    # Every question is "the packets of one state of one stream in order".
-    "CREATE INDEX IF NOT EXISTS packet_by_state ON packet (state, stream_id, stamped_ms)",
-    """CREATE TABLE IF NOT EXISTS correction (
-        stream_id TEXT NOT NULL, stamped_ms INTEGER NOT NULL, body_sent TEXT NOT NULL,
-        body_now TEXT NOT NULL, noticed_us INTEGER NOT NULL,
-        PRIMARY KEY (stream_id, stamped_ms, body_now)) WITHOUT ROWID""",
-    # is_sending: a drain has begun and it is not known how it ended (it runs, or it was killed).
-    # retry_us, n_failures: when the sensor may ask again after a failed drain (a drain that
-    # somebody starts tries at once). release_us: when the oldest held packet has waited enough.
-    """CREATE TABLE IF NOT EXISTS stream (
-        stream_id TEXT PRIMARY KEY, credential TEXT NOT NULL, released_ms INTEGER,
-        last_sent_ms INTEGER, last_confirmed_ms INTEGER, parked_reason TEXT, parked_us INTEGER,
-        retry_us INTEGER, n_failures INTEGER NOT NULL DEFAULT 0, failure TEXT,
-        release_us INTEGER, is_sending INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
-    """CREATE TABLE IF NOT EXISTS stream_offset (
-        stream_id TEXT NOT NULL, from_ms INTEGER NOT NULL, offset_wh REAL NOT NULL,
-        is_frozen INTEGER NOT NULL DEFAULT 0,
-        PRIMARY KEY (stream_id, from_ms)) WITHOUT ROWID""",
-)
-_INCOMING: Final = (
-    "CREATE TEMP TABLE IF NOT EXISTS incoming (stream_id TEXT NOT NULL, stamped_ms INTEGER "
-    "NOT NULL, body TEXT NOT NULL, is_estimated INTEGER NOT NULL, "
-    "PRIMARY KEY (stream_id, stamped_ms)) WITHOUT ROWID",
-    "CREATE TEMP TABLE IF NOT EXISTS whole (stream_id TEXT PRIMARY KEY) WITHOUT ROWID",
-)
 _FILL: Final = {
     # An open packet: the newest body wins, wherever it stands.
     "updated": """UPDATE packet SET body = incoming.body,
@@ -74,9 +39,11 @@ _FILL: Final = {
         FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
         incoming.stamped_ms) AND state IN ('held', 'pending', 'rejected')
         AND packet.body <> incoming.body""",
-    "measured": """UPDATE packet SET is_estimated = incoming.is_estimated
+    "measured": """UPDATE packet SET is_estimated = incoming.is_estimated,
+        is_incomplete = incoming.is_incomplete
         FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
-        incoming.stamped_ms) AND packet.is_estimated <> incoming.is_estimated""",
+        incoming.stamped_ms) AND (packet.is_estimated, packet.is_incomplete)
+        <> (incoming.is_estimated, incoming.is_incomplete)""",
     # A delivered one keeps its body; what we would say today is told beside it.
     "corrected": """INSERT OR IGNORE INTO correction
         SELECT stream_id, stamped_ms, packet.body, incoming.body, :now_us
@@ -92,9 +59,9 @@ _FILL: Final = {
         FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
         incoming.stamped_ms) AND is_withdrawn = 1 AND state = 'held'""",
     "added": """INSERT INTO packet
-        (stream_id, stamped_ms, body, is_estimated, state, hold_reason, filled_us)
-        SELECT stream_id, incoming.stamped_ms, incoming.body, incoming.is_estimated, 'held',
-        :not_released, :now_us
+        (stream_id, stamped_ms, body, is_estimated, is_incomplete, state, hold_reason, filled_us)
+        SELECT stream_id, incoming.stamped_ms, incoming.body, incoming.is_estimated,
+        incoming.is_incomplete, 'held', :not_released, :now_us
         FROM temp.incoming WHERE NOT EXISTS (SELECT 1 FROM packet WHERE
         packet.stream_id = incoming.stream_id AND packet.stamped_ms = incoming.stamped_ms)""",
     # What may be on its way is not withdrawn; once it arrived it is told as a correction.
@@ -143,6 +110,7 @@ class StreamState:
     last_confirmed_ms: int | None
     parked_reason: str | None
     is_sending: bool
+    is_historical: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +129,7 @@ class Outbox:
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Work on a connection of `state.connect`; makes the tables when they are new."""
         self.connection = connection
-        connection.execute("PRAGMA temp_store=MEMORY")
-        for statement in (*_SCHEMA, *_INCOMING):
-            connection.execute(statement)
+        create_tables(connection)
 
     @property
     def path(self) -> str:
@@ -182,8 +148,9 @@ class Outbox:
         """Take packets in, all or none; the same again changes nothing.
 
         Args:
-            packets: stream_id, stamped_at (UTC), body and, where some are, is_estimated; one row
-                per packet, any order.
+            packets: stream_id, stamped_at (UTC), body and, where some are, is_estimated and
+                is_incomplete (fields are missing in it that may still come); one row per packet,
+                any order.
             plans: the agreed streams; packets of before a stream's start are left out.
             offsets: the step functions that the bodies were computed with (`offsets()` first).
             is_whole: the frame is everything that the plans' streams have to say, so what is
@@ -199,7 +166,7 @@ class Outbox:
         execute = self.connection.execute
         execute("DELETE FROM temp.incoming")
         execute("DELETE FROM temp.whole")
-        self.connection.executemany("INSERT INTO temp.incoming VALUES (?, ?, ?, ?)", rows)
+        self.connection.executemany("INSERT INTO temp.incoming VALUES (?, ?, ?, ?, ?)", rows)
         if is_whole:
             self.connection.executemany(
                 "INSERT INTO temp.whole VALUES (?)", [(s,) for s in by_stream]
@@ -225,13 +192,15 @@ class Outbox:
         )
 
     def offsets(self) -> pl.DataFrame:
-        """Return stream_id, from_at, offset_wh, is_frozen, used_to_at (newest released stamp)."""
+        """Return stream_id, field, from_at, offset_wh, is_frozen, used_to_at (newest released)."""
         rows = self.connection.execute(
-            "SELECT stream_id, from_ms, offset_wh, is_frozen, iif(is_frozen, released_ms, NULL) "
-            "FROM stream_offset LEFT JOIN stream USING (stream_id) ORDER BY stream_id, from_ms"
+            "SELECT stream_id, field, from_ms, offset_wh, is_frozen, "
+            "iif(is_frozen, released_ms, NULL) FROM stream_offset LEFT JOIN stream "
+            "USING (stream_id) ORDER BY stream_id, field, from_ms"
         ).fetchall()
         schema = {
             "stream_id": pl.String,
+            "field": pl.String,
             "from_ms": pl.Int64,
             "offset_wh": pl.Float64,
             "is_frozen": pl.Boolean,
@@ -240,6 +209,7 @@ class Outbox:
         frame = pl.DataFrame(rows, schema=schema, orient="row")
         return frame.select(
             "stream_id",
+            "field",
             ms_to_instant("from_ms").alias("from_at"),
             "offset_wh",
             "is_frozen",
@@ -250,9 +220,12 @@ class Outbox:
         """Return every stream that was ever filled, by id."""
         rows = self.connection.execute(
             "SELECT stream_id, credential, released_ms, last_sent_ms, last_confirmed_ms, "
-            "parked_reason, is_sending FROM stream ORDER BY stream_id"
+            "parked_reason, is_sending, is_historical FROM stream ORDER BY stream_id"
         )
-        return [StreamState(*row[:-1], is_sending=bool(row[-1])) for row in rows]
+        return [
+            StreamState(*row[:-2], is_sending=bool(row[-2]), is_historical=bool(row[-1]))
+            for row in rows
+        ]
 
     def pending_stamps_ms(self, stream_id: str, after_ms: int | None, up_to_ms: int) -> list[int]:
         """Return the stamps of a stream's pending packets within (after_ms, up_to_ms], sorted."""
@@ -328,8 +301,8 @@ class Outbox:
         with transaction(self.connection) as connection:
             for stream_id in ids:
                 connection.execute(
-                    "UPDATE stream SET parked_reason = NULL, parked_us = NULL, retry_us = NULL, "
-                    "n_failures = 0, failure = NULL WHERE stream_id = ?",
+                    "UPDATE stream SET parked_reason = NULL, parked_us = NULL, refused_by = NULL, "
+                    "retry_us = NULL, n_failures = 0, failure = NULL WHERE stream_id = ?",
                     (stream_id,),
                 )
                 n_packets += connection.execute(
@@ -344,15 +317,17 @@ class Outbox:
         return self.connection.execute(
             "UPDATE packet SET state = 'held', hold_reason = :behind FROM stream "
             "WHERE packet.stream_id = stream.stream_id AND state = :state AND is_withdrawn = 0 "
-            "AND stamped_ms <= last_sent_ms AND hold_reason IS NOT :behind",
+            "AND stamped_ms <= last_sent_ms AND hold_reason IS NOT :behind AND NOT is_historical",
             {"behind": BEHIND, "state": state},
         ).rowcount
 
     def _write_plans(self, plans: Iterable[StreamPlan]) -> None:
         self.connection.executemany(
-            "INSERT INTO stream (stream_id, credential) VALUES (?, ?) ON CONFLICT (stream_id) DO "
-            "UPDATE SET credential = excluded.credential WHERE credential <> excluded.credential",
-            [(plan.stream_id, plan.credential) for plan in plans],
+            "INSERT INTO stream (stream_id, credential, is_historical) VALUES (?, ?, ?) "
+            "ON CONFLICT (stream_id) DO UPDATE SET credential = excluded.credential, "
+            "is_historical = excluded.is_historical WHERE (credential, is_historical) <> "
+            "(excluded.credential, excluded.is_historical)",
+            [(plan.stream_id, plan.credential, plan.is_historical) for plan in plans],
         )
 
     def _write_offsets(self, offsets: pl.DataFrame) -> None:
@@ -369,10 +344,10 @@ class Outbox:
             [(stream_id,) for stream_id in given],
         )
         rows = offsets.filter(~pl.col("is_frozen")).select(
-            "stream_id", pl.col("from_at").dt.epoch("ms"), "offset_wh"
+            "stream_id", "field", pl.col("from_at").dt.epoch("ms"), "offset_wh"
         )
         self.connection.executemany(
-            "INSERT INTO stream_offset (stream_id, from_ms, offset_wh) VALUES (?, ?, ?)",
+            "INSERT INTO stream_offset (stream_id, field, from_ms, offset_wh) VALUES (?, ?, ?, ?)",
             rows.rows(),
         )
 
@@ -384,7 +359,7 @@ def ms_to_instant(column: str) -> pl.Expr:
 
 def _rows(
     packets: pl.DataFrame, by_stream: dict[str, StreamPlan]
-) -> tuple[list[tuple[str, int, str, bool]], int]:
+) -> tuple[list[tuple[str, int, str, bool, bool]], int]:
     unknown = set(packets["stream_id"]) - set(by_stream)
     if unknown:
         raise DeliveryError(
@@ -396,12 +371,16 @@ def _rows(
         schema={"stream_id": pl.String, "first_ms": pl.Int64},
         orient="row",
     )
-    is_estimated = "is_estimated" if "is_estimated" in packets.columns else pl.lit(False)
+    is_estimated, is_incomplete = (
+        name if name in packets.columns else pl.lit(False)
+        for name in ("is_estimated", "is_incomplete")
+    )
     frame = packets.select(
         "stream_id",
         pl.col("stamped_at").dt.epoch("ms").alias("ms"),
         "body",
         is_estimated=is_estimated,
+        is_incomplete=is_incomplete,
     )
     kept = (
         frame.join(first, on="stream_id")
@@ -415,5 +394,5 @@ def _rows(
             f"({us_to_instant(double['ms'][0] * 1000).isoformat()}): nothing was filled; "
             "check which registers feed it in streams.csv."
         )
-    rows = kept.select("stream_id", "ms", "body", "is_estimated").rows()
+    rows = kept.select("stream_id", "ms", "body", "is_estimated", "is_incomplete").rows()
     return rows, frame.height - kept.height

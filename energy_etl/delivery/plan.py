@@ -15,7 +15,9 @@ class StreamPlan:
         interval: spacing of its packets; stamps are the ends of the intervals.
         push_from_at: nothing that began before is delivered; None: from its first packet on.
         credential: name of the credential set that may push it.
-        register_id: the register that feeds it.
+        register_ids: the registers that feed it; none: files do.
+        sends_estimates: False: an estimate is as good as missing, until its readings come.
+        is_historical: True: packets behind the last one may be sent too.
         declared_missing: stretches (from, to) of which nothing will ever come.
     """
 
@@ -23,7 +25,9 @@ class StreamPlan:
     interval: timedelta
     push_from_at: datetime | None
     credential: str
-    register_id: str = ""
+    register_ids: frozenset[str] = frozenset()
+    sends_estimates: bool = True
+    is_historical: bool = False
     declared_missing: tuple[tuple[datetime, datetime], ...] = ()
 
     def first_stamp_ms(self) -> int | None:

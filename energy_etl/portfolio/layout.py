@@ -22,6 +22,8 @@ ROLES: Final = ("mains", "submeter", "appliance", "export", "production", "senso
 KINDS: Final = ("cumulative", "interval", "instant")
 STAMPS: Final = ("start", "end", "instant")
 CONTENTS: Final = ("cumulative_wh", "interval", "sample")
+# Content of a stream that no register feeds: its packets come from files.
+FROM_FILES: Final = "file"
 DAYS: Final = ("all", "weekdays", "weekend")
 PHASES: Final = ("L1", "L2", "L3")
 EDIT_ACTIONS: Final = ("drop", "keep", "replace")
@@ -336,15 +338,31 @@ STREAMS: Final = FileLayout(
     push.STREAM,
     {
         "stream_id": Cell(identifier),
-        "register_id": Cell(identifier),
+        # Empty: files feed it.
+        "register_id": Cell(identifier, is_required=False),
         "field": Cell(identifier),
-        "content": Cell(one_of(CONTENTS)),
+        "content": Cell(one_of((*CONTENTS, FROM_FILES))),
         "interval_minutes": Cell(minutes),
         "credential": Cell(identifier),
         "push_from_at": Cell(instant, is_required=False),
+        "estimates": Cell(one_of(("send", "hold")), is_required=False, default="send"),
+        "is_historical": Cell(truth, is_required=False, default="false"),
+        "zone": Cell(zone, is_required=False),
     },
     thing=None,
     refers_to={"register_id": "registers.csv"},
+)
+STREAM_FIELDS: Final = FileLayout(
+    "stream_fields.csv",
+    push.STREAM_FIELD,
+    {
+        "stream_id": Cell(identifier),
+        "field": Cell(identifier),
+        "register_id": Cell(identifier),
+        "content": Cell(one_of(CONTENTS)),
+    },
+    thing=None,
+    refers_to={"stream_id": "streams.csv", "register_id": "registers.csv"},
 )
 
 # In the order in which one refers to another.
@@ -359,4 +377,5 @@ FILES: Final = (
     MEASURES,
     WEATHER,
     STREAMS,
+    STREAM_FIELDS,
 )

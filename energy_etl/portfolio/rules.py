@@ -200,6 +200,8 @@ def _check_streams(rows: Rows) -> None:
     }
     registers = {row.values["register_id"]: row.values for row in rows.used(REGISTERS)}
     for row in rows.used(STREAMS):
+        if row.values["register_id"] is None:
+            continue
         register = registers[row.values["register_id"]]
         content, grid = row.values["content"], register["grid_minutes"]
         if row.values["interval_minutes"] % grid:

@@ -10,17 +10,33 @@ from energy_etl.tables.model import Column, Table
 STREAM: Final = Table(
     schema="push",
     name="stream",
-    description="One stream at Wattics and the register that feeds it.",
+    description="One stream at Wattics, and what feeds the first field of its packets.",
     columns=(
         Column("stream_id", "text", "The id agreed with Wattics.", is_nullable=False),
-        Column("register_id", "text", "The register that feeds it.", is_nullable=False),
+        Column("register_id", "text", "The register that feeds it; null: files do (push csv)."),
         Column("field", "text", "Field of the packet: pC_1, value, ...", is_nullable=False),
-        Column("content", "text", "cumulative_wh, interval or sample.", is_nullable=False),
+        Column("content", "text", "cumulative_wh, interval, sample or file.", is_nullable=False),
         Column("interval_minutes", "int", "Agreed spacing of its packets.", is_nullable=False),
         Column("credential", "text", "Name of the credential set that may push it.", False),
         Column("push_from_at", "instant", "No packet is stamped before this."),
+        Column("estimates", "text", "send, or hold: estimated intervals wait for readings.", False),
+        Column("is_historical", "bool", "True: packets behind the last one are sent too.", False),
+        Column("zone", "text", "Zone of the local times in its files; null: it has no files."),
     ),
     key=("stream_id",),
+)
+
+STREAM_FIELD: Final = Table(
+    schema="push",
+    name="stream_field",
+    description="A further field of a stream's packets, and the register that feeds it.",
+    columns=(
+        Column("stream_id", "text", "The stream.", is_nullable=False),
+        Column("field", "text", "Field of the packet: aP_1, v_12, pC_2, ...", is_nullable=False),
+        Column("register_id", "text", "The register that feeds it.", is_nullable=False),
+        Column("content", "text", "cumulative_wh, interval or sample.", is_nullable=False),
+    ),
+    key=("stream_id", "field"),
 )
 
 PACKET: Final = Table(
@@ -64,11 +80,12 @@ STREAM_OFFSET: Final = Table(
     description="What is added to a register from an instant on, so that a stream never falls.",
     columns=(
         Column("stream_id", "text", "The stream.", is_nullable=False),
+        Column("field", "text", "The cumulative field: pC_1, pC_2 or pC_3.", is_nullable=False),
         Column("from_at", "instant", "The packets stamped from here on.", is_nullable=False),
         Column("offset_wh", "float", "Added to the register's Wh.", is_nullable=False),
         Column("is_frozen", "bool", "True once a packet that used it was sent.", False),
     ),
-    key=("stream_id", "from_at"),
+    key=("stream_id", "field", "from_at"),
 )
 
 STREAM_STATUS: Final = Table(
@@ -83,12 +100,62 @@ STREAM_STATUS: Final = Table(
         Column("n_held", "int", "Waiting behind a hole or for confirmation.", is_nullable=False),
         Column("n_rejected", "int", "Refused by Wattics.", is_nullable=False),
         Column("n_superseded", "int", "Changed after they were sent.", is_nullable=False),
+        Column("first_sent_at", "instant", "Stamp of the oldest accepted packet."),
         Column("last_sent_at", "instant", "Stamp of the newest accepted packet."),
         Column("last_confirmed_at", "instant", "Stamp of the newest confirmed packet."),
+        Column("lag_minutes", "float", "Age of the newest accepted packet beyond its interval."),
+        Column("n_holes", "int", "Stretches between accepted packets with none in them.", False),
+        Column("n_missing", "int", "Packets that would fill these holes.", is_nullable=False),
+        Column("interval_minutes", "int", "Agreed spacing; null: not in streams.csv any more."),
+        Column("spacing_minutes", "float", "Median spacing of the newest accepted packets."),
         Column("hold_reason", "text", "Why the oldest held packet waits."),
+        Column("failure", "text", "Why the last send of the stream failed; null: it did not."),
+        Column("retry_at", "instant", "When it is tried again; null: at once, or parked."),
         Column("parked_reason", "text", "Why the stream is parked; null when it is not."),
+        Column("parked_at", "instant", "Since when it is parked."),
     ),
     key=("stream_id",),
 )
 
-PUSH_TABLES: Final = (STREAM, PACKET, CORRECTION, STREAM_OFFSET, STREAM_STATUS)
+HOLE: Final = Table(
+    schema="push",
+    name="hole",
+    description="A stretch between two accepted packets of a stream for which none was sent.",
+    columns=(
+        Column("stream_id", "text", "The stream.", is_nullable=False),
+        Column("after_at", "instant", "Stamp of the accepted packet before it.", is_nullable=False),
+        Column("before_at", "instant", "Stamp of the next accepted packet.", is_nullable=False),
+        Column("n_missing", "int", "Packets that would fill it.", is_nullable=False),
+        Column("is_declared", "bool", "True where gaps.csv declares it missing.", False),
+    ),
+    key=("stream_id", "after_at"),
+    time_column="after_at",
+)
+
+RESPONSE: Final = Table(
+    schema="push",
+    name="response",
+    description="One answer of Wattics to one packet, or that none came.",
+    columns=(
+        Column("response_id", "int", "Running number of the outbox.", is_nullable=False),
+        Column("stream_id", "text", "The stream.", is_nullable=False),
+        Column("stamped_at", "instant", "The instant of the packet.", is_nullable=False),
+        Column("posted_at", "instant", "When the packet was posted.", False, is_bookkeeping=True),
+        Column("seconds", "float", "Until the answer, or until none came.", is_bookkeeping=True),
+        Column("status", "int", "HTTP status; null: no answer came."),
+        Column("text", "text", "Beginning of the answer, or why there is none; null when 200."),
+    ),
+    key=("response_id",),
+    time_column="posted_at",
+)
+
+PUSH_TABLES: Final = (
+    STREAM,
+    STREAM_FIELD,
+    PACKET,
+    CORRECTION,
+    STREAM_OFFSET,
+    STREAM_STATUS,
+    HOLE,
+    RESPONSE,
+)

@@ -90,7 +90,7 @@ def plan(stream_id: str, **changes: object) -> StreamPlan:
         "interval": STEP,
         "push_from_at": START_AT,
         "credential": "main",
-        "register_id": f"register-of-{stream_id}",
+        "register_ids": frozenset({f"register-of-{stream_id}"}),
     }
     return StreamPlan(**{**fields, **changes})  # pyright: ignore[reportArgumentType]
 

@@ -30,6 +30,7 @@ PORTFOLIO_TABLES: Final = (
     core.WEATHER,
     core.PORTFOLIO_PROBLEM,
     push.STREAM,
+    push.STREAM_FIELD,
 )
 _FAULTS: Final = "SELECT file FROM core.portfolio_problem LIMIT 1"
 _COMPUTED: Final = (
