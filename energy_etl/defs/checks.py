@@ -103,7 +103,7 @@ def _group_checks(
         dg.AssetCheckSpec(name, asset=asset_key(table), blocking=True, description=why)
         for name, (table, why, _) in extra.items()
     ]
-    judged = {dg.AssetCheckKey(asset_key(each.table), each.name): each for each in declared}
+    by_check = {dg.AssetCheckKey(asset_key(each.table), each.name): each for each in declared}
     specs += [
         dg.AssetCheckSpec(
             each.name,
@@ -117,19 +117,19 @@ def _group_checks(
     @dg.multi_asset_check(name=f"check_{group}", specs=specs, can_subset=True)
     def check(context: dg.AssetCheckExecutionContext, etl: Etl) -> Iterator[dg.AssetCheckResult]:
         keys = sorted(context.selected_asset_check_keys, key=str)
-        inputs = dict.fromkeys(i for key in keys if key in judged for i in judged[key].inputs)
+        inputs = dict.fromkeys(i for key in keys if key in by_check for i in by_check[key].inputs)
         results: dict[dg.AssetCheckKey, dg.AssetCheckResult] = {}
         with etl.warehouse().reading() as reader:
             frames = {each.full_name: read_input(reader, each) for each in inputs}
             for key in keys:
                 if key.name == UNIQUE_KEY:
                     results[key] = _unique_key(reader, by_key[key.asset_key])
-                elif key not in judged:
+                elif key not in by_check:
                     results[key] = extra[key.name][2](reader)
         for key in keys:
-            if key in judged:
-                results[key] = _judged(judged[key], frames, etl.now())
-            is_error = judged[key].is_blocking if key in judged else is_blocking
+            if key in by_check:
+                results[key] = judged(by_check[key], frames, etl.now())
+            is_error = by_check[key].is_blocking if key in by_check else is_blocking
             severity = dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN
             yield results[key]._replace(
                 asset_key=key.asset_key, check_name=key.name, severity=severity
@@ -138,7 +138,8 @@ def _group_checks(
     return check
 
 
-def _judged(wanted: Check, frames: Frames, now: datetime) -> dg.AssetCheckResult:
+def judged(wanted: Check, frames: Frames, now: datetime) -> dg.AssetCheckResult:
+    """Return what a check says; one that cannot be judged fails and says why."""
     try:
         verdict = wanted.judge(frames, now)
     except DATA_FAULTS as error:

@@ -1,6 +1,6 @@
 """Delivery as Dagster sees it: the plans of the streams, and what a hole may still be filled by."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 import dagster as dg
@@ -9,7 +9,8 @@ import polars as pl
 from energy_etl.defs.activity import loads_under_way
 from energy_etl.defs.jobs import COMPUTED_GROUPS
 from energy_etl.defs.resources import Etl
-from energy_etl.delivery.frontier import BusyWindow, StreamPlan, hold_unplanned, release
+from energy_etl.delivery.agreed import stream_plans
+from energy_etl.delivery.frontier import BusyWindow, hold_unplanned, release
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.portfolio import Portfolio
 from energy_etl.state import Marks, open_state
@@ -18,32 +19,6 @@ from energy_etl.vendors import discover_vendors
 
 # Stages whose marks are readings that have come but are not in the outbox yet.
 STAGES_BEFORE_OUTBOX: Final = ("interval", "packet")
-
-
-def stream_plans(portfolio: Portfolio) -> list[StreamPlan]:
-    """Return what was agreed for each stream of the portfolio."""
-    gaps: dict[str, list] = {}
-    for row in portfolio.frames[core.GAP].iter_rows(named=True):
-        gaps.setdefault(row["register_id"], []).append((row["from_at"], row["to_at"]))
-    feeding: dict[str, list[str]] = {}
-    for table in (push.STREAM, push.STREAM_FIELD):
-        for row in portfolio.frames[table].iter_rows(named=True):
-            if row["register_id"] is not None:
-                feeding.setdefault(row["stream_id"], []).append(row["register_id"])
-    return [
-        StreamPlan(
-            stream_id=row["stream_id"],
-            interval=timedelta(minutes=row["interval_minutes"]),
-            push_from_at=row["push_from_at"],
-            credential=row["credential"],
-            register_ids=frozenset(feeding.get(row["stream_id"], ())),
-            # Of the register of the first field: a packet may do without the others.
-            declared_missing=tuple(gaps.get(row["register_id"], ())),
-            sends_estimates=row["estimates"] == "send",
-            is_historical=row["is_historical"],
-        )
-        for row in portfolio.frames[push.STREAM].iter_rows(named=True)
-    ]
 
 
 def release_streams(etl: Etl, instance: dg.DagsterInstance, own_run_id: str | None = None) -> int:
@@ -83,6 +58,16 @@ def _marked(marks: Marks) -> list[BusyWindow]:
 
 
 def streams_of(portfolio: Portfolio, register_ids: set[str]) -> pl.DataFrame:
-    """Return the streams that one of these registers feeds."""
-    streams = portfolio.frames[push.STREAM]
-    return streams.filter(pl.col("register_id").is_in(sorted(register_ids)))
+    """Return the streams that one of these registers feeds, in any of their fields."""
+    named = pl.col("register_id").is_in(sorted(register_ids))
+    return portfolio.frames[push.STREAM].join(
+        feeds_of(portfolio).filter(named), on="stream_id", how="semi"
+    )
+
+
+def feeds_of(portfolio: Portfolio) -> pl.DataFrame:
+    """Return stream_id, register_id: every register that feeds a field of a stream."""
+    return pl.concat(
+        portfolio.frames[table].select("stream_id", "register_id")
+        for table in (push.STREAM, push.STREAM_FIELD)
+    ).drop_nulls()

@@ -1,14 +1,20 @@
 """Jobs, named for what people do: extract a vendor, compute figures, send the outbox."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 COMPUTE_JOB: Final = "compute_figures"
 SEND_JOB: Final = "send_outbox"
+RETRY_JOB: Final = "retry_deliveries"
+WATCH_JOB: Final = "watch_delivery"
 EXTRACTION_PREFIX: Final = "extract_"
+
+# The step that sends, and the tables that it tells of.
+SEND_STEP: Final = "stream_status"
+SENT_TABLES: Final = ("stream_status", "hole", "response")
 
 # The groups whose assets bring or compute readings: a hole they may fill is waited for.
 COMPUTED_GROUPS: Final = frozenset({"core"})
@@ -20,7 +26,7 @@ def extraction_job_name(vendor_name: str) -> str:
 
 
 def build_jobs(vendor_names: Iterable[str]) -> list[UnresolvedAssetJobDefinition]:
-    """Return one extraction job per vendor, the computation and the sending."""
+    """Return one extraction job per vendor, the computation, and three of one step: the sending."""
     # In process: a subprocess per step costs seconds each, and the steps of a run are in sequence.
     executor = dg.in_process_executor
     extraction = [
@@ -32,7 +38,7 @@ def build_jobs(vendor_names: Iterable[str]) -> list[UnresolvedAssetJobDefinition
         )
         for name in sorted(vendor_names)
     ]
-    sending = dg.AssetSelection.assets(["push", "stream_status"])
+    sending = dg.AssetSelection.assets(*(["push", name] for name in SENT_TABLES))
     return [
         *extraction,
         dg.define_asset_job(
@@ -47,4 +53,25 @@ def build_jobs(vendor_names: Iterable[str]) -> list[UnresolvedAssetJobDefinition
             executor_def=executor,
             description="Sends every released packet in order and confirms what arrived.",
         ),
+        dg.define_asset_job(
+            RETRY_JOB,
+            selection=sending,
+            executor_def=executor,
+            config=sending_config(retries_all=True),
+            description="When the cause is mended: unparks streams, gives their refused packets "
+            "another chance and sends. Of all streams; or name some, or a credential, in the "
+            "config (retry_streams, retry_credential).",
+        ),
+        dg.define_asset_job(
+            WATCH_JOB,
+            selection=sending,
+            executor_def=executor,
+            config=sending_config(is_sending=False),
+            description="Sends nothing: counts again and judges the checks of push/stream_status.",
+        ),
     ]
+
+
+def sending_config(**changes: bool) -> dict[str, Any]:
+    """Return the run config of the step that sends; its fields are `SendConfig` of the asset."""
+    return {"ops": {SEND_STEP: {"config": changes}}}

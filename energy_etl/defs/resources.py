@@ -13,6 +13,7 @@ from energy_etl.errors import ConfigurationError
 from energy_etl.portfolio import Portfolio
 from energy_etl.settings import Settings
 from energy_etl.vendors import all_tables, project_settings
+from energy_etl.vendors.wattics.wire import field_problem
 from energy_etl.warehouse import Warehouse
 
 
@@ -52,7 +53,7 @@ class Etl(dg.ConfigurableResource):
                 f"There is no portfolio in {settings.portfolio_dir}: "
                 "run `energy-etl init --discover`, then complete its empty cells."
             )
-        return Portfolio.load(folder)
+        return Portfolio.load(folder, field_problem)
 
     def now(self) -> datetime:
         """The instant that figures are computed for: the clock's, or the demo's pinned one."""

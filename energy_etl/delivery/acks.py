@@ -7,6 +7,7 @@ than the packet.
 """
 
 import asyncio
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -89,11 +90,15 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a stream's run ended: well, or with a sentence; is_open: a packet may have arrived."""
+    """How a stream's run ended: well, or with a sentence; is_open: a packet may have arrived.
+
+    `wait_s`: how long the vendor asked to be left alone; the stream is not due before that.
+    """
 
     stream_id: str
     failure: str | None
     is_open: bool
+    wait_s: float = 0.0
 
 
 Event = Sent | Failed | FoundDelivered | Confirmed | Parked | Response | Ended
@@ -312,8 +317,16 @@ def _write_ended(outbox: Outbox, events: list[Ended], now_us: int) -> None:
         else:
             outbox.connection.execute(
                 "UPDATE stream SET failure = ?2, n_failures = n_failures + 1, retry_us = "
-                "?3 + 1000000 * min(?5, ?4 * (1 << min(n_failures, 10))) WHERE stream_id = ?1",
-                (event.stream_id, event.failure, now_us, _RETRY_BASE_S, _RETRY_CAP_S),
+                "?3 + 1000000 * max(?6, min(?5, ?4 * (1 << min(n_failures, 10)))) "
+                "WHERE stream_id = ?1",
+                (
+                    event.stream_id,
+                    event.failure,
+                    now_us,
+                    _RETRY_BASE_S,
+                    _RETRY_CAP_S,
+                    math.ceil(event.wait_s),
+                ),
             )
 
 

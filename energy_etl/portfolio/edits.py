@@ -10,8 +10,16 @@ from typing import Final
 
 from energy_etl.errors import ConfigurationError
 from energy_etl.portfolio.csv_file import CsvFile
-from energy_etl.portfolio.layout import METERS, REGISTERS, SITES, STREAMS, FileLayout
+from energy_etl.portfolio.layout import (
+    METERS,
+    REGISTERS,
+    SITES,
+    STREAM_FIELDS,
+    STREAMS,
+    FileLayout,
+)
 from energy_etl.portfolio.reading import Portfolio
+from energy_etl.portfolio.stream_rules import FieldProblem
 
 Rows = Sequence[Mapping[str, str | None]]
 
@@ -72,12 +80,15 @@ def set_push_from(folder: Path, push_from_at: datetime) -> int:
     return len(empty)
 
 
-def set_stream(folder: Path, cells: Mapping[str, str]) -> bool:
+def set_stream(
+    folder: Path, cells: Mapping[str, str], field_problem: FieldProblem | None = None
+) -> bool:
     """Append a stream's row, or change the one with its id; a portfolio that breaks is put back.
 
     Args:
         folder: the portfolio's folder.
         cells: column -> text; of a row that is there, columns that are left out stay as they are.
+        field_problem: what the vendor takes in a field; None: not checked.
 
     Returns:
         True when the row is new.
@@ -85,9 +96,25 @@ def set_stream(folder: Path, cells: Mapping[str, str]) -> bool:
     Raises:
         ConfigurationError: the files cannot be read, or would no longer fit with this row.
     """
-    file = _open(folder, STREAMS)
+    return _set_row(folder, STREAMS, cells, field_problem)
+
+
+def set_stream_field(
+    folder: Path, cells: Mapping[str, str], field_problem: FieldProblem | None = None
+) -> bool:
+    """Append a further field of a stream, or change its row; see `set_stream`."""
+    return _set_row(folder, STREAM_FIELDS, cells, field_problem)
+
+
+def _set_row(
+    folder: Path,
+    layout: FileLayout,
+    cells: Mapping[str, str],
+    field_problem: FieldProblem | None,
+) -> bool:
+    file, key = _open(folder, layout), layout.table.key
     before = file.path.read_bytes() if file.path.exists() else None
-    there = [row for _, row in file.rows if row["stream_id"] == cells["stream_id"]]
+    there = [row for _, row in file.rows if all(row[name] == cells[name] for name in key)]
     for row in there:
         row.update(cells)
     if not there:
@@ -95,7 +122,7 @@ def set_stream(folder: Path, cells: Mapping[str, str]) -> bool:
     _add_columns(file, cells)
     file.write()
     try:
-        Portfolio.load_strictly(folder)
+        Portfolio.load_strictly(folder, field_problem)
     except ConfigurationError:
         if before is None:
             file.path.unlink()

@@ -17,6 +17,7 @@ from energy_etl.portfolio.layout import FILES, METERS, REGISTERS, STREAMS, FileL
 from energy_etl.portfolio.problem import Problem, list_of
 from energy_etl.portfolio.rows import Row, Rows
 from energy_etl.portfolio.rules import DECIDING, check_rows
+from energy_etl.portfolio.stream_rules import FieldProblem
 from energy_etl.tables import Table, core
 
 _THINGS: Final = {"site": core.SITE, "meter": core.METER, "register": core.REGISTER}
@@ -45,9 +46,9 @@ class Portfolio:
         folder: where the files are.
         frames: one frame per table (`core.SITE`, `core.METER`, `core.REGISTER`, `core.ALIAS`,
             `core.EXCHANGE`, `core.GAP`, `core.MANUAL_EDIT`, `core.TARIFF`, `core.MEASURE`,
-            `core.WEATHER`, `core.PORTFOLIO_PROBLEM`, `push.STREAM`), in its Polars schema. An
-            alias is there for left-out things too, as long as nothing else claims it: what a
-            vendor calls them is known.
+            `core.WEATHER`, `core.PORTFOLIO_PROBLEM`, `push.STREAM`, `push.STREAM_FIELD`), in its
+            Polars schema. An alias is there for left-out things too, as long as nothing else
+            claims it: what a vendor calls them is known.
         problems: what is wrong with the files, by file and line; their rows are left out.
         left_out: left-out registers of which it is known what they are and where (the other
             columns of `core.REGISTER` may be null): their neighbours stay what they are.
@@ -62,8 +63,13 @@ class Portfolio:
     _doubts: Mapping[Table, _Doubt] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, folder: Path) -> "Portfolio":
+    def load(cls, folder: Path, field_problem: FieldProblem | None = None) -> "Portfolio":
         """Read and check the files of a folder; rows with a fault are left out and told.
+
+        Args:
+            folder: where the files are.
+            field_problem: what the vendor of the streams takes in a field of a packet; None:
+                nobody pushes from this portfolio, so it is not checked.
 
         Raises:
             ConfigurationError: there is no portfolio: no folder, a needed file or its header is
@@ -75,7 +81,7 @@ class Portfolio:
                 " data/portfolio.example there."
             )
         rows = Rows.read(folder)
-        check_rows(rows)
+        check_rows(rows, field_problem)
         problems = rows.sorted_problems()
         is_nothing_left = bool(problems) and not rows.used(REGISTERS)
         if rows.is_fatal or is_nothing_left:
@@ -94,14 +100,18 @@ class Portfolio:
         )
 
     @classmethod
-    def load_strictly(cls, folder: Path) -> "Portfolio":
+    def load_strictly(cls, folder: Path, field_problem: FieldProblem | None = None) -> "Portfolio":
         """Read a portfolio that has no problem at all: before its files are changed.
+
+        Args:
+            folder: where the files are.
+            field_problem: see `load`.
 
         Raises:
             ConfigurationError: lists every problem, each with file, line, column, value and what
                 to write instead.
         """
-        portfolio = cls.load(folder)
+        portfolio = cls.load(folder, field_problem)
         portfolio.refuse_problems()
         return portfolio
 

@@ -15,11 +15,11 @@ from energy_etl.portfolio.layout import (
     METERS,
     REGISTERS,
     SITES,
-    STREAMS,
     TARIFFS,
 )
 from energy_etl.portfolio.rows import Row, Rows
-from energy_etl.units import KW_PER_UNIT, KWH_PER_UNIT, M3_PER_UNIT
+from energy_etl.portfolio.stream_rules import FieldProblem, check_streams
+from energy_etl.units import KWH_PER_UNIT, M3_PER_UNIT
 
 # Units of what has no phase: that of everything else is electrical.
 _WITHOUT_PHASE: Final = frozenset({*M3_PER_UNIT, "degC", "EUR"})
@@ -37,8 +37,13 @@ _IN_ORDER: Final = (
 DECIDING: Final = (EXCHANGES, MANUAL_EDITS)
 
 
-def check_rows(rows: Rows) -> None:
-    """Check everything, leave out what is faulty and what depends on it, complete the rest."""
+def check_rows(rows: Rows, field_problem: FieldProblem | None = None) -> None:
+    """Check everything, leave out what is faulty and what depends on it, complete the rest.
+
+    Args:
+        rows: of all files; what is found is noted there.
+        field_problem: what the vendor of the streams takes in a field; None: not checked.
+    """
     _check_keys(rows)
     _check_vendor_ids(rows)
     _check_order(rows)
@@ -47,7 +52,17 @@ def check_rows(rows: Rows) -> None:
     _check_manual_edits(rows)
     _pass_on(rows)
     _complete(rows)
-    _check_streams(rows)
+    check_streams(rows, doubtful_registers(rows), field_problem)
+
+
+def doubtful_registers(rows: Rows) -> dict[str, str]:
+    """Return the registers whose figures may be wrong: each with the place of the fault."""
+    return {
+        row.values["register_id"]: row.because
+        for layout in DECIDING
+        for row in rows.of[layout.file]
+        if row.because is not None
+    }
 
 
 def _check_keys(rows: Rows) -> None:
@@ -188,40 +203,3 @@ def _complete(rows: Rows) -> None:
             "zone": site["zone"],
             "commodity": meter["commodity"],
         }
-
-
-def _check_streams(rows: Rows) -> None:
-    """Check that each stream's register can give what the stream carries, and gives it right."""
-    doubtful = {
-        row.values["register_id"]: row.because
-        for layout in DECIDING
-        for row in rows.of[layout.file]
-        if row.because is not None
-    }
-    registers = {row.values["register_id"]: row.values for row in rows.used(REGISTERS)}
-    for row in rows.used(STREAMS):
-        if row.values["register_id"] is None:
-            continue
-        register = registers[row.values["register_id"]]
-        content, grid = row.values["content"], register["grid_minutes"]
-        if row.values["interval_minutes"] % grid:
-            rows.refuse(
-                row,
-                "interval_minutes",
-                f"{row.values['interval_minutes']} is no multiple of the register's grid of"
-                f" {grid} minutes: a stream cannot be finer than what is measured",
-            )
-        is_counter = register["kind"] == "cumulative" and register["unit"] in KWH_PER_UNIT
-        if content == "cumulative_wh" and not is_counter:
-            rows.refuse(row, "content", "'cumulative_wh' needs a cumulative energy register")
-        # The energy of a power register can be pushed as its power can.
-        is_power = register["unit"] in KW_PER_UNIT and content == "interval"
-        if (content == "sample") != (register["kind"] == "instant") and not is_power:
-            rows.refuse(
-                row,
-                "content",
-                f"{content!r} does not fit a register of kind {register['kind']}: write sample"
-                " for instant ones, interval or cumulative_wh for others",
-            )
-        if because := doubtful.get(row.values["register_id"]):
-            row.leave_out(because)

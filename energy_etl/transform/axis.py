@@ -9,9 +9,12 @@ happens twice), and costs no more than a pass per zone with `convert_time_zone`.
 from dataclasses import dataclass
 from typing import Final, Self
 
+import numpy as np
 import polars as pl
 
 from energy_etl.errors import TransformError
+from energy_etl.transform.cleaning_story import Ints
+from energy_etl.transform.registers_grid import ranges
 
 # 2**43 milliseconds are 278 years: what a lane can hold. 2**63 / 2**43 lanes fit.
 _LANE_WIDTH: Final = 2**43
@@ -60,6 +63,38 @@ class Axis:
         """
         found = pl.lit(self.edges).search_sorted(self.key(lane, at), side="right")
         return found.cast(pl.Int64) - 1
+
+    def cut(self, at: pl.Series, lane: Ints, first: Ints) -> tuple[Ints, Ints]:
+        """Cut runs of ascending instants at the edges of their lanes.
+
+        What `stretch` finds row by row, at a tenth of the cost: each edge is looked for among the
+        instants.
+
+        Args:
+            at: instants, ascending within each run.
+            lane: the lane of each run; at most 2**20 - 1 runs.
+            first: first row of each run, from 0, ascending.
+
+        Returns:
+            First row of each piece, and the number of the last edge at or before it.
+        """
+        run = np.arange(len(first))
+        last = np.append(first[1:], len(at)) - 1
+        run_of_row = pl.Series(np.repeat(run, last - first + 1))
+        # Each run on a lane of its own: so all instants ascend.
+        keys = pl.select(self.key(pl.lit(run_of_row), pl.lit(at))).to_series().to_numpy()
+        edges = self.edges.to_numpy()
+        to_lane = (lane - run) * _LANE_WIDTH
+        low, high = (
+            np.searchsorted(edges, keys[rows] + to_lane, "right") - 1 for rows in (first, last)
+        )
+        edge = ranges(low, high + 1)
+        run_of_piece = np.repeat(run, high - low + 1)
+        row = np.searchsorted(keys, edges[edge] - to_lane[run_of_piece])
+        # The edge at or before a run's first instant.
+        row[np.flatnonzero(np.diff(run_of_piece, prepend=-1))] = first
+        is_some = np.diff(row, append=len(at)) > 0
+        return row[is_some], edge[is_some]
 
 
 def _key(lane: pl.Expr, at: pl.Expr, origin: int) -> pl.Expr:

@@ -5,6 +5,7 @@ day: the big frame of intervals is never converted to local time. Weeks and mont
 whole sites `site_energy.py`, windows of some days `windows.py`.
 """
 
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -15,9 +16,11 @@ from energy_etl.periods import days_between, local_day_bounds, local_day_of, loc
 from energy_etl.tables.mart import DAILY_ENERGY, HOURLY_ENERGY
 from energy_etl.tables.model import UTC_INSTANT, Table
 from energy_etl.transform.axis import Axis
+from energy_etl.transform.cleaning_story import Ints
 from energy_etl.transform.registers_grid import register_grid
 from energy_etl.transform.registers_power import has_intervals
-from energy_etl.transform.sums import exact_sum
+from energy_etl.transform.runs import MIN_ROWS, first_of_runs
+from energy_etl.transform.sums import from_whole, sum_runs
 
 DAY_SCHEMA: Final = pl.Schema(
     {
@@ -28,6 +31,17 @@ DAY_SCHEMA: Final = pl.Schema(
         "end_at": UTC_INSTANT,
     }
 )
+_NEEDED: Final = (
+    "register_id",
+    "start_at",
+    "energy_kwh",
+    "volume_m3",
+    "quality",
+    "is_provisional",
+)
+# A quarter of the CPU time of all rows at once: what is made on the way is used again while it is
+# in the cache, and fresh memory costs more than arithmetic.
+_ROWS_PER_SLICE: Final = 1 << 18
 
 
 def compute_daily(
@@ -66,7 +80,7 @@ def compute_daily(
     days = _days_of(intervals.lazy(), counted, now, first_on)
     if days.is_empty():
         return DAILY_ENERGY.empty_frame()
-    sums = _sum_by_stretch(intervals.lazy(), counted, days)
+    sums = _sum_by_stretch(intervals, counted, days)
     rows = _expected(counted, days, sums, is_from_first=first_on is None)
     return finished(rows, now, DAILY_ENERGY)
 
@@ -105,7 +119,7 @@ def compute_hourly(
     if days.is_empty():
         return HOURLY_ENERGY.empty_frame()
     hours = _hours_of(days)
-    sums = _sum_by_stretch(intervals.lazy(), counted, hours)
+    sums = _sum_by_stretch(intervals, counted, hours)
     rows = _expected(counted, hours, sums, is_from_first=first_on is None)
     has_any = (expected_intervals() > 0) | pl.col("n_settled").is_not_null()
     return finished(rows.filter(has_any), now, HOURLY_ENERGY)
@@ -230,7 +244,7 @@ def _hours_of(days: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sum_by_stretch(
-    lazy: pl.LazyFrame, counted: pl.DataFrame, stretches: pl.DataFrame
+    intervals: pl.DataFrame | pl.LazyFrame, counted: pl.DataFrame, stretches: pl.DataFrame
 ) -> pl.DataFrame:
     """One row per register_no and stretch_no that has intervals; the one pass over the big frame.
 
@@ -238,38 +252,77 @@ def _sum_by_stretch(
     """
     axis = _axis_of(stretches)
     lanes = stretches.select("zone", "lane").unique()
-    small = counted.join(lanes, on="zone").select("register_id", "register_no", "lane")
-    # What no sum takes (NaN, infinities) is no value, or a day without it would look complete.
-    has_value = pl.coalesce("energy_kwh", "volume_m3").is_finite()
-    # One integer as the key of the group costs about a fifth less than two columns.
-    n_registers = counted.height
-    cell = axis.stretch(pl.col("lane"), pl.col("start_at")) * n_registers + pl.col("register_no")
-    by_cell = (
-        lazy.join(small.lazy(), on="register_id")
-        .select("energy_kwh", "volume_m3", "quality", "is_provisional", cell=cell.cast(pl.Int64))
-        .group_by("cell")
-        .agg(
-            energy_kwh=exact_sum(pl.col("energy_kwh")),
-            volume_m3=exact_sum(pl.col("volume_m3")),
-            n_measured=(has_value & pl.col("quality").is_in(("measured", "integrated"))).sum(),
-            n_estimated=(has_value & (pl.col("quality") == "estimated")).sum(),
-            n_settled=(has_value & ~pl.col("is_provisional")).sum(),
-        )
-        .collect(engine="streaming")
-    )
+    known = counted.join(lanes, on="zone").select("register_id", "register_no", "lane")
+    pieces = pl.concat([_sum_pieces(rows, known, axis) for rows in _slices(intervals)])
     # The closing edges are the start of no stretch: what lies behind the last one or before the
     # first is left behind there.
     numbers = stretches.with_row_index("stretch_no").select(
         "stretch_no", stretch=axis.stretch(pl.col("lane"), pl.col("start_at"))
     )
+    wholes, counts = pl.col("energy_kwh", "volume_m3"), pl.col("^n_.*$")
     return (
-        by_cell.with_columns(
-            register_no=(pl.col("cell") % n_registers).cast(counted.schema["register_no"]),
-            stretch=pl.col("cell") // n_registers,
-        )
-        .join(numbers, on="stretch")
-        .drop("cell", "stretch")
+        pieces.join(numbers, on="stretch")
+        .group_by("register_no", "stretch_no")
+        .agg(pl.when(wholes.count() > 0).then(wholes.sum()).name.keep(), counts.sum())
+        .with_columns(from_whole(wholes))
     )
+
+
+def _slices(intervals: pl.DataFrame | pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """Yield what the sums need, in pieces that stay in the processor's cache."""
+    needed = intervals.lazy().select(*_NEEDED)
+    frames = [needed.collect()] if isinstance(intervals, pl.DataFrame) else needed.collect_batches()
+    for frame in frames:
+        yield from frame.iter_slices(_ROWS_PER_SLICE)
+
+
+def _sum_pieces(rows: pl.DataFrame, known: pl.DataFrame, axis: Axis) -> pl.DataFrame:
+    """Sum intervals per piece: neighbouring rows of one register and stretch.
+
+    Returns:
+        register_no, stretch (number of its edge on the axis), energy_kwh and volume_m3 (as
+        `sum_runs` has them), n_measured, n_estimated, n_settled. A stretch may have several.
+    """
+    first = _ascending_runs(rows)
+    if first.size * MIN_ROWS > rows.height:
+        # In no order: by the hash, since which register comes first does not matter.
+        rows = rows.sort(pl.col("register_id").hash(), "start_at")
+        first = _ascending_runs(rows)
+    runs = rows.select(pl.col("register_id").gather(first)).join(
+        known, on="register_id", how="left", maintain_order="left"
+    )
+    lane = runs["lane"].fill_null(0).cast(pl.Int64).to_numpy()
+    start, stretch = axis.cut(rows["start_at"], lane, first)
+    # What no sum takes (NaN, infinities) is no value, or a day without it would look complete.
+    has_value = pl.coalesce("energy_kwh", "volume_m3").is_finite()
+    quality = pl.col("quality")
+    # Two comparisons: `is_in` costs three times as much.
+    is_measured = (quality == "measured") | (quality == "integrated")
+    counts = rows.select_seq(
+        n_measured=has_value & is_measured,
+        n_estimated=has_value & (quality == "estimated"),
+        n_settled=has_value & ~pl.col("is_provisional"),
+    ).fill_null(False)
+    register_no = runs["register_no"].gather(np.searchsorted(first, start, "right") - 1)
+    return pl.DataFrame(
+        {
+            "register_no": register_no,
+            "stretch": stretch,
+            "energy_kwh": sum_runs(rows["energy_kwh"], start),
+            "volume_m3": sum_runs(rows["volume_m3"], start),
+            **{
+                name: np.add.reduceat(counts[name].to_numpy(), start, dtype=np.int64)
+                for name in counts.columns
+            },
+        }
+    ).drop_nulls("register_no")
+
+
+def _ascending_runs(rows: pl.DataFrame) -> Ints:
+    """Return the first row of each run of one register's intervals in the order of time."""
+    at_us = rows["start_at"].to_physical().to_numpy()
+    back = np.flatnonzero(at_us[1:] < at_us[:-1]) + 1
+    return np.union1d(first_of_runs([rows["register_id"]]), back)
 
 
 def _expected(

@@ -16,6 +16,7 @@ from energy_etl.transform.calendar import with_grid
 from energy_etl.transform.cleaning_story import Floats, Ints
 from energy_etl.transform.disaggregation import SUBMETER_ROLES
 from energy_etl.transform.registers_grid import US_PER_MINUTE
+from energy_etl.transform.runs import numbers_of
 from energy_etl.transform.windows import is_energy_register
 
 MAX_SHIFT: Final = 4
@@ -141,7 +142,7 @@ def lay_beside(
     """
     estimates = _sorted(
         appliance_intervals.select(
-            _numbers(appliance_intervals, pairs.select(*_ESTIMATE, number="lane")).alias("lane"),
+            numbers_of(appliance_intervals, pairs.select(*_ESTIMATE, number="lane")).alias("lane"),
             *_microseconds(),
             "energy_kwh",
         ).filter(pl.col("lane").is_not_null(), pl.col("energy_kwh").is_finite()),
@@ -215,7 +216,7 @@ class Measured:
             .filter(pl.col("start_us") >= first_us, pl.col("end_us") <= last_us)
             .collect(engine="streaming")
         )
-        number = _numbers(frame, registers.select("register_id", "number"))
+        number = numbers_of(frame, registers.select("register_id", "number"))
         axis = number * width_us + frame["start_us"] - first_us
         rows = _sorted(
             frame.select(axis.alias("axis"), "end_us", "energy_kwh").drop_nulls("axis"), "axis"
@@ -319,21 +320,6 @@ def best_shift(tried: pl.DataFrame, by: str) -> pl.DataFrame:
             best_shift_minutes=pl.col("shift") * pl.col("minutes"),
         )
     )
-
-
-def _numbers(frame: pl.DataFrame, known: pl.DataFrame) -> pl.Series:
-    """Return each row's `number` of the one whose other columns are the same, null for none."""
-    keys = [name for name in known.columns if name != "number"]
-    is_new = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in keys)
-    starts = frame.select(is_new.arg_true()).to_series().to_numpy()
-    known = known.cast({"number": pl.Int64})
-    if starts.size > frame.height // 8:
-        return frame.select(keys).join(known, on=keys, how="left", maintain_order="left")["number"]
-    # Mostly sorted, as the warehouse hands them out: look up once per run, not per row.
-    runs = frame.select(pl.col(keys).gather(starts))
-    numbers = runs.join(known, on=keys, how="left", maintain_order="left")["number"]
-    lengths = np.diff(np.append(starts, frame.height))
-    return numbers.gather(np.repeat(np.arange(starts.size), lengths))
 
 
 def _sorted(frame: pl.DataFrame, *keys: str) -> pl.DataFrame:

@@ -12,6 +12,7 @@ import polars as pl
 
 from energy_etl.errors import TransformError
 from energy_etl.transform.cleaning_story import Ints
+from energy_etl.transform.runs import numbers_of
 
 NEEDED_COLUMNS: Final = ("register_id", "read_at", "reading_native", "version")
 # Readings worked on at once: what bounds the memory beside input and output.
@@ -89,8 +90,12 @@ def order_readings(readings: pl.DataFrame, register_ids: Sequence[str]) -> Order
             f"read_at of the readings has the type {readings.schema['read_at']}; "
             "make it an instant in UTC before the registers are computed."
         )
+    known = pl.DataFrame(
+        {"register_id": register_ids, "number": np.arange(len(register_ids), dtype=np.int32)},
+        schema_overrides={"register_id": pl.String},
+    )
     frame = readings.select(
-        _codes(readings["register_id"], register_ids).alias("code"),
+        numbers_of(readings, known).alias("code"),
         pl.col("read_at").dt.cast_time_unit("us").to_physical().alias("at_us"),
         pl.col("reading_native").cast(pl.Float64).alias("reading"),
         "version",
@@ -104,24 +109,6 @@ def order_readings(readings: pl.DataFrame, register_ids: Sequence[str]) -> Order
         np.cumsum(counts) - counts,
         counts,
     )
-
-
-def _codes(ids: pl.Series, register_ids: Sequence[str]) -> pl.Series:
-    """Return each id's place in `register_ids`, null for others."""
-    known = pl.DataFrame(
-        {"id": register_ids, "code": np.arange(len(register_ids), dtype=np.int32)},
-        schema_overrides={"id": pl.String},
-    )
-    starts = ids.ne_missing(ids.shift()).arg_true().to_numpy()
-    if len(starts) <= len(register_ids) * 8 + 8:
-        # Mostly sorted, as the warehouse hands them out: look up once per run, not per reading.
-        runs = pl.DataFrame({"id": ids.gather(starts)}).join(
-            known, on="id", how="left", maintain_order="left"
-        )
-        lengths = np.diff(np.append(starts, len(ids)))
-        return runs["code"].gather(np.repeat(np.arange(len(starts)), lengths))
-    rows = pl.DataFrame({"id": ids})
-    return rows.join(known, on="id", how="left", maintain_order="left")["code"]
 
 
 def _sorted_unique(frame: pl.DataFrame) -> pl.DataFrame:

@@ -2,6 +2,8 @@
 
 make bench ARGS="--only load,push --runs 3 --scale small"
 make bench ARGS="--only transform --scale huge"     also 100 M readings: minutes, and some GB
+make bench ARGS="--only push_memory --scale huge --runs 1"     also 1 M packets: ten minutes
+WATTICS_CLIENTS=~/wattics make bench ARGS="--only push"     beside the vendor's own clients
 """
 
 import argparse
@@ -26,7 +28,15 @@ from energy_etl_tests.benchmarks.measure import (
 )
 from energy_etl_tests.benchmarks.report import Result, compare, print_report, write_json
 
-NAMES: Final = ("load", "transform", "disaggregation", "push")
+NAMES: Final = (
+    "load",
+    "transform",
+    "disaggregation",
+    "push",
+    "push_latency",
+    "push_acks",
+    "push_memory",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,7 +80,7 @@ def _run(benchmark: Benchmark, scale: Scale, n_runs: int, roles: Sequence[str]) 
                     found = measure(benchmark, contender, case, answers[contender.name])
                     measured[contender.name].append(found)
                 notes = _agreed(benchmark, case, answers)
-            results.append(compare(benchmark, case.title, measured, notes))
+            results.append(compare(benchmark, case.title, measured, notes, case.ideal_per_s))
     return results
 
 

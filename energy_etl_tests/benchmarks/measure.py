@@ -96,6 +96,7 @@ class Contender:
             all figures are per item.
         needs: packages that only the benchmark's venv has.
         reach: what the ratio to the first of ours should be at least (limit: at most).
+        reach_per_s: the same of items per second of wall time; of ours: the share of the ideal.
         most_items: left out of tasks that are larger, because it holds all of them in memory.
     """
 
@@ -105,6 +106,7 @@ class Contender:
     fewer: Callable[[Task], Task] = lambda task: task
     needs: tuple[str, ...] = ()
     reach: float | None = None
+    reach_per_s: float | None = None
     most_items: int | None = None
 
     def is_able(self, task: Task) -> bool:
@@ -118,11 +120,15 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A task and the small one that comes first."""
+    """A task and the small one that comes first.
+
+    `ideal_per_s`: items per second that nobody can exceed, because answers take their time.
+    """
 
     title: str
     task: Task
     warm_up: Task
+    ideal_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,7 @@ class Benchmark:
         agree: compares what the contenders of a task found, ours first, and says what was
             compared; raises BenchmarkError when they differ.
         remark: what ours does beside that, for those who read the ratios.
+        is_by_wall: items per second of wall time are what counts too.
     """
 
     name: str
@@ -146,6 +153,7 @@ class Benchmark:
     cases: Callable[[Scale, Path], AbstractContextManager[list[Case]]]
     agree: Callable[[Task, Mapping[str, Answers]], list[str]] | None = None
     remark: str = ""
+    is_by_wall: bool = False
 
 
 @dataclass(frozen=True, slots=True)

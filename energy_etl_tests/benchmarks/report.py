@@ -23,6 +23,8 @@ class Line:
     Attributes:
         cpu_s: median CPU seconds per `per` items.
         ratio: a peer's CPU over ours, or ours over the limit's; None for ours.
+        ratio_per_s: our items per second of wall time over a peer's or the limit's; None for ours.
+        share: of the items per second that nobody can exceed, where the case has such a bound.
         runs: what was measured.
     """
 
@@ -33,6 +35,9 @@ class Line:
     peak_rss_mib: float
     ratio: float | None
     reach: float | None
+    ratio_per_s: float | None
+    reach_per_s: float | None
+    share: float | None
     runs: tuple[Measurement, ...] = field(repr=False)
 
 
@@ -47,6 +52,7 @@ class Result:
     lines: tuple[Line, ...]
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    is_by_wall: bool = False
 
 
 def compare(
@@ -54,6 +60,7 @@ def compare(
     title: str,
     measured: Mapping[str, Sequence[Measurement]],
     notes: Sequence[str] = (),
+    ideal_per_s: float | None = None,
 ) -> Result:
     """Return medians and ratios of a case.
 
@@ -62,42 +69,64 @@ def compare(
         title: what was done.
         measured: every run by the contender's name.
         notes: what was compared of the things that they found.
+        ideal_per_s: items per second that nobody can exceed.
 
     Raises:
         BenchmarkError: contenders that handled the same number of items disagree on the total.
     """
     ours = next(c for c in benchmark.contenders if c.role == "ours" and measured.get(c.name))
     _refuse_disagreement(title, measured, measured[ours.name][0])
-    ours_cpu_s = _cpu_s(benchmark, measured[ours.name])
     lines = [
-        _line(benchmark, contender, measured[contender.name], ours_cpu_s)
+        _line(
+            benchmark, contender, measured[contender.name], measured[ours.name], ideal_per_s
+        )
         for contender in benchmark.contenders
         if measured.get(contender.name)
     ]
     left_out = [c.name for c in benchmark.contenders if not measured.get(c.name)]
     told = (*notes, benchmark.remark) if benchmark.remark else tuple(notes)
     return Result(
-        benchmark.name, title, benchmark.item, benchmark.per, tuple(lines), tuple(left_out), told
+        benchmark=benchmark.name,
+        title=title,
+        item=benchmark.item,
+        per=benchmark.per,
+        lines=tuple(lines),
+        left_out=tuple(left_out),
+        notes=told,
+        is_by_wall=benchmark.is_by_wall,
     )
 
 
 def _line(
-    benchmark: Benchmark, contender: Contender, runs: Sequence[Measurement], ours_cpu_s: float
+    benchmark: Benchmark,
+    contender: Contender,
+    runs: Sequence[Measurement],
+    ours: Sequence[Measurement],
+    ideal_per_s: float | None,
 ) -> Line:
-    cpu_s = _cpu_s(benchmark, runs)
-    ratio = None
+    cpu_s, ours_cpu_s = _cpu_s(benchmark, runs), _cpu_s(benchmark, ours)
+    per_s = _items_per_s(runs)
+    ratio = ratio_per_s = None
     if contender.role != "ours":
         ratio = cpu_s / ours_cpu_s if contender.role == "peer" else ours_cpu_s / cpu_s
+        ratio_per_s = _items_per_s(ours) / per_s
     return Line(
         name=contender.name,
         role=contender.role,
         cpu_s=cpu_s,
-        items_per_s=median(run.n_items / run.wall_s for run in runs),
+        items_per_s=per_s,
         peak_rss_mib=median(run.peak_rss_mib for run in runs),
         ratio=ratio,
         reach=contender.reach,
+        ratio_per_s=ratio_per_s,
+        reach_per_s=contender.reach_per_s,
+        share=per_s / ideal_per_s if ideal_per_s else None,
         runs=tuple(runs),
     )
+
+
+def _items_per_s(runs: Sequence[Measurement]) -> float:
+    return median(run.n_items / run.wall_s for run in runs)
 
 
 def _cpu_s(benchmark: Benchmark, runs: Sequence[Measurement]) -> float:
@@ -144,7 +173,27 @@ def table_of(results: Sequence[Result], n_runs: int) -> Group:
     notes = [
         f"{result.title}:\n  " + "\n  ".join(result.notes) for result in results if result.notes
     ]
-    return Group(rows, every, *_growth(results), *notes)
+    by_wall = [result for result in results if result.is_by_wall]
+    return Group(rows, every, *_per_second(by_wall), *_growth(results), *notes)
+
+
+def _per_second(results: Sequence[Result]) -> list[Table]:
+    """Wall time, for work that waits for others: packets per second, and the share of the ideal."""
+    table = Table(title="Per second of wall time", title_justify="left")
+    for name in ("work", "who", "role", "items/s", "ours / theirs", "of the ideal", "reach"):
+        table.add_column(name, justify="left" if name in ("work", "who", "role") else "right")
+    for result in results:
+        for line in result.lines:
+            table.add_row(
+                f"{result.benchmark}: {result.title}",
+                line.name,
+                line.role,
+                f"{line.items_per_s:,.0f}",
+                _number(line.ratio_per_s),
+                "" if line.share is None else f"{line.share:.0%}",
+                "" if line.reach_per_s is None else f"≥ {line.reach_per_s:g}",
+            )
+    return [table] if table.row_count else []
 
 
 def _growth(results: Sequence[Result]) -> list[Table]:

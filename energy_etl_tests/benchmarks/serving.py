@@ -1,17 +1,21 @@
 """The servers of the benchmarks, each in a process of its own.
 
 `pages` answers with Wattsense-shaped pages of history that were rendered before the first call, so
-that the server costs as little as a server can. The collector is the sandbox's.
+that the server costs as little as a server can; so does the collector (`serving_collector.py`).
 """
 
 import asyncio
 import contextlib
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
+
+from energy_etl_tests.benchmarks.serving_collector import serve, write_certificate
 
 PAGE_SIZE: Final = 1000
 N_DEVICES: Final = 4
@@ -46,10 +50,20 @@ def pages_server(n_properties: int, n_readings: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def collector_server() -> Iterator[str]:
-    """Serve the sandbox with a collector that takes any stream; yields its URL."""
-    with _started(["collector"]) as url:
-        yield url
+def collector_server(
+    delay_s: float = 0.0, *, has_tls: bool = False, port: int = 0
+) -> Iterator[str]:
+    """Serve a collector that takes any stream; yields the source of tasks that push to it.
+
+    Args:
+        delay_s: waited before each answer.
+        has_tls: with a certificate of its own.
+        port: where; 0: anywhere.
+    """
+    with tempfile.TemporaryDirectory(prefix="energy-etl-bench-") as folder:
+        certificate = write_certificate(Path(folder)) if has_tls else None
+        with _started(["collector", str(port), str(delay_s), str(certificate or "")]) as url:
+            yield f"{url}#{certificate}" if certificate else url
 
 
 @contextlib.contextmanager
@@ -144,7 +158,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "pages":
         asyncio.run(_serve_pages(int(sys.argv[2]), int(sys.argv[3])))
     else:
-        # Here, because contenders import this module too and need no web framework.
-        from energy_etl.sandbox import serve
-
-        serve(port=0, wattics_options={"accepts_any_stream": True})
+        serve(int(sys.argv[2]), float(sys.argv[3]), sys.argv[4])

@@ -1,5 +1,6 @@
 """Group `core`: who is who and what people declared, from the portfolio's files."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -14,7 +15,7 @@ from energy_etl.defs.partitions import ALWAYS
 from energy_etl.defs.resources import Etl
 from energy_etl.portfolio import Portfolio
 from energy_etl.state import Window
-from energy_etl.tables import core, push
+from energy_etl.tables import Table, core, push
 from energy_etl.transform.registers_power import compare_neighbours
 
 PORTFOLIO_TABLES: Final = (
@@ -32,6 +33,11 @@ PORTFOLIO_TABLES: Final = (
     push.STREAM,
     push.STREAM_FIELD,
 )
+# What a stream's packets are made of.
+_FEEDS: Final = {
+    push.STREAM: "SELECT * FROM push.stream",
+    push.STREAM_FIELD: "SELECT * FROM push.stream_field",
+}
 _FAULTS: Final = "SELECT file FROM core.portfolio_problem LIMIT 1"
 _COMPUTED: Final = (
     "SELECT DISTINCT register_id FROM core.interval UNION SELECT register_id FROM core.sample"
@@ -69,7 +75,7 @@ def portfolio(context: dg.AssetExecutionContext, etl: Etl):
     frames = dict(found.frames)
     with etl.warehouse().write() as writer:
         before = writer.read("SELECT * FROM core.register")
-        streams_before = writer.read("SELECT * FROM push.stream")
+        feeds_before = {table: writer.read(sql) for table, sql in _FEEDS.items()}
         # What was taken out while a fault stood is not in `before` any more.
         known = writer.read(_COMPUTED) if writer.read(_FAULTS).height else before
         overrules = {table: writer.read(sql) for table, sql in OVERRULING.items()}
@@ -89,9 +95,7 @@ def portfolio(context: dg.AssetExecutionContext, etl: Etl):
         # The registers count here, not the span: it only names the partitions of the run.
         recent = (etl.now() - timedelta(days=1), etl.now())
         mark_for(settings.state_path, "interval", [Window(i, *recent, "") for i in sorted(ids)])
-        streams = frames[push.STREAM]
-        mapped = streams.join(streams_before, on=streams.columns, how="anti", nulls_equal=True)
-        fed = sorted({*mapped["register_id"]}) if before.height else ()
+        fed = sorted(_fed_anew(feeds_before, frames)) if before.height else ()
         mark_for(settings.state_path, "packet", [Window(i, *recent, "") for i in fed])
     for table in PORTFOLIO_TABLES:
         yield materialized(table, rows=frames[table].height)
@@ -103,6 +107,22 @@ def _differing(before: pl.DataFrame, after: pl.DataFrame) -> set[str]:
     pairs = ((before, after), (after, before))
     rows = [a.join(b, on=columns, how="anti", nulls_equal=True) for a, b in pairs]
     return {register_id for frame in rows for register_id in frame["register_id"]}
+
+
+def _fed_anew(before: Mapping[Table, pl.DataFrame], now: Mapping[Table, pl.DataFrame]) -> set[str]:
+    """Return a register of each stream of which any row changed or went: it is filled again."""
+    ids: set[str] = set()
+    for table in _FEEDS:
+        pairs = ((before[table], now[table]), (now[table], before[table]))
+        ids.update(
+            *(a.join(b, on=a.columns, how="anti", nulls_equal=True)["stream_id"] for a, b in pairs)
+        )
+    return {
+        register_id
+        for table in _FEEDS
+        for register_id in now[table].filter(pl.col("stream_id").is_in(sorted(ids)))["register_id"]
+        if register_id is not None
+    }
 
 
 def _read_again(etl: Etl, found: Portfolio) -> None:

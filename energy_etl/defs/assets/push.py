@@ -8,19 +8,18 @@ from typing import Final
 
 import dagster as dg
 
-from energy_etl.defs.delivery import release_streams, stream_plans, streams_of
+from energy_etl.defs.delivery import feeds_of, release_streams, stream_plans, streams_of
 from energy_etl.defs.failures import plainly
 from energy_etl.defs.marks import POOL, step_of
 from energy_etl.defs.metadata import materialized, table_spec
 from energy_etl.defs.resources import Etl
+from energy_etl.defs.sending import send_outbox
 from energy_etl.delivery import mirror
-from energy_etl.delivery.limits import DrainLimits, DrainReport
+from energy_etl.delivery.limits import DrainReport
 from energy_etl.delivery.outbox import Outbox
-from energy_etl.delivery.sender import drain
 from energy_etl.settings import Settings
 from energy_etl.state import open_state
 from energy_etl.tables import core, push
-from energy_etl.vendors.wattics.collector import open_collectors
 from energy_etl.vendors.wattics.packets import compute_packets
 from energy_etl.vendors.wattics.settings import WatticsSettings
 from energy_etl.warehouse import publish
@@ -34,7 +33,7 @@ OUTBOX_TABLES: Final = (push.PACKET, push.STREAM_OFFSET, push.CORRECTION)
     specs=[
         table_spec(
             table,
-            deps=(core.INTERVAL, core.SAMPLE, push.STREAM),
+            deps=(core.INTERVAL, core.SAMPLE, push.STREAM, push.STREAM_FIELD),
             kinds=("polars", "sqlite"),
             note="Filled behind the blocking checks of the same run; the same intervals again "
             "change nothing, a changed value behind a sent packet becomes a correction.",
@@ -49,7 +48,9 @@ def packet(context: dg.AssetExecutionContext, etl: Etl):
     warehouse = etl.warehouse()
     with step_of(settings.state_path, "packet") as step:
         streams = streams_of(portfolio, step.register_ids)
-        ids = streams["register_id"].unique().to_list()
+        # All fields of a stream make its packets, whichever register has something new.
+        feeds = feeds_of(portfolio).join(streams, on="stream_id", how="semi")
+        ids = feeds["register_id"].unique().sort().to_list()
         # From the earliest start on: before it nothing becomes a packet.
         start_at = (
             streams["push_from_at"].min() if not streams["push_from_at"].has_nulls() else None
@@ -61,10 +62,12 @@ def packet(context: dg.AssetExecutionContext, etl: Etl):
                 warehouse.read_table(core.INTERVAL, where, [ids, start_at, start_at]),
                 warehouse.read_table(core.SAMPLE, where, [ids, start_at, start_at]),
                 streams,
+                portfolio.frames[push.STREAM_FIELD],
                 portfolio.frames[core.REGISTER],
                 outbox.offsets(),
             )
-            plans = [p for p in stream_plans(portfolio) if p.register_id in set(ids)]
+            filled_ids = set(streams["stream_id"])
+            plans = [p for p in stream_plans(portfolio) if p.stream_id in filled_ids]
             filled = outbox.fill(packets, plans, offsets=offsets, is_whole=True)
     # Behind the step: its own marks are no reason to wait any more.
     n_due = release_streams(etl, context.instance, context.run.run_id)
@@ -121,18 +124,11 @@ def stream_status(context: dg.AssetExecutionContext, etl: Etl):
 async def _drained(
     context: dg.AssetExecutionContext, settings: Settings, outbox: Outbox
 ) -> DrainReport:
-    section = settings.section(WatticsSettings)
-    limits = DrainLimits(
-        max_parallel_streams=section.max_parallel_streams,
-        request_timeout_s=section.request_timeout_s,
+    return await send_outbox(
+        settings.section(WatticsSettings),
+        outbox,
+        on_progress=lambda n_done, n_due: context.log.info(f"{n_done} of {n_due} packets."),
     )
-    async with open_collectors(section) as collectors:
-        return await drain(
-            outbox,
-            collectors,
-            limits=limits,
-            on_progress=lambda n_done, n_due: context.log.info(f"{n_done} of {n_due} packets."),
-        )
 
 
 def _mirror(etl: Etl, outbox: Outbox) -> None:

@@ -94,6 +94,7 @@ def _mapped(etl: Etl, config: OnlyConfig) -> pl.DataFrame:
     )
     return (
         frames[push.STREAM]
+        .drop("zone")
         .join(registers, on="register_id")
         .join(meters, on="stream_id")
         .sort("register_id", "stream_id")

@@ -2,9 +2,10 @@
 
 Both sides are added up per stream and local day in the same way: a packet belongs to the sampling
 interval that ends with its stamp; cumulative packets count by their difference to the packet before
-(the vendor "subtracts successive Wh readings"), others by their value. Only packets that had been
+(the vendor "subtracts successive Wh readings", of each phase), others by their value. Only packets that had been
 accepted when Wattics was asked are compared, so that what was sent since is no difference. A
-stream of samples has no amount, so Wattics is not asked for it.
+stream of samples has no amount, so Wattics is not asked for it; of a stream that files feed it is
+not known what its numbers are, so it is left out.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from energy_etl.vendors.wattics.tables import (
     METER,
     STREAM_COMPARISON,
 )
+from energy_etl.vendors.wattics.wire import COUNTED_FIELDS, SINGLE_FIELD
 
 # Wattics rounds what it says to 2 decimals of its unit (1 in the total of a day of Wh): below the
 # larger of the three two amounts are equal.
@@ -38,7 +40,8 @@ EQUAL, DIFFERS, NOT_HELD, NOT_PUSHED, NOT_ASKED = (
 )
 # Every zone's day has ended by then, and what was late has been sent and asked for again.
 _ENDED_AFTER: Final = timedelta(hours=36)
-_NUMBER: Final = r":(-?[0-9][0-9.eE+-]*)\}$"
+# A number of the body, by the name of its field: other fields may stand beside it.
+_NUMBER: Final = r":(-?[0-9][0-9.eE+-]*)"
 _DAY: Final = ["stream_id", "local_on"]
 
 
@@ -86,6 +89,7 @@ def _streams(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     meters = meters.filter(pl.col("reference").is_unique())
     return (
         frames[push.STREAM.full_name]
+        .drop("zone")
         .join(
             frames[core.REGISTER.full_name].select("register_id", "unit", "zone"), on="register_id"
         )
@@ -119,14 +123,14 @@ def _pushed(packets: pl.DataFrame, streams: pl.DataFrame, asked: pl.DataFrame) -
         .join(streams, on="stream_id")
         .sort("stream_id", "stamped_at")
         .with_columns(
-            number=pl.col("body").str.extract(_NUMBER).cast(pl.Float64, strict=False),
+            *(_number(field) for field in (*COUNTED_FIELDS, SINGLE_FIELD)),
             local_on=_local_on(streams),
         )
         .with_columns(
             amount=pl.when(pl.col("content") == "cumulative_wh")
-            .then(pl.col("number").diff().over("stream_id"))
+            .then(_growth_wh())
             .when(pl.col("content") == "interval")
-            .then("number"),
+            .then(SINGLE_FIELD),
             month_on=pl.col("local_on").dt.month_start(),
         )
         .join(months, on=["meter_id_wattics", "month_on"], how="left")
@@ -142,6 +146,18 @@ def _pushed(packets: pl.DataFrame, streams: pl.DataFrame, asked: pl.DataFrame) -
         pushed_native=pl.when(amounts.len() > 0).then(amounts.sum()),
         is_asked=(is_asked & is_known).any(),
     )
+
+
+def _number(field: str) -> pl.Expr:
+    """The number of a field of the body, null where it has none."""
+    text = pl.col("body").str.extract(f'"{field}"{_NUMBER}')
+    return text.cast(pl.Float64, strict=False).alias(field)
+
+
+def _growth_wh() -> pl.Expr:
+    """What the counters of all phases grew by since each was there before; null: none was."""
+    grown = [pl.col(f).forward_fill().diff().over("stream_id") for f in COUNTED_FIELDS]
+    return pl.when(pl.any_horizontal(g.is_not_null() for g in grown)).then(pl.sum_horizontal(grown))
 
 
 def _local_on(streams: pl.DataFrame) -> pl.Expr:

@@ -1,29 +1,28 @@
 """Core frames to packets: which rows are delivered, and what each packet says. Pure.
 
-| content | the packet's number |
+| content | the number of a field |
 |---|---|
-| cumulative_wh | the register at the interval's end in Wh, plus the stream's offset |
+| cumulative_wh | the register at the interval's end in Wh, plus the field's offset (`offsets.py`) |
 | interval | the interval's total, in the register's unit (of power: Wh for W, kWh for kW) |
 | sample | the interval's mean, in the register's unit |
 
-The server subtracts successive cumulative values, so a stream's offset is a step function that
-changes where the register does not grow by the interval's energy (reset, rollover, exchange, change
-of level): the stream goes on with the energy alone. Steps that a released packet used are frozen;
-older ones are computed backwards from them, so that filling in the past changes no packet.
+A stream's packets have the field of its own row and those of stream_fields.csv, each fed by one
+register: nothing is added up here, so a phase that is missing is left out and makes no total small.
 
 Only rows that may be delivered become packets; the others are holes, and `delivery/frontier.py`
 decides what a hole means. Values are rounded so that computing again gives the same text.
 """
 
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import polars as pl
 
 from energy_etl.errors import TransformError
-from energy_etl.tables.push import STREAM_OFFSET
 from energy_etl.units import KW_PER_UNIT, KWH_PER_UNIT, M3_PER_UNIT, WH_PER_KWH
+from energy_etl.vendors.wattics.offsets import DECIMALS_WH, OFFSET_SCHEMA, compute_offsets
 from energy_etl.vendors.wattics.wire import FIELDS, packet_head, stamp_expression
+
+__all__ = ["OFFSET_SCHEMA", "PACKET_SCHEMA", "Packets", "compute_packets"]
 
 PACKET_SCHEMA: Final = pl.Schema(
     {
@@ -31,24 +30,20 @@ PACKET_SCHEMA: Final = pl.Schema(
         "stamped_at": pl.Datetime("us", "UTC"),
         "body": pl.String,
         "is_estimated": pl.Boolean,
+        "is_incomplete": pl.Boolean,
     }
 )
-OFFSET_SCHEMA: Final = pl.Schema(
-    {**STREAM_OFFSET.polars_schema, "used_to_at": pl.Datetime("us", "UTC")}
-)
-# Below this a register's growth and the energy are the same: noise of floats, at 1e9 Wh about 1e-7.
-_SAME_WH: Final = 0.01
-_SAME_RELATIVE: Final = 1e-9
-_DECIMALS_WH: Final = 3
 _DECIMALS: Final = 6
 _US_PER_MINUTE: Final = 60_000_000
 _IS_ESTIMATED: Final = pl.col("quality") == "estimated"
+_FEED: Final = ["stream_id", "field"]
 
 
 class Packets(NamedTuple):
     """The packets (columns of PACKET_SCHEMA) and the offsets they were computed with.
 
-    `offsets` has all steps of each cumulative stream that has rows, and none of other streams.
+    `is_incomplete`: a field of the stream is missing in the packet, and may still come.
+    `offsets` has all steps of each cumulative field that has rows, and none of other streams.
     """
 
     packets: pl.DataFrame
@@ -59,51 +54,78 @@ def compute_packets(
     intervals: pl.DataFrame,
     samples: pl.DataFrame,
     streams: pl.DataFrame,
+    stream_fields: pl.DataFrame,
     registers: pl.DataFrame,
     offsets: pl.DataFrame,
 ) -> Packets:
     """Return every packet that the rows have to say, sorted by stream and stamp.
 
     Args:
-        intervals: columns of core.interval; of each cumulative stream's register ALL rows from its
-            push_from_at on (a part would begin its offsets anew).
+        intervals: columns of core.interval; of each cumulative field's register ALL rows from the
+            stream's push_from_at on (a part would begin its offsets anew).
         samples: columns of core.sample.
-        streams: columns of push.stream.
+        streams: columns of push.stream; those that files feed are left out.
+        stream_fields: columns of push.stream_field; those of other streams are left out.
         registers: columns of core.register.
         offsets: columns of push.stream_offset and used_to_at, as the outbox keeps them.
 
     Raises:
-        TransformError: a stream that is finer than its register's grid, or that asks for what its
+        TransformError: a stream that is finer than a register's grid, or that asks for what its
             register does not have.
     """
-    mapped = _mapped(streams, registers)
-    cumulative = mapped.filter(pl.col("content") == "cumulative_wh")
+    feeds = _feeds(streams, stream_fields, registers)
+    cumulative = feeds.filter(pl.col("content") == "cumulative_wh")
     rows, new_offsets = _cumulative(cumulative, intervals, offsets)
     numbers = pl.concat(
         [
             rows,
-            _totals(mapped.filter(pl.col("content") == "interval"), intervals),
-            _means(mapped.filter(pl.col("content") == "sample"), samples),
+            _totals(feeds.filter(pl.col("content") == "interval"), intervals),
+            _means(feeds.filter(pl.col("content") == "sample"), samples),
         ]
     )
-    return Packets(_bodies(numbers, mapped), new_offsets)
+    return Packets(_bodies(numbers, feeds), new_offsets)
 
 
-def _mapped(streams: pl.DataFrame, registers: pl.DataFrame) -> pl.DataFrame:
-    """Streams with their register's unit, zone and grid, refused where they do not fit."""
-    mapped = streams.join(
-        registers.select("register_id", "unit", "zone", "kind", "grid_minutes"),
-        on="register_id",
-        how="left",
-    ).with_columns(
-        per_unit=pl.col("unit").replace_strict(
-            {**KWH_PER_UNIT, **KW_PER_UNIT, **M3_PER_UNIT}, default=None, return_dtype=pl.Float64
-        ),
-        is_energy=pl.col("unit").is_in([*KWH_PER_UNIT, *KW_PER_UNIT]),
-        step_us=pl.col("interval_minutes") * _US_PER_MINUTE,
+def _feeds(
+    streams: pl.DataFrame, stream_fields: pl.DataFrame, registers: pl.DataFrame
+) -> pl.DataFrame:
+    """One row per field of each stream with its register's unit and grid, refused if unfit.
+
+    The zone is that of the stream's own register: a packet has one stamp.
+    """
+    agreed = ("stream_id", "interval_minutes", "push_from_at", "zone")
+    own = streams.drop("zone").join(
+        registers.select("register_id", "zone"), on="register_id", how="left"
     )
-    problems = mapped.select(
-        "stream_id",
+    # What files feed has no register.
+    own = own.filter(pl.col("register_id").is_not_null())
+    further = stream_fields.join(own.select(agreed), on="stream_id")
+    columns = (*agreed, "field", "register_id", "content")
+    feeds = (
+        pl.concat([own.select(columns), further.select(columns)])
+        .join(
+            registers.select("register_id", "unit", "kind", "grid_minutes"),
+            on="register_id",
+            how="left",
+        )
+        .with_columns(
+            per_unit=pl.col("unit").replace_strict(
+                {**KWH_PER_UNIT, **KW_PER_UNIT, **M3_PER_UNIT},
+                default=None,
+                return_dtype=pl.Float64,
+            ),
+            is_energy=pl.col("unit").is_in([*KWH_PER_UNIT, *KW_PER_UNIT]),
+            step_us=pl.col("interval_minutes") * _US_PER_MINUTE,
+            n_fields=pl.len().over("stream_id"),
+        )
+    )
+    _refuse_unfit(feeds)
+    return feeds
+
+
+def _refuse_unfit(feeds: pl.DataFrame) -> None:
+    problems = feeds.select(
+        *_FEED,
         problem=pl.when(pl.col("unit").is_null())
         .then(pl.lit("its register is not in registers.csv"))
         .when(~pl.col("field").is_in(list(FIELDS)))
@@ -118,9 +140,12 @@ def _mapped(streams: pl.DataFrame, registers: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("interval needs a register of energy or volume")),
     ).drop_nulls()
     if not problems.is_empty():
-        listed = "; ".join(f"{stream_id}: {problem}" for stream_id, problem in problems.rows())
-        raise TransformError(f"These streams do not fit ({listed}): mend them in streams.csv.")
-    return mapped
+        listed = "; ".join(
+            f"{stream}, {field}: {problem}" for stream, field, problem in problems.rows()
+        )
+        raise TransformError(
+            f"These streams do not fit ({listed}): mend them in streams.csv or stream_fields.csv."
+        )
 
 
 def _from_start() -> pl.Expr:
@@ -135,14 +160,14 @@ def _stamp_us() -> pl.Expr:
 
 
 def _cumulative(
-    streams: pl.DataFrame, intervals: pl.DataFrame, offsets: pl.DataFrame
+    feeds: pl.DataFrame, intervals: pl.DataFrame, offsets: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     per_wh = pl.col("per_unit") * WH_PER_KWH
     rows = (
-        streams.select("stream_id", "register_id", "push_from_at", "per_unit", "step_us")
+        feeds.select(*_FEED, "register_id", "push_from_at", "per_unit", "step_us")
         .join(intervals, on="register_id")
         .filter(_from_start())
-        .sort("stream_id", "end_at")
+        .sort(*_FEED, "end_at")
         .with_columns(
             end_wh=pl.col("register_end_native") * per_wh,
             energy_wh=pl.col("energy_kwh") * WH_PER_KWH,
@@ -153,22 +178,22 @@ def _cumulative(
         )
         .filter(pl.col("end_wh").is_finite())
     )
-    new_offsets = _offsets(rows, _breaks(rows), offsets)
+    new_offsets = compute_offsets(rows, offsets)
     stamped = (
         rows.filter("is_pushable", pl.col("end_at").dt.epoch("us") == _stamp_us())
         .filter(_begins_after_start())
         .sort("end_at")
         .join_asof(
-            new_offsets.select("stream_id", "from_at", "offset_wh").sort("from_at"),
+            new_offsets.select(*_FEED, "from_at", "offset_wh").sort("from_at"),
             left_on="end_at",
             right_on="from_at",
-            by="stream_id",
+            by=_FEED,
             check_sortedness=False,
         )
         .select(
-            "stream_id",
+            *_FEED,
             stamped_at="end_at",
-            number=(pl.col("end_wh") + pl.col("offset_wh")).round(_DECIMALS_WH),
+            number=(pl.col("end_wh") + pl.col("offset_wh")).round(DECIMALS_WH),
             is_estimated=_IS_ESTIMATED,
         )
     )
@@ -182,78 +207,10 @@ def _begins_after_start() -> pl.Expr:
     return start_us.is_null() | (begins_us >= start_us)
 
 
-def _breaks(rows: pl.DataFrame) -> pl.DataFrame:
-    """stream_id, end_at, jump_wh where a register does not grow by the energy.
-
-    Across a hole of unknown rows the growth is what the meter counted, and stays, unless it falls
-    or the hole hides a break.
-    """
-    same_stream = pl.col("stream_id") == pl.col("stream_id").shift()
-    growth = pl.when(same_stream).then(pl.col("end_wh") - pl.col("end_wh").shift())
-    is_next = pl.col("start_at") == pl.col("end_at").shift()
-    is_hidden = pl.col("n_hidden") > pl.col("n_hidden").shift()
-    tolerance = pl.max_horizontal(pl.lit(_SAME_WH), pl.col("end_wh").abs() * _SAME_RELATIVE)
-    jump = pl.col("energy_wh").fill_null(0.0) - growth
-    is_break = pl.when(is_next | is_hidden).then(jump.abs() > tolerance).otherwise(jump > tolerance)
-    return rows.select("stream_id", "end_at", jump_wh=pl.when(is_break).then(jump)).drop_nulls()
-
-
-def _offsets(rows: pl.DataFrame, breaks: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    frozen = (
-        known.filter("is_frozen").select(OFFSET_SCHEMA.names()).cast(dict(OFFSET_SCHEMA))  # pyright: ignore[reportArgumentType]
-    )
-    by_stream = {str(key[0]): part.sort("from_at") for key, part in frozen.group_by("stream_id")}
-    jumps = {str(key[0]): part for key, part in breaks.group_by("stream_id")}
-    firsts = rows.group_by("stream_id").agg(pl.col("end_at").min()).sort("stream_id")
-    found: list[tuple[object, ...]] = []
-    for stream_id, first_at in firsts.rows():
-        part = jumps.get(stream_id, breaks.clear())
-        steps = list(part.sort("end_at").select("end_at", "jump_wh").rows())
-        anchored = by_stream.get(stream_id)
-        if anchored is None:
-            found += _forwards(stream_id, [(first_at, 0.0), *steps])
-            continue
-        start_at, offset_wh = anchored.row(0, named=True)["from_at"], anchored["offset_wh"][0]
-        older = [step for step in steps if step[0] <= start_at]
-        if first_at < start_at:
-            found += _backwards(stream_id, first_at, start_at, offset_wh, older)
-        found += anchored.rows()
-        end_at, last_wh = anchored["used_to_at"].max() or start_at, anchored["offset_wh"][-1]
-        newer = [step for step in steps if step[0] > end_at]
-        found += _forwards(stream_id, [(end_at, last_wh), *newer])[1:]
-    return pl.DataFrame(found, schema=OFFSET_SCHEMA, orient="row")
-
-
-def _forwards(stream_id: str, steps: Iterable[tuple[object, float]]) -> list[tuple[object, ...]]:
-    offset_wh = 0.0
-    found: list[tuple[object, ...]] = []
-    for from_at, jump_wh in steps:
-        offset_wh = round(offset_wh + jump_wh, _DECIMALS_WH)
-        found.append((stream_id, from_at, offset_wh, False, None))
-    return found
-
-
-def _backwards(
-    stream_id: str,
-    first_at: object,
-    start_at: object,
-    offset_wh: float,
-    steps: list[tuple[object, float]],
-) -> list[tuple[object, ...]]:
-    """The offsets before the first frozen one: what a step adds is taken off on its older side."""
-    found: list[tuple[object, ...]] = []
-    for at, jump_wh in reversed(steps):
-        if at != start_at:
-            found.append((stream_id, at, offset_wh, False, None))
-        offset_wh = round(offset_wh - jump_wh, _DECIMALS_WH)
-    found.append((stream_id, first_at, offset_wh, False, None))
-    return found[::-1]
-
-
-def _totals(streams: pl.DataFrame, intervals: pl.DataFrame) -> pl.DataFrame:
+def _totals(feeds: pl.DataFrame, intervals: pl.DataFrame) -> pl.DataFrame:
     total = pl.when("is_energy").then("energy_kwh").otherwise("volume_m3") / pl.col("per_unit")
     rows = (
-        streams.join(intervals, on="register_id")
+        feeds.join(intervals, on="register_id")
         .filter(_from_start(), "is_pushable")
         .with_columns(native=total, is_estimated=_IS_ESTIMATED)
         .filter(pl.col("native").is_finite())
@@ -261,9 +218,9 @@ def _totals(streams: pl.DataFrame, intervals: pl.DataFrame) -> pl.DataFrame:
     return _whole_intervals(rows, pl.col("native").sum())
 
 
-def _means(streams: pl.DataFrame, samples: pl.DataFrame) -> pl.DataFrame:
+def _means(feeds: pl.DataFrame, samples: pl.DataFrame) -> pl.DataFrame:
     rows = (
-        streams.join(samples, on="register_id")
+        feeds.join(samples, on="register_id")
         .filter(_from_start(), ~pl.col("is_provisional"))
         .with_columns(native=pl.col("sample_native"), is_estimated=pl.lit(False))
         .filter(pl.col("native").is_finite())
@@ -279,8 +236,8 @@ def _whole_intervals(rows: pl.DataFrame, number: pl.Expr) -> pl.DataFrame:
             pl.col("push_from_at").is_null()
             | (pl.col("stamp_us") - pl.col("step_us") >= pl.col("push_from_at").dt.epoch("us"))
         )
-        .sort("stream_id", "start_at")
-        .group_by("stream_id", "stamp_us", maintain_order=True)
+        .sort(*_FEED, "start_at")
+        .group_by(*_FEED, "stamp_us", maintain_order=True)
         .agg(
             number=number.round(_DECIMALS),
             is_estimated=pl.col("is_estimated").any(),
@@ -289,7 +246,7 @@ def _whole_intervals(rows: pl.DataFrame, number: pl.Expr) -> pl.DataFrame:
         )
         .filter("is_whole")
         .select(
-            "stream_id",
+            *_FEED,
             stamped_at=pl.col("stamp_us").cast(pl.Datetime("us", "UTC")),
             number="number",
             is_estimated="is_estimated",
@@ -297,30 +254,55 @@ def _whole_intervals(rows: pl.DataFrame, number: pl.Expr) -> pl.DataFrame:
     )
 
 
-def _bodies(numbers: pl.DataFrame, mapped: pl.DataFrame) -> pl.DataFrame:
-    heads = pl.DataFrame(
-        {
-            "stream_id": mapped["stream_id"],
-            "head": [packet_head(stream_id) for stream_id in mapped["stream_id"]],
-            "middle": [f'","{field}":' for field in mapped["field"]],
-            "zone": mapped["zone"],
-        },
-        schema={"stream_id": pl.String, "head": pl.String, "middle": pl.String, "zone": pl.String},
+def _bodies(numbers: pl.DataFrame, feeds: pl.DataFrame) -> pl.DataFrame:
+    texts = feeds.select(
+        *_FEED,
+        "n_fields",
+        place=pl.col("field").replace_strict(
+            list(FIELDS), list(range(len(FIELDS))), return_dtype=pl.Int64
+        ),
     )
     # -0.0 and 0.0 are equal but not the same text.
-    rows = numbers.join(heads, on="stream_id").with_columns(
-        number=pl.when(pl.col("number") == 0.0).then(0.0).otherwise("number")
+    number = pl.when(pl.col("number") == 0.0).then(0.0).otherwise("number")
+    items = numbers.join(texts, on=_FEED).select(
+        "stream_id",
+        "stamped_at",
+        "is_estimated",
+        "n_fields",
+        "place",
+        items=pl.concat_str(pl.lit('"'), "field", pl.lit('":'), number),
+        is_incomplete=pl.lit(False),
+    )
+    together = (
+        items.filter(pl.col("n_fields") > 1)
+        .sort("stream_id", "stamped_at", "place")
+        .group_by("stream_id", "stamped_at", maintain_order=True)
+        .agg(
+            pl.col("is_estimated").any(),
+            pl.col("items").str.join(","),
+            is_incomplete=pl.len() < pl.col("n_fields").first(),
+        )
+    )
+    packets = pl.concat([items.filter(n_fields=1).select(together.columns), together])
+    heads = pl.DataFrame(
+        [
+            (row[0], packet_head(row[0]), row[1])
+            for row in feeds.select("stream_id", "zone").unique().rows()
+        ],
+        schema={"stream_id": pl.String, "head": pl.String, "zone": pl.String},
+        orient="row",
     )
     parts = [
-        part.select(
-            "stream_id",
-            "stamped_at",
+        part.with_columns(
             body=pl.concat_str(
-                "head", stamp_expression("stamped_at", str(zone)), "middle", "number", pl.lit("}")
-            ),
-            is_estimated="is_estimated",
-        )
-        for (zone,), part in rows.group_by("zone")
+                "head",
+                stamp_expression("stamped_at", str(zone)),
+                pl.lit('",'),
+                "items",
+                pl.lit("}"),
+            )
+        ).select(PACKET_SCHEMA.names())
+        for (zone,), part in packets.join(heads, on="stream_id").group_by("zone")
     ]
     if not parts:
         return PACKET_SCHEMA.to_frame()

@@ -108,8 +108,10 @@ def plan_streams(
         if register_id not in known
     ]
     streams = frames[push.STREAM]
-    wanted = registers.join(streams, on="register_id", how="anti").filter(
-        pl.col("register_id").is_in(list(only)) if only else pl.col("is_primary")
+    wanted = (
+        registers.join(streams, on="register_id", how="anti")
+        .join(frames[push.STREAM_FIELD], on="register_id", how="anti")
+        .filter(pl.col("register_id").is_in(list(only)) if only else pl.col("is_primary"))
     )
     plan.refused += [
         f"{register_id} has a stream already: change it with `energy-etl streams map`."
@@ -199,20 +201,25 @@ def _only(values: Sequence[str]) -> str | None:
 
 
 def list_streams(
-    streams: pl.DataFrame, meters: pl.DataFrame | None
-) -> list[dict[str, str | int | None]]:
+    streams: pl.DataFrame, stream_fields: pl.DataFrame, meters: pl.DataFrame | None
+) -> list[dict[str, Any]]:
     """Return the stream map beside what Wattics lists, one mapping per stream or meter.
 
     Args:
         streams: columns of push.stream.
+        stream_fields: columns of push.stream_field.
         meters: columns of wattics.meter; None: Wattics was not asked.
 
     Returns:
         stream_id, state (mapped: in both; unknown there: Wattics lists no such meter; unmapped:
         it has no row in streams.csv; not asked), register_id, field, content, interval_minutes,
-        credential, meter_id_wattics, meter_name, site_id_wattics; sorted by state and stream.
+        credential, zone (of its files), further_fields (field, register_id, content of each),
+        meter_id_wattics, meter_name, site_id_wattics; sorted by state and stream.
     """
-    columns = ("register_id", "field", "content", "interval_minutes", "credential")
+    columns = ("register_id", "field", "content", "interval_minutes", "credential", "zone")
+    further: dict[str, list[dict[str, str]]] = {}
+    for row in stream_fields.sort("stream_id", "field").iter_rows(named=True):
+        further.setdefault(row.pop("stream_id"), []).append(row)
     ours = streams.select("stream_id", *columns, is_ours=pl.lit(value=True))
     theirs = (
         pl.DataFrame(
@@ -234,7 +241,7 @@ def list_streams(
         .then(pl.lit("unmapped"))
         .otherwise(pl.lit("mapped"))
     )
-    return (
+    rows = (
         ours.join(theirs, on="stream_id", how="full", coalesce=True)
         .select(
             "stream_id",
@@ -247,3 +254,4 @@ def list_streams(
         .sort("state", "register_id", "stream_id")
         .to_dicts()
     )
+    return [row | {"further_fields": further.get(row["stream_id"], [])} for row in rows]

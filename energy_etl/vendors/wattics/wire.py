@@ -31,6 +31,9 @@ _FIELD_UNITS: Final[dict[str, Unit]] = {
     "pC": "Wh",
 }
 _COUNTED: Final = "pC"
+COUNTED_FIELDS: Final = tuple(f"{_COUNTED}_{phase}" for phase in (1, 2, 3))
+# Content of a stream whose packets come from files: they bring their fields with them.
+_FROM_FILES: Final = "file"
 _STAMP_FORMAT: Final = "%Y-%m-%dT%H:%M:%S%.3f%:z"
 
 
@@ -80,20 +83,26 @@ def parse_last(text: str, where: str) -> datetime | None:
     return None if stamped_at.year <= 1970 else stamped_at
 
 
-def field_problem(field: str, content: str, commodity: str, unit: str) -> str | None:
+def field_problem(
+    field: str, content: str, commodity: str | None, unit: str | None, n_fields: int = 1
+) -> str | None:
     """Say why a register cannot be sent in a field of the packet; None when it can.
 
     Args:
         field: `pC_1`, `value`, ...
-        content: what the stream carries: cumulative_wh, interval or sample.
+        content: what the field carries: cumulative_wh, interval or sample; `file`: what files say,
+            and there is no register.
         commodity: of the register's meter.
         unit: of the register.
+        n_fields: fields of the stream's packets.
     """
     if field not in FIELDS:
         near = [name for name in FIELDS if name.lower() == field.lower()]
         near = near or difflib.get_close_matches(field, FIELDS, n=1)
         advice = f"did you mean {near[0]}?" if near else f"write one of {', '.join(FIELDS)}."
         return f"{field} is no field of a packet: {advice}"
+    if content == _FROM_FILES:
+        return None
     kind = field.partition("_")[0]
     if (kind == _COUNTED) != (content == "cumulative_wh"):
         return (
@@ -101,7 +110,10 @@ def field_problem(field: str, content: str, commodity: str, unit: str) -> str | 
             "and nothing else does."
         )
     if field == SINGLE_FIELD:
-        return None
+        is_alone = n_fields == 1
+        return None if is_alone else f"{field} stands alone in a packet, electrical fields do not."
+    if kind != _COUNTED and content != "sample":
+        return f"{field} does not fit {content}: it carries what is measured, so write sample."
     if commodity != "electricity":
         return f"{field} is for electricity, and the register measures {commodity}: use value."
     # Counters are converted; all else is the register's own number, so only that unit is right.

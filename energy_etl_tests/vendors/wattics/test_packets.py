@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from energy_etl.errors import TransformError
 from energy_etl.tables.core import INTERVAL, REGISTER, SAMPLE
-from energy_etl.tables.push import STREAM
+from energy_etl.tables.push import STREAM, STREAM_FIELD
 from energy_etl.vendors.wattics.packets import OFFSET_SCHEMA, PACKET_SCHEMA, compute_packets
 from energy_etl.vendors.wattics.wire import FIELDS
 
@@ -85,6 +85,7 @@ def intervals(
 
 NO_SAMPLES = SAMPLE.empty_frame()
 NO_INTERVALS = INTERVAL.empty_frame()
+NO_FIELDS = STREAM_FIELD.empty_frame()
 NO_OFFSETS = pl.DataFrame(schema=OFFSET_SCHEMA)
 
 
@@ -102,7 +103,7 @@ def frozen(offsets: pl.DataFrame, used_to: datetime) -> pl.DataFrame:
 
 def test_a_packet_is_one_compact_line_with_the_register_in_wh() -> None:
     packets, offsets = compute_packets(
-        intervals([1234.5, 1235.0]), NO_SAMPLES, stream(), register(), NO_OFFSETS
+        intervals([1234.5, 1235.0]), NO_SAMPLES, stream(), NO_FIELDS, register(), NO_OFFSETS
     )
     assert packets.schema == PACKET_SCHEMA
     assert packets["body"].to_list() == [
@@ -110,12 +111,17 @@ def test_a_packet_is_one_compact_line_with_the_register_in_wh() -> None:
         '{"id":"s","tsISO8601":"2025-03-30T01:30:00.000+01:00","pC_1":1235000.0}',
     ]
     assert packets["stamped_at"].to_list() == [at(1), at(2)]
-    assert offsets.rows() == [("s", at(1), 0.0, False, None)]
+    assert offsets.rows() == [("s", "pC_1", at(1), 0.0, False, None)]
 
 
 def test_stamps_of_a_spring_night_jump_and_the_offset_with_them() -> None:
     packets, _ = compute_packets(
-        intervals([float(n) for n in range(6)]), NO_SAMPLES, stream(), register(), NO_OFFSETS
+        intervals([float(n) for n in range(6)]),
+        NO_SAMPLES,
+        stream(),
+        NO_FIELDS,
+        register(),
+        NO_OFFSETS,
     )
     stamps = [json.loads(body)["tsISO8601"] for body in packets["body"]]
     assert stamps[2:5] == [
@@ -130,6 +136,7 @@ def test_a_register_in_wh_is_not_multiplied() -> None:
         intervals([5000.0, 5500.0], [0.5, 0.5]),
         NO_SAMPLES,
         stream(),
+        NO_FIELDS,
         register(unit="Wh"),
         NO_OFFSETS,
     )
@@ -141,7 +148,7 @@ def test_rows_that_may_not_be_delivered_are_holes() -> None:
         [1.0, 2.0, 3.0, 4.0],
         changes={1: {"is_pushable": False}, 3: {"is_pushable": False, "is_provisional": True}},
     )
-    packets, _ = compute_packets(rows, NO_SAMPLES, stream(), register(), NO_OFFSETS)
+    packets, _ = compute_packets(rows, NO_SAMPLES, stream(), NO_FIELDS, register(), NO_OFFSETS)
     assert packets["stamped_at"].to_list() == [at(1), at(3)]
     assert numbers(packets) == [1000.0, 3000.0]
 
@@ -151,6 +158,7 @@ def test_nothing_of_before_the_start_becomes_a_packet() -> None:
         intervals([1.0, 2.0, 3.0, 4.0]),
         NO_SAMPLES,
         stream(push_from_at=at(1) + timedelta(seconds=1)),
+        NO_FIELDS,
         register(),
         NO_OFFSETS,
     )
@@ -159,14 +167,16 @@ def test_nothing_of_before_the_start_becomes_a_packet() -> None:
 
 def test_a_reset_goes_on_with_the_energy_alone() -> None:
     rows = intervals([10.0, 10.5, 0.2, 0.7], [0.5, 0.5, 0.2, 0.5])
-    packets, offsets = compute_packets(rows, NO_SAMPLES, stream(), register(), NO_OFFSETS)
+    packets, offsets = compute_packets(
+        rows, NO_SAMPLES, stream(), NO_FIELDS, register(), NO_OFFSETS
+    )
     assert numbers(packets) == [10_000.0, 10_500.0, 10_700.0, 11_200.0]
     assert offsets.select("from_at", "offset_wh").rows() == [(at(1), 0.0), (at(3), 10_500.0)]
 
 
 def test_a_rollover_goes_on_without_a_fall() -> None:
     rows = intervals([999_999.8, 0.3], [0.5, 0.5])
-    packets, _ = compute_packets(rows, NO_SAMPLES, stream(), register(), NO_OFFSETS)
+    packets, _ = compute_packets(rows, NO_SAMPLES, stream(), NO_FIELDS, register(), NO_OFFSETS)
     assert numbers(packets) == [999_999_800.0, 1_000_000_300.0]
 
 
@@ -176,7 +186,7 @@ def test_a_change_of_level_with_unknown_energy_adds_nothing() -> None:
         [0.5, None, 1.0],
         changes={1: {"is_pushable": False, "quality": "implausible", "flags": ["level"]}},
     )
-    packets, _ = compute_packets(rows, NO_SAMPLES, stream(), register(), NO_OFFSETS)
+    packets, _ = compute_packets(rows, NO_SAMPLES, stream(), NO_FIELDS, register(), NO_OFFSETS)
     assert packets["stamped_at"].to_list() == [at(1), at(3)]
     assert numbers(packets) == [10_000.0, 11_000.0]
 
@@ -187,7 +197,9 @@ def test_growth_across_rows_without_a_value_is_what_the_meter_counted() -> None:
         [0.5, None, None, 1.0],
         changes={n: {"is_pushable": False, "quality": "missing"} for n in (1, 2)},
     )
-    packets, offsets = compute_packets(rows, NO_SAMPLES, stream(), register(), NO_OFFSETS)
+    packets, offsets = compute_packets(
+        rows, NO_SAMPLES, stream(), NO_FIELDS, register(), NO_OFFSETS
+    )
     assert numbers(packets) == [10_000.0, 13_000.0]
     assert offsets.height == 1
 
@@ -195,7 +207,7 @@ def test_growth_across_rows_without_a_value_is_what_the_meter_counted() -> None:
 def test_a_fall_across_a_hole_never_makes_the_stream_fall() -> None:
     rows = intervals([10.0, 2.0], [0.5, 0.4]).filter(pl.col("start_at") != at(99))
     rows = pl.concat([rows.head(1), intervals([2.0], [0.4], first=5)])
-    packets, _ = compute_packets(rows, NO_SAMPLES, stream(), register(), NO_OFFSETS)
+    packets, _ = compute_packets(rows, NO_SAMPLES, stream(), NO_FIELDS, register(), NO_OFFSETS)
     assert numbers(packets) == [10_000.0, 10_400.0]
 
 
@@ -205,18 +217,19 @@ def test_a_break_hidden_in_rows_without_a_value_adds_no_energy() -> None:
         [0.5, None, 0.4],
         changes={1: {"is_pushable": False, "quality": "implausible", "flags": ["level"]}},
     )
-    packets, _ = compute_packets(rows, NO_SAMPLES, stream(), register(), NO_OFFSETS)
+    packets, _ = compute_packets(rows, NO_SAMPLES, stream(), NO_FIELDS, register(), NO_OFFSETS)
     assert numbers(packets) == [10_000.0, 10_400.0]
 
 
 def test_noise_of_floats_is_no_break_and_computing_again_gives_the_same_text() -> None:
     ends = [1_000_000 + n * 0.1 + 1e-10 * (n % 3) for n in range(50)]
     rows = intervals(ends, [0.1] * 50)
-    first, offsets = compute_packets(rows, NO_SAMPLES, stream(), register(), NO_OFFSETS)
+    first, offsets = compute_packets(rows, NO_SAMPLES, stream(), NO_FIELDS, register(), NO_OFFSETS)
     again, _ = compute_packets(
         rows.sample(fraction=1, shuffle=True, seed=3),
         NO_SAMPLES,
         stream(),
+        NO_FIELDS,
         register(),
         frozen(offsets, at(20)),
     )
@@ -227,13 +240,15 @@ def test_noise_of_floats_is_no_break_and_computing_again_gives_the_same_text() -
 
 def test_older_days_filled_in_later_change_no_packet_that_was_used() -> None:
     newer = intervals([0.2, 0.7, 1.2, 0.1, 0.6], [0.5, 0.5, 0.5, 0.1, 0.5], first=10)
-    packets, offsets = compute_packets(newer, NO_SAMPLES, stream(), register(), NO_OFFSETS)
+    packets, offsets = compute_packets(
+        newer, NO_SAMPLES, stream(), NO_FIELDS, register(), NO_OFFSETS
+    )
     # The register was reset on the very edge between old and new, and once before.
     older = intervals([7.0, 8.0, 1.0, 2.0, 3.0], [1.0, 1.0, 1.0, 1.0, 1.0], first=5)
     both = pl.concat([older, newer])
 
     packets_again, offsets_again = compute_packets(
-        both, NO_SAMPLES, stream(), register(), frozen(offsets, at(12))
+        both, NO_SAMPLES, stream(), NO_FIELDS, register(), frozen(offsets, at(12))
     )
 
     assert packets_again.filter(pl.col("stamped_at") > at(10)).equals(packets)
@@ -246,20 +261,24 @@ def test_older_days_filled_in_later_change_no_packet_that_was_used() -> None:
 
 def test_a_break_found_later_within_what_was_used_moves_nothing() -> None:
     rows = intervals([10.0, 10.5, 11.0, 11.5], [0.5] * 4)
-    packets, offsets = compute_packets(rows, NO_SAMPLES, stream(), register(), NO_OFFSETS)
+    packets, offsets = compute_packets(
+        rows, NO_SAMPLES, stream(), NO_FIELDS, register(), NO_OFFSETS
+    )
     changed = rows.with_columns(
         energy_kwh=pl.when(pl.col("end_at") == at(2)).then(0.1).otherwise("energy_kwh")
     )
-    again, _ = compute_packets(changed, NO_SAMPLES, stream(), register(), frozen(offsets, at(4)))
+    again, _ = compute_packets(
+        changed, NO_SAMPLES, stream(), NO_FIELDS, register(), frozen(offsets, at(4))
+    )
     assert again.equals(packets)
 
 
 def test_a_break_after_what_was_used_begins_a_new_step_there() -> None:
     rows = intervals([10.0, 10.5], [0.5] * 2)
-    _, offsets = compute_packets(rows, NO_SAMPLES, stream(), register(), NO_OFFSETS)
+    _, offsets = compute_packets(rows, NO_SAMPLES, stream(), NO_FIELDS, register(), NO_OFFSETS)
     longer = intervals([10.0, 10.5, 0.1, 0.3], [0.5, 0.5, 0.1, 0.2])
     packets, steps = compute_packets(
-        longer, NO_SAMPLES, stream(), register(), frozen(offsets, at(2))
+        longer, NO_SAMPLES, stream(), NO_FIELDS, register(), frozen(offsets, at(2))
     )
     assert numbers(packets) == [10_000.0, 10_500.0, 10_600.0, 10_800.0]
     assert steps.select("from_at", "is_frozen").rows() == [(at(1), True), (at(3), False)]
@@ -289,16 +308,18 @@ def test_in_any_history_a_stream_grows_by_the_energy_and_used_packets_never_chan
     used = data.draw(st.integers(cut, len(ends)))
 
     newer = rows.slice(cut)
-    first, offsets = compute_packets(newer, NO_SAMPLES, stream(), register(), NO_OFFSETS)
+    first, offsets = compute_packets(newer, NO_SAMPLES, stream(), NO_FIELDS, register(), NO_OFFSETS)
     again, steps = compute_packets(
-        rows, NO_SAMPLES, stream(), register(), frozen(offsets, at(used + 1))
+        rows, NO_SAMPLES, stream(), NO_FIELDS, register(), frozen(offsets, at(used + 1))
     )
 
     assert again.tail(first.height).equals(first)
     growth = [b - a for a, b in zip(numbers(again), numbers(again)[1:], strict=False)]
     expected = [0 if energy is None else energy * 1000 for energy in energies[1:]]
     assert growth == pytest.approx(expected, abs=0.011)
-    third, _ = compute_packets(rows, NO_SAMPLES, stream(), register(), frozen(steps, at(len(ends))))
+    third, _ = compute_packets(
+        rows, NO_SAMPLES, stream(), NO_FIELDS, register(), frozen(steps, at(len(ends)))
+    )
     assert third.equals(again)
 
 
@@ -307,6 +328,7 @@ def test_a_coarser_stream_takes_the_register_at_its_own_stamps() -> None:
         intervals([float(n) for n in range(1, 11)]),
         NO_SAMPLES,
         stream(interval_minutes=60),
+        NO_FIELDS,
         register(),
         NO_OFFSETS,
     )
@@ -322,6 +344,7 @@ def test_totals_of_a_volume_are_in_the_registers_unit_and_whole() -> None:
         rows,
         NO_SAMPLES,
         stream(field="value", content="interval", interval_minutes=60),
+        NO_FIELDS,
         register(unit="l", commodity="water"),
         NO_OFFSETS,
     )
@@ -337,6 +360,7 @@ def test_totals_of_an_energy_are_in_the_registers_unit() -> None:
         intervals([1.0, 1.5], [0.3, 0.5]),
         NO_SAMPLES,
         stream(field="value", content="interval"),
+        NO_FIELDS,
         register(unit="Wh"),
         NO_OFFSETS,
     )
@@ -350,6 +374,7 @@ def test_totals_of_a_power_register_are_its_energy_in_watt_hours(unit: str, numb
         integrated,
         NO_SAMPLES,
         stream(content="interval", field="value"),
+        NO_FIELDS,
         register(kind="instant", unit=unit, role="production"),
         NO_OFFSETS,
     )
@@ -375,6 +400,7 @@ def test_means_leave_out_what_may_still_change() -> None:
         NO_INTERVALS,
         samples,
         stream(field="value", content="sample"),
+        NO_FIELDS,
         register(unit="degC", kind="instant", commodity="temperature"),
         NO_OFFSETS,
     )
@@ -391,7 +417,7 @@ def test_each_field_of_a_packet_can_be_sent_alone() -> None:
         [sample | {"n_readings": 1, "is_provisional": False}], schema=SAMPLE.polars_schema
     )
     packets, _ = compute_packets(
-        NO_INTERVALS, samples, streams, register(unit="V", kind="instant"), NO_OFFSETS
+        NO_INTERVALS, samples, streams, NO_FIELDS, register(unit="V", kind="instant"), NO_OFFSETS
     )
     stamp = "2025-03-30T01:15:00.000+01:00"
     assert [json.loads(body) for body in packets["body"]] == [
@@ -403,7 +429,12 @@ def test_each_field_of_a_packet_can_be_sent_alone() -> None:
 @pytest.mark.parametrize("field", ["pC_1", "pC_2", "pC_3"])
 def test_each_phase_can_carry_the_cumulative_energy(field: str) -> None:
     packets, _ = compute_packets(
-        intervals([1234.5, 1235.0]), NO_SAMPLES, stream(field=field), register(), NO_OFFSETS
+        intervals([1234.5, 1235.0]),
+        NO_SAMPLES,
+        stream(field=field),
+        NO_FIELDS,
+        register(),
+        NO_OFFSETS,
     )
     assert numbers(packets, field) == [1234500.0, 1235000.0]
     assert {len(json.loads(body)) for body in packets["body"]} == {3}
@@ -411,7 +442,7 @@ def test_each_phase_can_carry_the_cumulative_energy(field: str) -> None:
 
 def test_values_that_are_no_numbers_never_leave() -> None:
     rows = intervals([1.0, float("nan"), float("inf"), 2.0], [0.5, 0.5, 0.5, 0.5])
-    packets, _ = compute_packets(rows, NO_SAMPLES, stream(), register(), NO_OFFSETS)
+    packets, _ = compute_packets(rows, NO_SAMPLES, stream(), NO_FIELDS, register(), NO_OFFSETS)
     assert numbers(packets) == [1000.0, 2000.0]
 
 
@@ -428,23 +459,27 @@ def test_a_packet_of_an_estimated_interval_says_so(
 ) -> None:
     rows = intervals([1.0, 2.0, 3.0, 4.0], changes={1: {"quality": "estimated"}})
     asked = stream(content=content, interval_minutes=minutes)
-    packets, _ = compute_packets(rows, NO_SAMPLES, asked, register(), NO_OFFSETS)
+    packets, _ = compute_packets(rows, NO_SAMPLES, asked, NO_FIELDS, register(), NO_OFFSETS)
     assert packets["is_estimated"].to_list() == expected
 
 
 def test_nothing_to_say_is_an_empty_frame() -> None:
-    packets, offsets = compute_packets(NO_INTERVALS, NO_SAMPLES, stream(), register(), NO_OFFSETS)
+    packets, offsets = compute_packets(
+        NO_INTERVALS, NO_SAMPLES, stream(), NO_FIELDS, register(), NO_OFFSETS
+    )
     assert packets.schema == PACKET_SCHEMA
     assert (packets.height, offsets.height) == (0, 0)
 
 
 def test_offsets_of_streams_that_are_not_computed_are_not_touched() -> None:
     known = pl.DataFrame(
-        [("other", at(1), 5.0, True, at(4)), ("other", at(6), 7.0, False, None)],
+        [("other", "pC_1", at(1), 5.0, True, at(4)), ("other", "pC_1", at(6), 7.0, False, None)],
         schema=OFFSET_SCHEMA,
         orient="row",
     )
-    _, offsets = compute_packets(intervals([1.0]), NO_SAMPLES, stream(), register(), known)
+    _, offsets = compute_packets(
+        intervals([1.0]), NO_SAMPLES, stream(), NO_FIELDS, register(), known
+    )
     assert offsets["stream_id"].to_list() == ["s"]
 
 
@@ -462,11 +497,12 @@ def test_offsets_of_streams_that_are_not_computed_are_not_touched() -> None:
 def test_a_stream_that_does_not_fit_its_register_is_named(
     stream_changes: dict[str, object], register_changes: dict[str, object], reason: str
 ) -> None:
-    with pytest.raises(TransformError, match=rf"s: .*{reason}.*streams\.csv"):
+    with pytest.raises(TransformError, match=rf"s, .*: .*{reason}.*streams\.csv"):
         compute_packets(
             NO_INTERVALS,
             NO_SAMPLES,
             stream(**stream_changes),
+            NO_FIELDS,
             register(**register_changes),
             NO_OFFSETS,
         )

@@ -1,0 +1,181 @@
+"""`energy-etl outbox`: how delivery stands, which packets need a person, and what to do about them.
+
+Only `state.sqlite` and the portfolio are read: no Dagster, no warehouse, also while a run writes.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from energy_etl.cli.outbox_view import (
+    packet_row,
+    print_packets,
+    print_responses,
+    print_status,
+    response_row,
+    status_rows,
+)
+from energy_etl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from energy_etl.delivery.outbox import Outbox
+    from energy_etl.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Packets for Wattics: how they stand, what to do.")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+StreamsOption = Annotated[
+    list[str] | None, typer.Option("--stream", help="Only this stream; may be repeated.")
+]
+StatesOption = Annotated[
+    list[str] | None,
+    typer.Option("--state", help="Only packets of this state; may be repeated."),
+]
+
+
+@app.command()
+def status(stream: StreamsOption = None, as_json: JsonOption = False) -> None:
+    """Show per stream what was sent and confirmed, what waits and why, and what needs you."""
+    from energy_etl.delivery.handlers import handler_names
+
+    settings = _settings()
+    plans = _plans(settings)
+    with _outbox(settings) as outbox:
+        _known(outbox, stream)
+        rows = status_rows(outbox, plans, stream, datetime.now(UTC))
+    handlers = handler_names()
+    if as_json:
+        print(json.dumps({"streams": rows, "handlers": handlers}, indent=2))
+        return
+    print_status(rows, handlers)
+
+
+@app.command(name="list")
+def list_(
+    state: StatesOption = None,
+    stream: StreamsOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many packets.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Show packets; by default those that need a person: refused, or behind a later one."""
+    with _outbox(_settings()) as outbox:
+        rows = list(_packets(outbox, state, stream, limit + 1))
+    is_cut = len(rows) > limit
+    if as_json:
+        print(json.dumps(rows[:limit], indent=2))
+    else:
+        print_packets(rows[:limit], is_default=not state)
+    if is_cut:
+        print(f"energy-etl: There are more than {limit}: give --limit.", file=sys.stderr)
+
+
+@app.command()
+def responses(
+    stream: Annotated[str, typer.Option(help="The stream.")],
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what Wattics answered to the last packets of a stream."""
+    from energy_etl.delivery.mirror import response_frame
+
+    with _outbox(_settings()) as outbox:
+        _known(outbox, [stream])
+        frame = response_frame(outbox, stream_id=stream, limit=limit)
+    rows = [response_row(row) for row in frame.iter_rows(named=True)]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    print_responses(rows, stream)
+
+
+@app.command()
+def retry(
+    stream: StreamsOption = None,
+    credential: Annotated[
+        str | None, typer.Option(help="All streams that this credential pushes.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All streams.")] = False,
+) -> None:
+    """When the cause is mended: unpark streams and give their refused packets another chance."""
+    if sum((bool(stream), bool(credential), every)) != 1:
+        raise typer.BadParameter("Give one of --stream, --credential and --all.")
+    with _outbox(_settings()) as outbox:
+        _known(outbox, stream)
+        chosen = [
+            each
+            for each in outbox.streams()
+            if every or each.stream_id in (stream or ()) or each.credential == credential
+        ]
+        if credential and not chosen:
+            raise ConfigurationError(
+                f"No stream in the outbox is pushed by the credential {credential}: "
+                "`energy-etl outbox status` shows who pushes which."
+            )
+        parked = [each.stream_id for each in chosen if each.parked_reason is not None]
+        n_packets = outbox.retry([each.stream_id for each in chosen])
+    if not parked and not n_packets:
+        print("There is nothing to retry: no stream is parked, no packet was refused.")
+        return
+    if parked:
+        print(f"Unparked {len(parked)} streams: {', '.join(parked)}.")
+    if n_packets:
+        print(
+            f"{n_packets} refused packets go again, in order; those behind a packet that was "
+            "accepted since are held (`energy-etl outbox list`)."
+        )
+    print(
+        "They are sent within a minute while `energy-etl up` runs; else when `send_outbox` runs.",
+        file=sys.stderr,
+    )
+
+
+@app.command()
+def drop(
+    stream: Annotated[str, typer.Option(help="The stream.")],
+    from_: Annotated[str, typer.Option("--from", help="Stamp of the first, with its offset.")],
+    to: Annotated[str, typer.Option("--to", help="Stamp of the last, included.")],
+    reason: Annotated[str, typer.Option(help="Why they are given up, for the record.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without a question.")] = False,
+) -> None:
+    """Give up packets that were never accepted: they are never sent, and stay on record."""
+    if not reason.strip():
+        raise ConfigurationError("--reason is empty: say why these packets are given up.")
+    from_at, to_at = _instant(from_, "--from"), _instant(to, "--to")
+    with _outbox(_settings()) as outbox:
+        _known(outbox, [stream])
+        found = outbox.droppable(stream, from_at, to_at)
+        if not found:
+            print(
+                f"There is nothing to drop: stream {stream} has no packet in that stretch that "
+                "is held, pending or rejected."
+            )
+            return
+        n_packets = sum(found.values())
+        told = ", ".join(f"{n} {state}" for state, n in sorted(found.items()))
+        print(f"{n_packets} packets of stream {stream} are given up ({told}): never sent.")
+        if not yes:
+            typer.confirm("Do it?", abort=True)
+        n_dropped = outbox.drop(stream, from_at, to_at, reason.strip())
+    print(f"Dropped {n_dropped} packets of stream {stream}.")
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option(help="The file to write; - is stdout.")] = Path("-"),
+    state: StatesOption = None,
+    stream: StreamsOption = None,
+) -> None:
+    """Write packets as JSON lines with their state and reason, for the vendor's support."""
+    with _outbox(_settings()) as outbox:
+        lines = (json.dumps(row) for row in _packets(outbox, state, stream, None))
+        if str(out) == "-":
+            n_lines = _write(lines, sys.stdout)
+        else:
+            with out.open("w", encoding="utf-8") as file:
+                n_lines = _write(lines, file)
+    print(f"{n_lines} packets written.", file=sys.stderr)

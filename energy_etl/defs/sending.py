@@ -1,0 +1,43 @@
+"""One way to send: collectors and limits as the settings say, for runs and for the command line.
+
+No Dagster in here, so that `energy-etl push` begins at once.
+"""
+
+from collections.abc import Callable, Iterable
+
+from energy_etl.delivery.limits import DrainLimits, DrainReport
+from energy_etl.delivery.outbox import Outbox
+from energy_etl.delivery.sender import drain
+from energy_etl.vendors.wattics.collector import open_collectors
+from energy_etl.vendors.wattics.settings import WatticsSettings
+
+
+def drain_limits(section: WatticsSettings) -> DrainLimits:
+    """Return how patient a drain is by Wattics' section of the settings."""
+    return DrainLimits(
+        max_parallel_streams=section.max_parallel_streams,
+        request_timeout_s=section.request_timeout_s,
+    )
+
+
+async def send_outbox(
+    section: WatticsSettings,
+    outbox: Outbox,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+    stream_ids: Iterable[str] | None = None,
+) -> DrainReport:
+    """Send what is released, of some streams or of all, and report (`delivery.sender.drain`).
+
+    Raises:
+        DeliveryError: another process is sending.
+        WarehouseError: the state file could not be written.
+    """
+    async with open_collectors(section) as collectors:
+        return await drain(
+            outbox,
+            collectors,
+            limits=drain_limits(section),
+            on_progress=on_progress,
+            stream_ids=stream_ids,
+        )

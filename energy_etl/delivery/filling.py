@@ -1,0 +1,193 @@
+"""What a fill does to the packets that are there: statements over the packets that came in.
+
+Each is idempotent; together they are one transaction of `Outbox.fill`.
+"""
+
+import sqlite3
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from energy_etl.delivery.plan import StreamPlan
+from energy_etl.errors import DeliveryError
+from energy_etl.state import instant_to_us, us_to_instant
+
+_STATEMENTS: Final = {
+    # An open packet: the newest body wins, wherever it stands.
+    "updated": """UPDATE packet SET body = incoming.body,
+        body_before = iif(state = 'pending' AND (SELECT is_sending FROM stream WHERE
+        stream.stream_id = packet.stream_id), coalesce(body_before, packet.body), NULL),
+        state = iif(state = 'rejected', 'held', state)
+        FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
+        incoming.stamped_ms) AND state IN ('held', 'pending', 'rejected')
+        AND packet.body <> incoming.body""",
+    "measured": """UPDATE packet SET is_estimated = incoming.is_estimated,
+        is_incomplete = incoming.is_incomplete
+        FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
+        incoming.stamped_ms) AND (packet.is_estimated, packet.is_incomplete)
+        <> (incoming.is_estimated, incoming.is_incomplete)""",
+    # A delivered one keeps its body; what we would say today is told beside it.
+    "corrected": """INSERT OR IGNORE INTO correction
+        SELECT stream_id, stamped_ms, packet.body, incoming.body, :now_us
+        FROM temp.incoming JOIN packet USING (stream_id, stamped_ms)
+        WHERE state IN ('sent', 'confirmed', 'superseded') AND packet.body <> incoming.body""",
+    "superseded": """UPDATE packet SET state = 'superseded' FROM temp.incoming
+        WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
+        incoming.stamped_ms) AND state IN ('sent', 'confirmed') AND packet.body <> incoming.body""",
+    "restored": """UPDATE packet SET state = iif(confirmed_us IS NULL, 'sent', 'confirmed')
+        FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
+        incoming.stamped_ms) AND state = 'superseded' AND packet.body = incoming.body""",
+    "returned": """UPDATE packet SET is_withdrawn = 0
+        FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
+        incoming.stamped_ms) AND is_withdrawn = 1 AND state = 'held'""",
+    # What was dropped is there, so it is not added again.
+    "added": """INSERT INTO packet
+        (stream_id, stamped_ms, body, is_estimated, is_incomplete, state, filled_us)
+        SELECT stream_id, incoming.stamped_ms, incoming.body, incoming.is_estimated,
+        incoming.is_incomplete, 'held', :now_us
+        FROM temp.incoming WHERE NOT EXISTS (SELECT 1 FROM packet WHERE
+        packet.stream_id = incoming.stream_id AND packet.stamped_ms = incoming.stamped_ms)""",
+    # What may be on its way is not withdrawn; once it arrived it is told as a correction.
+    "withdrawn": """UPDATE packet SET state = 'held', is_withdrawn = 1
+        WHERE stream_id IN (SELECT stream_id FROM temp.whole) AND is_withdrawn = 0
+        AND (state IN ('held', 'rejected') OR (state = 'pending' AND NOT (SELECT is_sending
+        FROM stream WHERE stream.stream_id = packet.stream_id)))
+        AND NOT EXISTS (SELECT 1 FROM temp.incoming WHERE
+        incoming.stream_id = packet.stream_id AND incoming.stamped_ms = packet.stamped_ms)""",
+    "vanished": """INSERT OR IGNORE INTO correction
+        SELECT stream_id, stamped_ms, body, '', :now_us FROM packet
+        WHERE stream_id IN (SELECT stream_id FROM temp.whole)
+        AND state IN ('sent', 'confirmed') AND NOT EXISTS (SELECT 1 FROM temp.incoming WHERE
+        incoming.stream_id = packet.stream_id AND incoming.stamped_ms = packet.stamped_ms)""",
+    "vanished_state": """UPDATE packet SET state = 'superseded'
+        WHERE stream_id IN (SELECT stream_id FROM temp.whole)
+        AND state IN ('sent', 'confirmed') AND NOT EXISTS (SELECT 1 FROM temp.incoming WHERE
+        incoming.stream_id = packet.stream_id AND incoming.stamped_ms = packet.stamped_ms)""",
+}
+
+Row = tuple[str, int, str, bool, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class FillResult:
+    """What a fill changed; all 0 when everything was there already."""
+
+    n_added: int = 0
+    n_updated: int = 0
+    n_corrected: int = 0
+    n_withdrawn: int = 0
+    n_before_start: int = 0
+
+    @property
+    def has_changes(self) -> bool:
+        """True when anything was written."""
+        return bool(self.n_added or self.n_updated or self.n_corrected or self.n_withdrawn)
+
+
+def bring_in(
+    connection: sqlite3.Connection, rows: Collection[Row], whole_stream_ids: Collection[str]
+) -> None:
+    """Put the packets, and the streams that they are all of, beside those that are there."""
+    clear(connection)
+    connection.executemany("INSERT INTO temp.incoming VALUES (?, ?, ?, ?, ?)", rows)
+    connection.executemany("INSERT INTO temp.whole VALUES (?)", [(s,) for s in whole_stream_ids])
+
+
+def take_in(connection: sqlite3.Connection, now: datetime, n_before_start: int) -> FillResult:
+    """Make the packets what those that were brought in say; within a transaction."""
+    arguments = {"now_us": instant_to_us(now)}
+    n = {name: connection.execute(sql, arguments).rowcount for name, sql in _STATEMENTS.items()}
+    return FillResult(
+        n_added=n["added"],
+        n_updated=n["updated"] + n["restored"] + n["returned"],
+        n_corrected=n["corrected"] + n["vanished"],
+        n_withdrawn=n["withdrawn"],
+        n_before_start=n_before_start,
+    )
+
+
+def clear(connection: sqlite3.Connection) -> None:
+    """Forget what was brought in."""
+    connection.execute("DELETE FROM temp.incoming")
+    connection.execute("DELETE FROM temp.whole")
+
+
+def write_offsets(
+    connection: sqlite3.Connection, offsets: pl.DataFrame, there: pl.DataFrame
+) -> None:
+    """Replace the offsets that no released packet used; within a transaction.
+
+    Args:
+        connection: the state file.
+        offsets: the step functions that bodies were computed with.
+        there: those of now (`Outbox.offsets`).
+
+    Raises:
+        DeliveryError: they were computed before a release that used them.
+    """
+    given = set(offsets["stream_id"])
+    frozen_now = there.filter("is_frozen", pl.col("stream_id").is_in(list(given)))
+    frozen_then = offsets.filter("is_frozen").select(frozen_now.columns)
+    if set(frozen_now.rows()) != set(frozen_then.rows()):
+        raise DeliveryError(
+            "Packets of these streams were released while their offsets were computed: "
+            "nothing was filled, compute the packets again from the offsets of now."
+        )
+    connection.executemany(
+        "DELETE FROM stream_offset WHERE stream_id = ? AND is_frozen = 0",
+        [(stream_id,) for stream_id in given],
+    )
+    rows = offsets.filter(~pl.col("is_frozen")).select(
+        "stream_id", "field", pl.col("from_at").dt.epoch("ms"), "offset_wh"
+    )
+    connection.executemany(
+        "INSERT INTO stream_offset (stream_id, field, from_ms, offset_wh) VALUES (?, ?, ?, ?)",
+        rows.rows(),
+    )
+
+
+def to_rows(packets: pl.DataFrame, by_stream: Mapping[str, StreamPlan]) -> tuple[list[Row], int]:
+    """Return the packets by stream and stamp, and how many lie before their stream's start.
+
+    Raises:
+        DeliveryError: a packet of an unknown stream, or two packets of one stamp.
+    """
+    unknown = set(packets["stream_id"]) - set(by_stream)
+    if unknown:
+        raise DeliveryError(
+            f"There are packets of {sorted(unknown)[:5]} but no such streams: "
+            "add them to streams.csv of the portfolio, or leave the packets out."
+        )
+    first = pl.DataFrame(
+        [(s, plan.first_stamp_ms()) for s, plan in by_stream.items()],
+        schema={"stream_id": pl.String, "first_ms": pl.Int64},
+        orient="row",
+    )
+    is_estimated, is_incomplete = (
+        name if name in packets.columns else pl.lit(False)
+        for name in ("is_estimated", "is_incomplete")
+    )
+    frame = packets.select(
+        "stream_id",
+        pl.col("stamped_at").dt.epoch("ms").alias("ms"),
+        "body",
+        is_estimated=is_estimated,
+        is_incomplete=is_incomplete,
+    )
+    kept = (
+        frame.join(first, on="stream_id")
+        .filter(pl.col("first_ms").is_null() | (pl.col("ms") >= pl.col("first_ms")))
+        .sort("stream_id", "ms")
+    )
+    double = kept.filter(pl.struct("stream_id", "ms").is_duplicated())
+    if not double.is_empty():
+        raise DeliveryError(
+            f"Stream {double['stream_id'][0]} has two packets of the same millisecond "
+            f"({us_to_instant(double['ms'][0] * 1000).isoformat()}): nothing was filled; "
+            "check which registers feed it in streams.csv."
+        )
+    rows = kept.select("stream_id", "ms", "body", "is_estimated", "is_incomplete").rows()
+    return rows, frame.height - kept.height

@@ -1,0 +1,157 @@
+"""What a stream's delivery says of it: stopped, lagging, irregular, with holes (`mart.finding`).
+
+Frames of layer push come in. Nothing is sent or mended here; numbers per stream are counted in
+`delivery/watching.py`.
+"""
+
+from typing import Final
+
+import polars as pl
+
+from energy_etl.tables.mart import FINDING
+
+# Vendors are asked each hour; computing and sending take minutes.
+LAG_GRACE_MINUTES: Final = 90
+MAX_SPACING_OFF: Final = 0.05
+_SHOWN: Final = 3
+_INSTANT_FORMAT: Final = "%Y-%m-%d %H:%M"
+_MESSAGE_TO_VENDOR: Final = (
+    "Dear Wattics team, the following data points were agreed at one packet every {agreed} "
+    "minutes and are pushed every {actual} minutes{since}: {streams}. Could you please set their "
+    "interval to {actual} minutes, so that no communication failure is reported? Kind regards"
+)
+
+
+def is_lagging() -> pl.Expr:
+    """Whether a stream's next packet is overdue by more than one interval and 90 minutes.
+
+    Over `push.stream_status`: `lag_minutes` (age of the newest accepted packet beyond its
+    interval) and `interval_minutes`. False for what was never sent or is in streams.csv no more.
+    """
+    allowed = pl.col("interval_minutes") + LAG_GRACE_MINUTES
+    return (pl.col("lag_minutes") > allowed).fill_null(False)
+
+
+def is_irregular() -> pl.Expr:
+    """Whether a stream's median spacing is more than 5 % off the agreed interval."""
+    off = (pl.col("spacing_minutes") - pl.col("interval_minutes")).abs()
+    return (off > MAX_SPACING_OFF * pl.col("interval_minutes")).fill_null(False)
+
+
+def is_stopped() -> pl.Expr:
+    """Whether a stream waits for a person: it is parked, or has packets that were refused."""
+    return pl.col("parked_reason").is_not_null() | (pl.col("n_rejected") > 0)
+
+
+def only_fed_by_registers(status: pl.DataFrame, streams: pl.DataFrame) -> pl.DataFrame:
+    """Leave out streams that files feed: when the next file comes is nobody's promise.
+
+    Args:
+        status: `push.stream_status`.
+        streams: `push.stream`.
+    """
+    from_files = streams.filter(pl.col("register_id").is_null())
+    return status.join(from_files, on="stream_id", how="anti")
+
+
+def compute_delivery_findings(
+    status: pl.DataFrame, holes: pl.DataFrame, since: pl.DataFrame
+) -> pl.DataFrame:
+    """List what somebody should look at in the delivery.
+
+    Kinds: `stream_stopped` (parked, or packets refused), `stream_spacing` (the actual spacing is
+    not the agreed one; the next step holds the message to send to the vendor, with all streams of
+    the same two intervals), `stream_holes` (undeclared stretches without packets).
+
+    Args:
+        status: `push.stream_status`.
+        holes: `push.hole`.
+        since: stream_id, since_at: from when on a stream's spacing is what it is now.
+
+    Returns:
+        `mart.finding`, sorted by its key; empty when all is well.
+    """
+    found = [
+        *_stopped(status.filter(is_stopped())),
+        *_irregular(status.filter(is_irregular()).join(since, on="stream_id", how="left")),
+        *_holes(holes.filter(~pl.col("is_declared")), status),
+    ]
+    frame = pl.DataFrame(found, schema=FINDING.polars_schema, orient="row")
+    return frame.sort(FINDING.key)
+
+
+def why_stopped(row: dict) -> str:
+    """Return why a stream is stopped in one or two sentences, from its `push.stream_status`."""
+    rejected = f"{row['n_rejected']} packets were refused." if row["n_rejected"] else None
+    return " ".join(filter(None, (row["parked_reason"], rejected)))
+
+
+def _stopped(status: pl.DataFrame) -> list[tuple]:
+    return [
+        (
+            "stream_stopped",
+            row["stream_id"],
+            row["parked_at"],
+            None,
+            f"Stream {row['stream_id']} waits for somebody to act: {why_stopped(row)}",
+            "Mend the cause (`energy-etl outbox list` shows the refused packets), then run "
+            f"`energy-etl outbox retry --stream {row['stream_id']}` or launch `retry_deliveries`.",
+        )
+        for row in status.iter_rows(named=True)
+    ]
+
+
+def _irregular(status: pl.DataFrame) -> list[tuple]:
+    found = []
+    for (agreed, actual), group in status.group_by("interval_minutes", "spacing_minutes"):
+        begun = group["since_at"].min()
+        asked = _MESSAGE_TO_VENDOR.format(
+            agreed=agreed,
+            actual=f"{actual:g}",
+            since="" if begun is None else f" since {begun:%Y-%m-%d} (UTC)",
+            streams=", ".join(group["stream_id"].sort()),
+        )
+        for row in group.iter_rows(named=True):
+            found.append(
+                (
+                    "stream_spacing",
+                    row["stream_id"],
+                    row["since_at"],
+                    row["last_sent_at"],
+                    f"Stream {row['stream_id']} was agreed at one packet every {agreed} minutes, "
+                    f"but its packets are {actual:g} minutes apart: Wattics takes that for broken "
+                    "communication.",
+                    "See why readings come so (the register's grid in registers.csv, its gateway); "
+                    "if the spacing is right, set interval_minutes in streams.csv and send "
+                    f'Wattics this message: "{asked}"',
+                )
+            )
+    return found
+
+
+def _holes(holes: pl.DataFrame, status: pl.DataFrame) -> list[tuple]:
+    behind = dict(status.select("stream_id", "hold_reason").iter_rows())
+    found = []
+    for (stream_id,), group in holes.sort("after_at").group_by("stream_id", maintain_order=True):
+        stretches = group.select("after_at", "before_at", "n_missing").rows()
+        told = ", ".join(
+            f"{after_at:{_INSTANT_FORMAT}} to {before_at:{_INSTANT_FORMAT}} ({n})"
+            for after_at, before_at, n in stretches[-_SHOWN:]
+        )
+        more = f", and {len(stretches) - _SHOWN} earlier" if len(stretches) > _SHOWN else ""
+        reason = behind.get(stream_id)
+        waiting = f" Its oldest held packet waits: {reason}." if reason else ""
+        found.append(
+            (
+                "stream_holes",
+                stream_id,
+                stretches[0][0],
+                stretches[-1][1],
+                f"Stream {stream_id} lacks {group['n_missing'].sum()} packets in {len(stretches)} "
+                f"stretches between accepted ones (UTC, packets): {told}{more}.{waiting}",
+                "Where nothing was measured declare the stretch in gaps.csv; else load it with "
+                "`energy-etl backfill`. What comes behind a later packet is held: Wattics takes "
+                "it only when historical data was agreed (`is_historical` in streams.csv).",
+            )
+        )
+    return found

@@ -1,0 +1,48 @@
+"""Runs: neighbouring rows that say the same, as the warehouse and the computations hand rows out.
+
+A register's text is then looked at once per run and not once per row. What is summed per run is in
+`sums.py`, instants within runs are cut in `axis.py`.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from energy_etl.transform.cleaning_story import Ints
+
+# With fewer rows per run than this a look-up per row costs less.
+MIN_ROWS: Final = 8
+
+
+def first_of_runs(columns: Sequence[pl.Series]) -> Ints:
+    """Return the first row of each run of rows that are equal in all columns; null equals null."""
+    n = len(columns[0])
+    # Slices share their memory; a shifted copy of a text column is 16 bytes per row.
+    is_new = [column.slice(1).ne_missing(column.slice(0, n - 1)) for column in columns]
+    changed = pl.select(pl.any_horizontal(*is_new).arg_true()).to_series() if n > 1 else []
+    return np.concatenate((np.zeros(min(n, 1), np.int64), np.asarray(changed, dtype=np.int64) + 1))
+
+
+def lengths_of_runs(first: Ints, n_rows: int) -> Ints:
+    """Return how many rows each run has."""
+    return np.diff(first, append=n_rows)
+
+
+def numbers_of(frame: pl.DataFrame, known: pl.DataFrame) -> pl.Series:
+    """Return each row's `number` of the one whose other columns are the same, null for none.
+
+    Args:
+        frame: rows with the other columns of `known`, in any order.
+        known: `number`, and columns that together are unique.
+    """
+    keys = [name for name in known.columns if name != "number"]
+    first = first_of_runs([frame[name] for name in keys])
+    if first.size * MIN_ROWS > frame.height:
+        rows = frame.select(keys)
+        return rows.join(known, on=keys, how="left", maintain_order="left")["number"]
+    runs = frame.select(pl.col(keys).gather(first))
+    numbers = runs.join(known, on=keys, how="left", maintain_order="left")["number"]
+    lengths = lengths_of_runs(first, frame.height)
+    return numbers.gather(np.repeat(np.arange(first.size), lengths))
