@@ -9,6 +9,8 @@ Not here: energy data (`warehouse.py`), packets (`delivery/outbox.py` makes its 
 """
 
 import contextlib
+import re
+import shutil
 import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator
@@ -22,6 +24,8 @@ from energy_etl.errors import EnergyEtlError, WarehouseError, WarehouseLockedErr
 BUSY_TIMEOUT_S: Final = 30.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_WAL_WRITE_LOCK: Final = 120
+_LEAST_FREE_BYTES: Final = 128 * 1024
 _SCHEMA: Final = (
     # AUTOINCREMENT: an id is never given twice, so clearing up to an id that was read can never
     # take a mark that came later.
@@ -238,10 +242,11 @@ def _translated(error: sqlite3.Error, path: Path | str) -> EnergyEtlError:
     reason = str(error)
     if "locked" in reason or "busy" in reason:
         return WarehouseLockedError(
-            f"{path} is being written by another process ({reason}): "
+            f"{path} is being written by another process{_writer(path)} ({reason}): "
             "nothing was written, run again when that process has ended."
         )
-    if "full" in reason:
+    # Without room for its shared memory SQLite speaks of an I/O error.
+    if "full" in reason or ("I/O" in reason and not _has_room(path)):
         return WarehouseError(
             f"The disk of {path} is full ({reason}): nothing was written, make room and run again."
         )
@@ -249,6 +254,24 @@ def _translated(error: sqlite3.Error, path: Path | str) -> EnergyEtlError:
         f"{path} cannot be used as the state file ({reason}): "
         "check the path and its rights, or restore the file from a copy."
     )
+
+
+def _writer(path: Path | str) -> str:
+    """Name the process that holds the write lock, where the kernel tells; else nothing."""
+    try:
+        inode = Path(f"{path}-shm").stat().st_ino
+        locks = Path("/proc/locks").read_text(encoding="ascii")
+    except OSError:
+        return ""
+    # In WAL mode it is byte 120 of the shared memory: `.. WRITE <pid> <device>:<inode> 120 ..`.
+    found = re.search(rf" WRITE (\d+) \S+:{inode} {_WAL_WRITE_LOCK} ", locks)
+    return f", {found.group(1)}," if found else ""
+
+
+def _has_room(path: Path | str) -> bool:
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(Path(path).parent).free >= _LEAST_FREE_BYTES
+    return True
 
 
 def _switch_to_wal(connection: sqlite3.Connection, busy_timeout_s: float) -> None:

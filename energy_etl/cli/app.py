@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from energy_etl.cli import device, license, streams
+from energy_etl.cli import device, license, outbox, push, streams
 from energy_etl.cli.backfill import backfill
 from energy_etl.cli.wiser import app as wiser_app
 from energy_etl.errors import ConfigurationError
@@ -96,6 +96,8 @@ app.command()(backfill)
 app.add_typer(license.app, name="license")
 app.add_typer(device.app, name="device")
 app.add_typer(streams.app, name="streams")
+app.add_typer(push.app, name="push")
+app.add_typer(outbox.app, name="outbox")
 
 
 @app.command()

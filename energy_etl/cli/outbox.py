@@ -3,27 +3,29 @@
 Only `state.sqlite` and the portfolio are read: no Dagster, no warehouse, also while a run writes.
 """
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from energy_etl.cli.outbox_view import (
-    packet_row,
+    plain_row,
     print_packets,
     print_responses,
     print_status,
-    response_row,
     status_rows,
 )
 from energy_etl.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from energy_etl.delivery.outbox import Outbox
+    from energy_etl.delivery.plan import StreamPlan
     from energy_etl.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Packets for Wattics: how they stand, what to do.")
@@ -41,14 +43,14 @@ StatesOption = Annotated[
 @app.command()
 def status(stream: StreamsOption = None, as_json: JsonOption = False) -> None:
     """Show per stream what was sent and confirmed, what waits and why, and what needs you."""
-    from energy_etl.delivery.handlers import handler_names
+    from energy_etl.delivery.handlers import discover_handlers
 
     settings = _settings()
     plans = _plans(settings)
     with _outbox(settings) as outbox:
         _known(outbox, stream)
         rows = status_rows(outbox, plans, stream, datetime.now(UTC))
-    handlers = handler_names()
+    handlers = list(discover_handlers())
     if as_json:
         print(json.dumps({"streams": rows, "handlers": handlers}, indent=2))
         return
@@ -64,7 +66,8 @@ def list_(
 ) -> None:
     """Show packets; by default those that need a person: refused, or behind a later one."""
     with _outbox(_settings()) as outbox:
-        rows = list(_packets(outbox, state, stream, limit + 1))
+        found = _packets(outbox, state, stream, is_for_people=True)
+        rows = list(islice(found, limit + 1))
     is_cut = len(rows) > limit
     if as_json:
         print(json.dumps(rows[:limit], indent=2))
@@ -86,7 +89,7 @@ def responses(
     with _outbox(_settings()) as outbox:
         _known(outbox, [stream])
         frame = response_frame(outbox, stream_id=stream, limit=limit)
-    rows = [response_row(row) for row in frame.iter_rows(named=True)]
+    rows = [plain_row(row) for row in frame.iter_rows(named=True)]
     if as_json:
         print(json.dumps(rows, indent=2))
         return
@@ -138,7 +141,7 @@ def retry(
 def drop(
     stream: Annotated[str, typer.Option(help="The stream.")],
     from_: Annotated[str, typer.Option("--from", help="Stamp of the first, with its offset.")],
-    to: Annotated[str, typer.Option("--to", help="Stamp of the last, included.")],
+    to: Annotated[str, typer.Option("--to", help="Stamp of the first one behind them.")],
     reason: Annotated[str, typer.Option(help="Why they are given up, for the record.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do it without a question.")] = False,
 ) -> None:
@@ -148,7 +151,7 @@ def drop(
     from_at, to_at = _instant(from_, "--from"), _instant(to, "--to")
     with _outbox(_settings()) as outbox:
         _known(outbox, [stream])
-        found = outbox.droppable(stream, from_at, to_at)
+        found = _droppable(outbox, stream, from_at, to_at)
         if not found:
             print(
                 f"There is nothing to drop: stream {stream} has no packet in that stretch that "
@@ -160,7 +163,8 @@ def drop(
         print(f"{n_packets} packets of stream {stream} are given up ({told}): never sent.")
         if not yes:
             typer.confirm("Do it?", abort=True)
-        n_dropped = outbox.drop(stream, from_at, to_at, reason.strip())
+        # Those that were accepted while the question stood there are not dropped.
+        n_dropped = outbox.drop(stream, _ms(from_at), _ms(to_at), reason.strip())
     print(f"Dropped {n_dropped} packets of stream {stream}.")
 
 
@@ -172,10 +176,120 @@ def export(
 ) -> None:
     """Write packets as JSON lines with their state and reason, for the vendor's support."""
     with _outbox(_settings()) as outbox:
-        lines = (json.dumps(row) for row in _packets(outbox, state, stream, None))
+        lines = (json.dumps(row) for row in _packets(outbox, state, stream, is_for_people=False))
         if str(out) == "-":
             n_lines = _write(lines, sys.stdout)
         else:
             with out.open("w", encoding="utf-8") as file:
                 n_lines = _write(lines, file)
     print(f"{n_lines} packets written.", file=sys.stderr)
+
+
+def _settings() -> "Settings":
+    from energy_etl.vendors import project_settings
+
+    return project_settings()
+
+
+@contextlib.contextmanager
+def _outbox(settings: "Settings") -> "Iterator[Outbox]":
+    from energy_etl.delivery.outbox import Outbox
+    from energy_etl.state import open_state
+
+    if not settings.state_path.exists():
+        raise ConfigurationError(
+            f"There is no outbox in {settings.state_path}: run `energy-etl init`, or set "
+            "ENERGY_ETL_ROOT to the project's folder."
+        )
+    with open_state(settings.state_path) as connection:
+        yield Outbox(connection)
+
+
+def _plans(settings: "Settings") -> "list[StreamPlan]":
+    """Return what was agreed; without a portfolio the streams are shown all the same."""
+    from energy_etl.delivery.agreed import stream_plans
+    from energy_etl.portfolio import Portfolio
+
+    folder = settings.portfolio_dir
+    if not folder.is_dir() and settings.target == "sandbox":
+        folder = settings.data_dir / "portfolio.example"
+    try:
+        return stream_plans(Portfolio.load(folder))
+    except ConfigurationError as error:
+        print(f"energy-etl: Lag and holes cannot be told: {error}", file=sys.stderr)
+        return []
+
+
+def _known(outbox: "Outbox", stream_ids: list[str] | None) -> None:
+    known = {each.stream_id for each in outbox.streams()}
+    for stream_id in stream_ids or ():
+        if stream_id not in known:
+            raise ConfigurationError(
+                f"Stream {stream_id} has no packets in the outbox: `energy-etl outbox status` "
+                "lists those that have."
+            )
+
+
+def _packets(
+    outbox: "Outbox", states: list[str] | None, streams: list[str] | None, *, is_for_people: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield packets by stream and stamp; one stream at a time is in memory."""
+    from typing import get_args
+
+    import polars as pl
+
+    from energy_etl.delivery.mirror import packet_frame
+    from energy_etl.delivery.outbox import BEHIND, State
+
+    for state in states or ():
+        if state not in get_args(State):
+            raise typer.BadParameter(f"{state!r} is none of {', '.join(get_args(State))}.")
+    _known(outbox, streams)
+    wanted: list[Any] = [*(states or (("rejected", "held") if is_for_people else (None,)))]
+    for stream_id in streams or [each.stream_id for each in outbox.streams()]:
+        frame = pl.concat(
+            packet_frame(outbox, state=state, stream_id=stream_id) for state in wanted
+        )
+        if is_for_people and not states:
+            needs_person = (pl.col("state") == "rejected") | (pl.col("hold_reason") == BEHIND)
+            frame = frame.filter(needs_person)
+        yield from map(plain_row, frame.sort("stamped_at").iter_rows(named=True))
+
+
+def _droppable(outbox: "Outbox", stream: str, from_at: datetime, to_at: datetime) -> dict[str, int]:
+    """Count the packets of [from_at, to_at) that were never accepted, per state."""
+    import polars as pl
+
+    from energy_etl.delivery.mirror import packet_frame
+
+    found = packet_frame(outbox, stream_id=stream).filter(
+        pl.col("stamped_at").is_between(from_at, to_at, closed="left"),
+        pl.col("state").is_in(["held", "pending", "rejected"]),
+    )
+    return dict(found.group_by("state").len().iter_rows())
+
+
+def _ms(instant: datetime) -> int:
+    from energy_etl.state import instant_to_us
+
+    return instant_to_us(instant) // 1000
+
+
+def _write(lines: Iterator[str], file: TextIO) -> int:
+    n_lines = 0
+    for line in lines:
+        file.write(line + "\n")
+        n_lines += 1
+    return n_lines
+
+
+def _instant(text: str, option: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise ConfigurationError(
+            f"{option} {text} is no instant: write it as 2026-10-28T09:00:00+01:00."
+        )
+    return instant.astimezone(UTC)

@@ -10,6 +10,9 @@ import typer
 from energy_etl.errors import ConfigurationError, MalformedError
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from energy_etl.portfolio import Portfolio
     from energy_etl.settings import Settings
     from energy_etl.vendors.wattics.api_client import WatticsApiClient
     from energy_etl.vendors.wattics.provisioning import Listed, NewStream, Plan
@@ -37,10 +40,10 @@ def list_(
     from energy_etl.vendors.wattics.api_client import NO_TOKEN
     from energy_etl.vendors.wattics.provisioning import list_streams
     from energy_etl.vendors.wattics.settings import WatticsSettings
+    from energy_etl.vendors.wattics.wire import field_problem
 
     settings = project_settings()
-    portfolio = Portfolio.load(settings.portfolio_dir)
-    streams, meters = portfolio.frames[push.STREAM], None
+    portfolio, meters = Portfolio.load(settings.portfolio_dir, field_problem), None
     for problem in portfolio.problems:
         print(f"energy-etl: {problem.message}", file=sys.stderr)
     if settings.section(WatticsSettings).api_token.get_secret_value():
@@ -48,7 +51,8 @@ def list_(
             meters = _listed(client).meter
     else:
         print(f"energy-etl: {NO_TOKEN}", file=sys.stderr)
-    rows = list_streams(streams, meters)
+    frames = portfolio.frames
+    rows = list_streams(frames[push.STREAM], frames[push.STREAM_FIELD], meters)
     if as_json:
         print(json.dumps(rows, indent=2))
         return
@@ -60,7 +64,13 @@ def list_(
     for name in _SHOWN:
         screen.add_column(name, overflow="fold")
     for row in rows:
-        screen.add_row(*("-" if row[name] is None else str(row[name]) for name in _SHOWN))
+        shown = row | {
+            name: "\n".join(
+                [str(row[name] or "-"), *(each[name] for each in row["further_fields"])]
+            )
+            for name in ("register_id", "field", "content")
+        }
+        screen.add_row(*("-" if shown[name] is None else str(shown[name]) for name in _SHOWN))
     Console().print(screen)
 
 
@@ -85,9 +95,10 @@ def create(
     from energy_etl.vendors import project_settings
     from energy_etl.vendors.wattics.provisioning import plan_streams
     from energy_etl.vendors.wattics.settings import WatticsSettings
+    from energy_etl.vendors.wattics.wire import field_problem
 
     settings, push_from_at = project_settings(), _instant(push_from)
-    portfolio = Portfolio.load_strictly(settings.portfolio_dir)
+    portfolio = Portfolio.load_strictly(settings.portfolio_dir, field_problem)
     with _client(settings) as client:
         plan = plan_streams(
             portfolio.frames,
@@ -117,51 +128,123 @@ def create(
 
 @app.command(name="map")
 def map_(
-    register: Annotated[str, typer.Argument(help="A register of the portfolio.")],
-    stream_id: Annotated[str, typer.Argument(help="The id agreed with Wattics.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="REGISTER STREAM",
+            help="A register of the portfolio and the id agreed with Wattics; with --files the id "
+            "alone.",
+        ),
+    ],
     field: Annotated[str, typer.Option(help="Field of the packet: pC_1, aP_1, value, ...")],
-    content: Annotated[str, typer.Option(help="cumulative_wh, interval or sample.")],
-    interval: Annotated[int, typer.Option(help="Agreed minutes between packets.")] = 15,
+    content: Annotated[
+        str, typer.Option(help="cumulative_wh, interval or sample; with --files nothing.")
+    ] = "",
+    files: Annotated[
+        bool, typer.Option("--files", help="Files feed the stream (`energy-etl push csv`).")
+    ] = False,
+    zone: Annotated[str, typer.Option(help="Time zone of the local times in its files.")] = "",
+    interval: Annotated[
+        int | None, typer.Option(help="Agreed minutes between packets; of a new stream 15.")
+    ] = None,
     credential: Annotated[
-        str, typer.Option(help="Name of the credential in the settings.")
-    ] = "main",
+        str, typer.Option(help="Name of the credential in the settings; of a new stream main.")
+    ] = "",
     push_from: PushFromOption = "",
 ) -> None:
-    """Write a register's stream into streams.csv, or change the stream's row."""
-    from energy_etl.portfolio import Portfolio, set_stream
-    from energy_etl.tables import core, push
+    """Write a register's stream into streams.csv, or change the stream's row.
+
+    Another register in another field of a stream that is there becomes a further field of the same
+    packets, in stream_fields.csv. With --files the stream is fed by files.
+    """
+    from energy_etl.portfolio import Portfolio, set_stream, set_stream_field
+    from energy_etl.tables import push
     from energy_etl.vendors import project_settings
-    from energy_etl.vendors.wattics.settings import WatticsSettings
     from energy_etl.vendors.wattics.wire import field_problem
 
     settings = project_settings()
-    frames = Portfolio.load_strictly(settings.portfolio_dir).frames
-    found = frames[core.REGISTER].filter(register_id=register)
+    portfolio = Portfolio.load_strictly(settings.portfolio_dir, field_problem)
+    register, stream_id = _names(names, files=files)
+    is_content_fit = bool(content) != files
+    if bool(zone) != files or not is_content_fit:
+        raise ConfigurationError(
+            "A stream that files feed is mapped with --files and --zone, and one that a register "
+            "feeds with --content: write either."
+        )
+    if register is not None:
+        _check_register(portfolio, register, field, content)
+    if credential:
+        _check_credential(settings, credential)
+    there = portfolio.frames[push.STREAM].filter(stream_id=stream_id)
+    cells = {"stream_id": stream_id, "register_id": register or "", "field": field}
+    cells["content"] = content or "file"
+    fed_by = "files" if register is None else register
+    if register is not None and _is_further(there, register, field):
+        if interval is not None or credential or push_from:
+            raise ConfigurationError(
+                f"{field} is a further field of {stream_id}: its interval, credential and start "
+                "are those of the stream, so leave --interval, --credential and --push-from out."
+            )
+        is_new = set_stream_field(settings.portfolio_dir, cells, field_problem)
+        verb = "Added" if is_new else "Changed"
+        print(f"{verb} field {field} of stream {stream_id}: {fed_by}.")
+        return
+    if there.is_empty():
+        credential = credential or "main"
+        _check_credential(settings, credential)
+        interval = interval or 15
+    if interval is not None:
+        cells["interval_minutes"] = str(interval)
+    if credential:
+        cells["credential"] = credential
+    if files or there["zone"].drop_nulls().len():
+        cells["zone"] = zone
+    # Of a stream that is there the start stays, unless it is given.
+    if push_from or there.is_empty():
+        cells["push_from_at"] = _text(_instant(push_from))
+    is_new = set_stream(settings.portfolio_dir, cells, field_problem)
+    print(f"{'Added' if is_new else 'Changed'} stream {stream_id}: {fed_by} in {field}.")
+
+
+def _names(names: list[str], *, files: bool) -> tuple[str | None, str]:
+    """Return the register, None with --files, and the stream."""
+    if len(names) != (1 if files else 2):
+        wanted = "with --files the stream alone" if files else "a register and a stream"
+        raise ConfigurationError(f"{' '.join(names)}: name {wanted}.")
+    return (None, names[0]) if files else (names[0], names[1])
+
+
+def _is_further(there: "pl.DataFrame", register: str, field: str) -> bool:
+    """True when another register is to feed another field of a stream that registers feed."""
+    # With the same register or in the same field it is the stream's own row that changes.
+    return any(
+        row["register_id"] not in (None, register) and row["field"] != field
+        for row in there.iter_rows(named=True)
+    )
+
+
+def _check_register(portfolio: "Portfolio", register: str, field: str, content: str) -> None:
+    from energy_etl.tables import core
+    from energy_etl.vendors.wattics.wire import field_problem
+
+    found = portfolio.frames[core.REGISTER].filter(register_id=register)
     if found.is_empty():
         raise ConfigurationError(f"{register} is not in registers.csv: correct its name.")
     row = found.row(0, named=True)
     problem = field_problem(field, content, row["commodity"], row["unit"])
     if problem is not None:
         raise ConfigurationError(f"{register} cannot be mapped: {problem}")
+
+
+def _check_credential(settings: "Settings", credential: str) -> None:
+    from energy_etl.vendors.wattics.settings import WatticsSettings
+
     known = sorted(settings.section(WatticsSettings).credentials)
     if credential not in known:
         raise ConfigurationError(
             f"The credential {credential} is not in the settings ({', '.join(known) or 'none'}): "
             "correct --credential, or add it as ENERGY_ETL_WATTICS__CREDENTIALS."
         )
-    cells = {
-        "stream_id": stream_id,
-        "register_id": register,
-        "field": field,
-        "content": content,
-        "interval_minutes": str(interval),
-        "credential": credential,
-    }
-    # Of a stream that is there the start stays, unless it is given.
-    if push_from or stream_id not in frames[push.STREAM]["stream_id"]:
-        cells["push_from_at"] = _text(_instant(push_from))
-    is_new = set_stream(settings.portfolio_dir, cells)
-    print(f"{'Added' if is_new else 'Changed'} stream {stream_id}: {register} in {field}.")
 
 
 def _client(settings: "Settings") -> "WatticsApiClient":

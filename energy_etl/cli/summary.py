@@ -1,9 +1,11 @@
 """What the demo prints at its end: vendors, sites, streams, where the data is, what to try next."""
 
+import polars as pl
 from rich import box
 from rich.console import Console
 from rich.table import Table as ScreenTable
 
+from energy_etl.cli.outbox_view import lag_text
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.settings import Settings
 from energy_etl.state import open_state
@@ -54,27 +56,7 @@ def print_summary(settings: Settings) -> None:
             _number(row["coverage_pct"], 1, "%"),
         )
     console.print(screen)
-    streams = read_published(
-        settings.published_path,
-        "SELECT s.*, m.register_id FROM push.stream_status AS s "
-        "JOIN push.stream AS m USING (stream_id) ORDER BY m.register_id, stream_id",
-    )
-    screen = ScreenTable(
-        title="Delivery per stream (packets)",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for name in ("stream", "register"):
-        screen.add_column(name, overflow="fold")
-    for name in ("sent", "confirmed", "pending", "held", "rejected"):
-        screen.add_column(name, justify="right")
-    for row in streams.iter_rows(named=True):
-        counts = (row[f"n_{state}"] for state in ("confirmed", "pending", "held", "rejected"))
-        # Sent: accepted by Wattics, whether confirmed since or not.
-        n_sent = row["n_sent"] + row["n_confirmed"] + row["n_superseded"]
-        screen.add_row(row["stream_id"], row["register_id"], str(n_sent), *map(str, counts))
-    console.print(screen)
+    _print_delivery(console, settings)
     console.print(f"The data is in [bold]{settings.published_path}[/] (open it read-only). Try:")
     for query in QUERIES:
         console.print(f"  {query};", soft_wrap=True, highlight=False)
@@ -101,6 +83,61 @@ def _print_vendors(console: Console, settings: Settings) -> None:
             shown = ", ".join(f"{table.name} {n:,}" for table, n in largest if n)
             screen.add_row(vendor.title, f"{sum(counts.values()):,}", shown or "nothing")
     console.print(screen)
+
+
+def _print_delivery(console: Console, settings: Settings) -> None:
+    """Print one line per stream, and one sentence about them all."""
+    streams = read_published(
+        settings.published_path,
+        "SELECT s.*, s.n_sent + s.n_confirmed + s.n_superseded AS n_accepted, m.register_id "
+        "FROM push.stream_status AS s LEFT JOIN push.stream AS m USING (stream_id) "
+        "ORDER BY m.register_id, stream_id",
+    )
+    screen = ScreenTable(
+        title="Delivery per stream (packets; last in UTC)",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for name in ("stream", "register"):
+        screen.add_column(name, overflow="fold")
+    for name in ("sent", "confirmed", "held", "refused", "holes", "last", "lag"):
+        screen.add_column(name, justify="right", no_wrap=True)
+    for row in streams.iter_rows(named=True):
+        last_at = row["last_sent_at"]
+        screen.add_row(
+            row["stream_id"],
+            row["register_id"] or "(files)",
+            # Sent: accepted by Wattics, whether confirmed since or not.
+            *(str(row[f"n_{what}"]) for what in ("accepted", "confirmed", "held", "rejected")),
+            str(row["n_holes"]),
+            "-" if last_at is None else f"{last_at:%m-%d %H:%M}",
+            lag_text(row["lag_minutes"]),
+        )
+    console.print(screen)
+    console.print(f"{delivery_sentence(streams)}\n")
+
+
+def delivery_sentence(streams: pl.DataFrame) -> str:
+    """Return one sentence on the delivery of all streams.
+
+    Args:
+        streams: `push.stream_status` with `n_accepted`.
+    """
+    n = streams.select(pl.col("^n_.*$").sum()).row(0, named=True)
+    n_streams = streams.filter(pl.col("n_accepted") > 0).height
+    n_parked = streams["parked_reason"].count()
+    # What changed since it was sent is confirmed as it was sent, and told in push.correction.
+    is_all = not n["n_sent"]
+    confirmed = "all confirmed" if is_all else f"{n['n_sent']:,} of them not confirmed"
+    parts = [
+        f"{n['n_accepted']:,} packets of {n_streams} streams sent, {confirmed}",
+        *([f"{n['n_rejected']:,} refused"] if n["n_rejected"] else []),
+        *([f"{n_parked} streams parked"] if n_parked else []),
+        f"{n['n_holes']:,} holes",
+    ]
+    advice = " (`energy-etl outbox status`)" if len(parts) > 2 else ""
+    return "; ".join(parts) + advice + "."
 
 
 def _number(figure: float | None, digits: int, unit: str = "", sign: str = "") -> str:

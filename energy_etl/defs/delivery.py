@@ -1,4 +1,4 @@
-"""Delivery as Dagster sees it: the plans of the streams, and what a hole may still be filled by."""
+"""Delivery as Dagster sees it: which packets may go, and what a hole may still be filled by."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -9,6 +9,7 @@ import polars as pl
 from energy_etl.defs.activity import loads_under_way
 from energy_etl.defs.jobs import COMPUTED_GROUPS
 from energy_etl.defs.resources import Etl
+from energy_etl.delivery import mirror
 from energy_etl.delivery.agreed import stream_plans
 from energy_etl.delivery.frontier import BusyWindow, hold_unplanned, release
 from energy_etl.delivery.outbox import Outbox
@@ -16,13 +17,18 @@ from energy_etl.portfolio import Portfolio
 from energy_etl.state import Marks, open_state
 from energy_etl.tables import core, push
 from energy_etl.vendors import discover_vendors
+from energy_etl.vendors.wattics.collector import fingerprints
+from energy_etl.vendors.wattics.settings import WatticsSettings
 
 # Stages whose marks are readings that have come but are not in the outbox yet.
 STAGES_BEFORE_OUTBOX: Final = ("interval", "packet")
 
 
 def release_streams(etl: Etl, instance: dg.DagsterInstance, own_run_id: str | None = None) -> int:
-    """Release every stream up to its frontier; return how many streams have something due."""
+    """Release every stream up to its frontier; return how many streams have something due.
+
+    Streams whose refused credential is another one in the settings by now go on, too.
+    """
     # The wall clock: packets wait in real time, also when figures are for a pinned day.
     settings, now = etl.settings(), datetime.now(UTC)
     portfolio = etl.portfolio()
@@ -30,9 +36,34 @@ def release_streams(etl: Etl, instance: dg.DagsterInstance, own_run_id: str | No
     with open_state(settings.state_path) as connection:
         outbox = Outbox(connection)
         busy = [*_loads(instance, own_run_id), *_marked(Marks(connection))]
+        if any(state.parked_reason is not None for state in outbox.streams()):
+            # Asked for then only: a fingerprint is slow on purpose.
+            outbox.unpark_changed(fingerprints(settings.section(WatticsSettings)))
         hold_unplanned(outbox, plans, portfolio.why_it_waits)
         release(outbox, plans, busy, now, settings.hold_for)
         return len(outbox.due(now).stream_ids)
+
+
+def mirror_outbox(etl: Etl, outbox: Outbox) -> pl.DataFrame:
+    """Show in layer push what changed in the outbox; return push.stream_status."""
+    plans = stream_plans(etl.portfolio())
+    with etl.warehouse().write() as writer:
+        # Read under the lock: of two runs that mirror, the later one must show the later outbox.
+        shown = writer.read("SELECT token, response_id FROM push.mirror")
+        changes = mirror.changes(outbox, plans, datetime.now(UTC), shown)
+        if changes.is_whole:
+            for table in (push.PACKET, push.CORRECTION, push.RESPONSE):
+                writer.replace_all(table, table.empty_frame())
+        for windows, packets in changes.packets():
+            writer.replace_window(push.PACKET, packets, ids=windows, is_empty_kept=False)
+        writer.merge(push.CORRECTION, changes.corrections())
+        for responses in changes.responses():
+            writer.append(push.RESPONSE, responses)
+        small = changes.small_tables()
+        for table, frame in small.items():
+            writer.replace_all(table, frame)
+    outbox.mirrored(changes.token)
+    return small[push.STREAM_STATUS]
 
 
 def _loads(instance: dg.DagsterInstance, own_run_id: str | None) -> list[BusyWindow]:

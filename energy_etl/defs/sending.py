@@ -12,19 +12,12 @@ from energy_etl.vendors.wattics.collector import open_collectors
 from energy_etl.vendors.wattics.settings import WatticsSettings
 
 
-def drain_limits(section: WatticsSettings) -> DrainLimits:
-    """Return how patient a drain is by Wattics' section of the settings."""
-    return DrainLimits(
-        max_parallel_streams=section.max_parallel_streams,
-        request_timeout_s=section.request_timeout_s,
-    )
-
-
 async def send_outbox(
     section: WatticsSettings,
     outbox: Outbox,
     *,
     on_progress: Callable[[int, int], None] | None = None,
+    on_wait: Callable[[str], None] | None = None,
     stream_ids: Iterable[str] | None = None,
 ) -> DrainReport:
     """Send what is released, of some streams or of all, and report (`delivery.sender.drain`).
@@ -37,7 +30,8 @@ async def send_outbox(
         return await drain(
             outbox,
             collectors,
-            limits=drain_limits(section),
+            limits=DrainLimits.from_settings(section),
             on_progress=on_progress,
+            on_wait=on_wait,
             stream_ids=stream_ids,
         )

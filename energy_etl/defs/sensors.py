@@ -1,26 +1,37 @@
-"""The two level-triggered sensors: what is asked for follows from state, not from events.
+"""The level-triggered sensors: what is asked for follows from state, not from events.
 
 They read `state.sqlite` and Dagster's instance, never the warehouse, and say why they skip. No
 run key: a failed push must be repeatable, and a password that was mended is no new event.
 """
 
+from datetime import UTC, datetime
 from typing import Final
 
 import dagster as dg
 
 from energy_etl.defs.activity import active_runs, wait_after_failures
 from energy_etl.defs.delivery import release_streams
-from energy_etl.defs.jobs import COMPUTE_JOB, SEND_JOB
+from energy_etl.defs.jobs import (
+    COMPUTE_JOB,
+    RETRY_JOB,
+    SEND_JOB,
+    WATCH_JOB,
+    sending_config,
+)
 from energy_etl.defs.partitions import CHANGED_TAG
 from energy_etl.defs.resources import Etl
+from energy_etl.defs.watching import last_told, lines_of, why_not_told
+from energy_etl.delivery.outbox import DueSummary, Outbox
 from energy_etl.state import Marks, open_state
 
 # What marks wait for: readings to become intervals, figures to be merged, intervals packets.
 STAGES: Final = ("interval", "figure", "packet")
+# One at a time: they share the pool of the step that sends.
+SENDING_JOBS: Final = (SEND_JOB, RETRY_JOB, WATCH_JOB)
 
 
 def build_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
-    """Return both sensors, started or stopped."""
+    """Return the sensors, started or stopped."""
 
     @dg.sensor(
         name="changed_data_sensor",
@@ -55,15 +66,54 @@ def build_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
         context: dg.SensorEvaluationContext, etl: Etl
     ) -> dg.RunRequest | dg.SkipReason:
         # How long a failed stream waits is told by the outbox, per stream.
-        reason = _active(context.instance, SEND_JOB)
+        reason = _sending(context.instance)
         if reason:
             return dg.SkipReason(reason)
         n_due = release_streams(etl, context.instance)
         if not n_due:
-            return dg.SkipReason("No packet is due.")
+            with open_state(etl.settings().state_path) as connection:
+                return dg.SkipReason(_nothing_due(Outbox(connection).due(datetime.now(UTC))))
         return dg.RunRequest(tags={"energy_etl/n_due": str(n_due)})
 
-    return [changed_data_sensor, outbox_pending_sensor]
+    @dg.sensor(
+        name="lagging_stream_sensor",
+        job_name=WATCH_JOB,
+        minimum_interval_seconds=30,
+        default_status=status,
+        description="Streams that began to lag or stopped, or no longer do: one run that says so "
+        "in the checks of push/stream_status. It sends nothing.",
+    )
+    def lagging_stream_sensor(
+        context: dg.SensorEvaluationContext, etl: Etl
+    ) -> dg.RunRequest | dg.SkipReason:
+        with open_state(etl.settings().state_path) as connection:
+            outbox = Outbox(connection)
+            lines = lines_of(outbox, etl.portfolio(), etl.now())
+            told = last_told(outbox)
+        reason = why_not_told(lines, told, datetime.now(UTC))
+        # A run that sends tells it too.
+        reason = reason or _sending(context.instance) or _failed(context.instance, WATCH_JOB)
+        if reason:
+            return dg.SkipReason(reason)
+        return dg.RunRequest(
+            run_config=sending_config(is_sending=False),
+            tags={"energy_etl/n_in_need": str(len(lines))},
+        )
+
+    return [changed_data_sensor, outbox_pending_sensor, lagging_stream_sensor]
+
+
+def _sending(instance: dg.DagsterInstance) -> str | None:
+    return next(filter(None, (_active(instance, name) for name in SENDING_JOBS)), None)
+
+
+def _nothing_due(due: DueSummary) -> str:
+    parts = ["No packet is due."]
+    if due.next_retry_at:
+        parts.append(f"A stream that failed is tried again at {due.next_retry_at:%H:%M:%S} UTC.")
+    if due.n_parked:
+        parts.append(f"{due.n_parked} streams are parked: see the check `delivered`.")
+    return " ".join(parts)
 
 
 def _active(instance: dg.DagsterInstance, job_name: str) -> str | None:

@@ -12,23 +12,24 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
+import polars as pl
 
 from energy_etl.defs.checks import judged
 from energy_etl.defs.marts.delivery import DELIVERED, DELIVERY_CHECKS
 from energy_etl.defs.metadata import asset_key
-from energy_etl.defs.resources import Etl
 from energy_etl.delivery.agreed import stream_plans
-from energy_etl.delivery.mirror import hole_frame, status_frame
 from energy_etl.delivery.outbox import Outbox
+from energy_etl.delivery.watching import lags, watch
 from energy_etl.portfolio import Portfolio
 from energy_etl.state import get_fact, set_fact
 from energy_etl.tables import Frames, push
-from energy_etl.transform.delivery import is_lagging, is_stopped, only_fed_by_registers
+from energy_etl.transform.delivery import is_lagging
 
 # Somebody who looks finds it told within the hour, and not fifty times when fifty streams stop.
 TOLD_AGAIN_AFTER: Final = timedelta(hours=1)
 TOLD_AT_MOST_EVERY: Final = timedelta(minutes=5)
 _TOLD_FACT: Final = "delivery_told"
+_MINUTE: Final = timedelta(minutes=1)
 
 CHECK_SPECS: Final = [
     dg.AssetCheckSpec(each.name, asset=asset_key(each.table), description=each.description)
@@ -44,13 +45,13 @@ class Told:
     at: datetime | None = None
 
 
-def read_delivery(etl: Etl, outbox: Outbox, portfolio: Portfolio) -> Frames:
-    """Return what the checks look at, as of now, by full name: from the outbox, not its mirror."""
-    plans = stream_plans(portfolio)
+def read_delivery(outbox: Outbox, portfolio: Portfolio, now: datetime) -> Frames:
+    """Return what the checks look at, by full name: from the outbox, not from its mirror."""
+    watched = watch(outbox, stream_plans(portfolio), now)
     return {
         push.STREAM.full_name: portfolio.frames[push.STREAM],
-        push.STREAM_STATUS.full_name: status_frame(outbox, plans, etl.now()),
-        push.HOLE.full_name: hole_frame(outbox, plans),
+        push.STREAM_STATUS.full_name: watched.status,
+        push.HOLE.full_name: watched.holes,
     }
 
 
@@ -66,17 +67,25 @@ def judge_delivery(frames: Frames, now: datetime) -> Iterator[dg.AssetCheckResul
         )
 
 
-def lines_of(frames: Frames) -> tuple[str, ...]:
-    """Return the streams that lag or are stopped, one line each, sorted."""
-    status = frames[push.STREAM_STATUS.full_name]
-    from_registers = only_fed_by_registers(status, frames[push.STREAM.full_name])
-    found = {
-        "lagging": from_registers.filter(is_lagging()),
-        "stopped": status.filter(is_stopped()),
-    }
-    return tuple(
-        sorted(f"{what} {name}" for what, rows in found.items() for name in rows["stream_id"])
+def lines_of(outbox: Outbox, portfolio: Portfolio, now: datetime) -> tuple[str, ...]:
+    """Return the streams that lag or are stopped, one line each, sorted; quick, for the sensor."""
+    plans = {p.stream_id: p for p in stream_plans(portfolio) if p.register_ids}
+    overdue = pl.DataFrame(
+        [
+            (stream_id, plans[stream_id].interval / _MINUTE, lag / _MINUTE)
+            for stream_id, lag in lags(outbox, plans.values(), now).items()
+            if lag is not None
+        ],
+        schema={"stream_id": pl.String, "interval_minutes": pl.Float64, "lag_minutes": pl.Float64},
+        orient="row",
     )
+    lagging = overdue.filter(is_lagging())["stream_id"]
+    stopped = (
+        each.stream_id
+        for each in outbox.streams()
+        if each.parked_reason is not None or outbox.count("rejected", each.stream_id)
+    )
+    return tuple(sorted([*(f"lagging {s}" for s in lagging), *(f"stopped {s}" for s in stopped)]))
 
 
 def last_told(outbox: Outbox) -> Told:
@@ -109,5 +118,7 @@ def why_not_told(lines: tuple[str, ...], told: Told, now: datetime) -> str | Non
         if told.at is not None and now < told.at + TOLD_AGAIN_AFTER:
             return f"Told at {told.at:%H:%M} UTC, and again in an hour: {shown}."
     elif told.at is not None and now < told.at + TOLD_AT_MOST_EVERY:
-        return f"Told a moment ago, what changed is told in a few minutes: {shown or 'all is well'}."
+        return (
+            f"Told a moment ago, what changed is told in a few minutes: {shown or 'all is well'}."
+        )
     return None

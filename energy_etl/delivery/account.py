@@ -11,7 +11,7 @@ Not here: what becomes of a packet (`stream_sender.py`).
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 from energy_etl.delivery.collector import Answer, Collector
@@ -53,7 +53,7 @@ class Account:
         limits: DrainLimits,
         *,
         tell: Tell,
-        on_refused: Callable[[str], None],
+        on_refused: Callable[[str], Awaitable[None]],
         on_asked_to_wait: Callable[[float], None],
     ) -> None:
         """Begin open.
@@ -101,7 +101,7 @@ class Account:
         self._note("post", what_answered(answer) if is_failure else None, is_probe)
         ended = time.monotonic()
         if status in (401, 403):
-            self._refuse(what_answered(answer))
+            await self._refuse(what_answered(answer))
         elif answer.retry_after_s is not None and (is_failure or status == 429):
             self._was_asked(answer.retry_after_s, what_answered(answer))
         return answer, began, ended
@@ -118,7 +118,7 @@ class Account:
             last_at = await self._collector.last(stream_id)
         except (AuthenticationError, PermissionDeniedError) as refusal:
             code = f"HTTP {refusal.status} " if refusal.status else ""
-            self._refuse(f"{code}when asked for the last packet of stream {stream_id}")
+            await self._refuse(f"{code}when asked for the last packet of stream {stream_id}")
             raise StreamEndError(self.ending or "") from None
         except RateLimitedError as error:
             if error.retry_after_s is not None:
@@ -157,7 +157,7 @@ class Account:
         """How long the collector still wants to be left alone; 0 when it does not."""
         return max(0.0, self._asked_until - time.monotonic())
 
-    def _refuse(self, what: str) -> None:
+    async def _refuse(self, what: str) -> None:
         """Stop every stream of this credential until somebody acts."""
         if self.ending is None:
             self._end(
@@ -166,7 +166,7 @@ class Account:
                 "the credential in the settings has changed, or after `energy-etl outbox retry "
                 f"--credential {self.name}`."
             )
-            self._on_refused(self.ending or "")
+            await self._on_refused(self.ending or "")
 
     @property
     def _is_narrow(self) -> bool:

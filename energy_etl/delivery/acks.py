@@ -1,9 +1,9 @@
 """What a send run learnt, made durable in groups while the sending goes on.
 
 A thread with its own connection takes events off a queue and commits them together: at most
-`group` of them or what came within `delay_s`. An event that a kill takes away is found again: the
-last packet is asked before a stream is touched. In full sync, one commit per packet would cost more
-than the packet.
+`group` of them or what came within `delay_s`; what is durable it hands to the handlers. An event
+that a kill takes away is found again: the last packet is asked before a stream is touched. In full
+sync, one commit per packet would cost more than the packet.
 """
 
 import asyncio
@@ -16,11 +16,13 @@ from datetime import datetime
 from itertools import groupby
 from typing import Final
 
+from energy_etl.delivery.handlers import Handlers, Response
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.errors import EnergyEtlError
 from energy_etl.state import instant_to_us, open_state, transaction
 
-GROUP: Final = 100
+# Of events: a hundred packets, each with its response.
+GROUP: Final = 200
 DELAY_S: Final = 0.05
 
 
@@ -77,18 +79,6 @@ class Parked:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
-    """What came back for one POST; status None: nothing did, and text says why."""
-
-    stream_id: str
-    stamped_ms: int
-    posted_us: int
-    seconds: float
-    status: int | None
-    text: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Ended:
     """How a stream's run ended: well, or with a sentence; is_open: a packet may have arrived.
 
@@ -120,12 +110,14 @@ class AckWriter:
         *,
         group: int = GROUP,
         delay_s: float = DELAY_S,
+        handlers: Handlers | None = None,
     ) -> None:
-        """Start the thread."""
+        """Start the thread; handlers (None: those declared) are told what is durable."""
         self._state_path = state_path
         self._now = now
         self._group = group
         self._delay_s = delay_s
+        self._handlers = Handlers() if handlers is None else handlers
         self._events: deque[Event] = deque()
         self._n_put = 0
         self._wake = threading.Event()
@@ -161,10 +153,11 @@ class AckWriter:
             raise RuntimeError("the thread that notes acknowledgements ended; see its traceback")
 
     def close(self) -> None:
-        """Commit what is left and end the thread."""
+        """Commit what is left, end the thread, and tell the handlers what they can still take."""
         self._is_closing = True
         self._wake.set()
         self._thread.join()
+        self._handlers.close()
 
     def _wait_for(self, n_events: int) -> None:
         with self._progress:
@@ -185,8 +178,10 @@ class AckWriter:
             self._wake.clear()
             while self._events:
                 n_events = min(self._group, len(self._events))
-                apply(outbox, [self._events.popleft() for _ in range(n_events)], self._now())
+                events = [self._events.popleft() for _ in range(n_events)]
+                apply(outbox, events, self._now())
                 self.n_commits += 1
+                self._handlers.tell(e for e in events if type(e) is Response)
                 with self._progress:
                     self._n_written += n_events
                     self._progress.notify_all()
@@ -196,10 +191,19 @@ class AckWriter:
 
 
 def apply(outbox: Outbox, events: Iterable[Event], now: datetime) -> None:
-    """Write events in their order, in one transaction."""
+    """Write events in their order, in one transaction.
+
+    Responses go first: they stand by themselves, and between the others they would cut those into
+    groups of one.
+    """
     now_us = instant_to_us(now)
+    known = list(events)
+    responses = [event for event in known if type(event) is Response]
+    others = known if not responses else [e for e in known if type(e) is not Response]
     with transaction(outbox.connection):
-        for kind, group in groupby(events, key=type):
+        if responses:
+            _write_responses(outbox, responses)
+        for kind, group in groupby(others, key=type):
             _WRITERS[kind](outbox, list(group), now_us)
 
 
@@ -277,9 +281,10 @@ def _write_confirmed(outbox: Outbox, events: list[Confirmed], now_us: int) -> No
         "AND stamped_ms <= ?2 AND confirmed_us IS NULL",
         keys,
     )
+    # Where older packets are sent after newer ones, those stay confirmed.
     many(
         "UPDATE stream SET last_confirmed_ms = (SELECT max(stamped_ms) FROM packet WHERE "
-        "state = 'confirmed' AND packet.stream_id = ?1 AND stamped_ms <= ?2) "
+        "state = 'confirmed' AND packet.stream_id = ?1 AND (stamped_ms <= ?2 OR is_historical)) "
         "WHERE stream_id = ?1",
         [key[:2] for key in keys],
     )
@@ -293,8 +298,7 @@ def _write_parked(outbox: Outbox, events: list[Parked], now_us: int) -> None:
     )
 
 
-def _write_responses(outbox: Outbox, events: list[Response], now_us: int) -> None:
-    del now_us
+def _write_responses(outbox: Outbox, events: list[Response]) -> None:
     outbox.connection.executemany(
         "INSERT INTO response (stream_id, stamped_ms, posted_us, seconds, status, text) "
         "VALUES (?, ?, ?, ?, ?, ?)",
@@ -336,6 +340,5 @@ _WRITERS: Final[dict[type, Callable[..., None]]] = {
     FoundDelivered: _write_found_delivered,
     Confirmed: _write_confirmed,
     Parked: _write_parked,
-    Response: _write_responses,
     Ended: _write_ended,
 }

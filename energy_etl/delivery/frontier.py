@@ -2,25 +2,32 @@
 
 A vendor takes packets in order only: one sent too early makes every older one undeliverable.
 Per stream the walk begins at its newest released stamp and goes on as long as each expected stamp
-is there. At a hole it stops, unless the hole is declared missing, or the packet right behind it
-has waited `hold_for` in the outbox while no load and no backfill that covers the hole is queued or
-running. An estimate is a packet and no hole, but while something is about to bring its readings it
-waits like one: sent, it could never be taken back. Whoever calls passes `now`; nothing here looks
-at a clock.
+is there. At a hole it stops, unless every stamp in it is declared missing or was dropped, or the
+packet right behind it has waited `hold_for` in the outbox while no load and no backfill that covers
+the hole is queued or running. A packet that lacks fields waits as long. An estimate is a packet and
+no hole, but while something is about to bring its readings it waits like one: sent, it could never
+be taken back; where estimates are held it is as good as missing. Where the vendor takes older
+packets after newer ones (historical), those wait for nothing but the load that covers them.
+
+The walk reads no further than to the first wait. Whoever calls passes `now`; nothing here looks at
+a clock.
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from energy_etl.delivery.outbox import BEHIND, Outbox, StreamState
+from energy_etl.delivery.outbox import Outbox, StreamState
 from energy_etl.delivery.plan import StreamPlan
+from energy_etl.delivery.schema import EARLIEST_MS
 from energy_etl.state import instant_to_us, transaction, us_to_instant
 
 __all__ = ["BusyWindow", "ReleaseResult", "StreamPlan", "Wait", "hold_unplanned", "release"]
 
 
 UNPLANNED = "its stream is no longer in streams.csv"
+_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +49,9 @@ class BusyWindow:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A hole at which a stream stopped; until_at is None while it waits for work, not for time."""
+    """Where a stream stopped; until_at is None while it waits for work, not for time."""
 
     stream_id: str
-    n_packets: int
     sentence: str
     until_at: datetime | None
 
@@ -58,14 +64,6 @@ class ReleaseResult:
     waits: tuple[Wait, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Walk:
-    """How far one stream may go: every held packet up to released_ms."""
-
-    released_ms: int | None
-    wait: Wait | None
-
-
 def release(
     outbox: Outbox,
     plans: Iterable[StreamPlan],
@@ -73,23 +71,21 @@ def release(
     now: datetime,
     hold_for: timedelta = timedelta(hours=48),
 ) -> ReleaseResult:
-    """Turn held packets into pending ones up to each stream's first hole, in one transaction.
+    """Turn held packets into pending ones up to each stream's first hole.
 
+    One transaction per stream: a year of many streams must not keep acknowledgements waiting.
     Offsets that a released packet used are frozen with it.
     """
     n_released = 0
     waits = []
-    with transaction(outbox.connection):
-        states = {state.stream_id: state for state in outbox.streams()}
-        for plan in plans:
-            state = states.get(plan.stream_id)
-            if state is None:
-                continue
-            held = _held(outbox, state)
-            walk = _walk(plan, state, held, [w for w in busy if _concerns(w, plan)], now, hold_for)
-            n_released += _write(outbox, state, held, walk)
-            if walk.wait:
-                waits.append(walk.wait)
+    for plan in plans:
+        with transaction(outbox.connection):
+            for state in outbox.streams(plan.stream_id):
+                concerned = [w for w in busy if _concerns(w, plan)]
+                walk = _Walk(outbox, plan, state, concerned, now, hold_for)
+                n_released += walk.release()
+                if walk.wait:
+                    waits.append(walk.wait)
     return ReleaseResult(n_released, tuple(waits))
 
 
@@ -110,172 +106,235 @@ def hold_unplanned(
     planned = {plan.stream_id for plan in plans}
     with transaction(outbox.connection) as connection:
         for state in outbox.streams():
-            if state.stream_id not in planned and not state.is_sending:
-                # Whatever those that are held waited for would not let them go any more.
-                connection.execute(
-                    "UPDATE packet SET state = 'held', hold_reason = ?1 WHERE stream_id = ?2 "
-                    "AND (state = 'pending' OR (state = 'held' AND is_withdrawn = 0 "
-                    "AND stamped_ms > ?3 AND hold_reason IS NOT ?1))",
-                    (
-                        why(state.stream_id) or UNPLANNED,
-                        state.stream_id,
-                        _newest((state.last_sent_ms,)),
-                    ),
-                )
+            if state.stream_id in planned or state.is_sending:
+                continue
+            connection.execute(
+                "UPDATE packet SET state = 'held' WHERE state = 'pending' AND stream_id = ?",
+                (state.stream_id,),
+            )
+            # Whatever its packets waited for would not let them go any more.
+            connection.execute(
+                "UPDATE stream SET wait_reason = ?1, release_us = NULL WHERE stream_id = ?2 "
+                "AND (wait_reason, release_us) IS NOT (?1, NULL)",
+                (why(state.stream_id) or UNPLANNED, state.stream_id),
+            )
 
 
-def _held(outbox: Outbox, state: StreamState) -> list[tuple[int, int, int]]:
-    # While packets may be on their way, what is older than they are has to wait (begin_sending).
-    floors = (state.last_sent_ms, state.released_ms if state.is_sending else None)
-    return outbox.connection.execute(
-        "SELECT stamped_ms, filled_us, is_estimated FROM packet WHERE state = 'held' "
-        "AND stream_id = ? AND is_withdrawn = 0 AND stamped_ms > ? ORDER BY stamped_ms",
-        (state.stream_id, _newest(floors)),
-    ).fetchall()
+class _Held:
+    """The held packets of a stream behind a stamp, in order, read as far as they are asked for."""
+
+    def __init__(self, outbox: Outbox, stream_id: str, after_ms: int) -> None:
+        self._cursor = outbox.connection.execute(
+            "SELECT stamped_ms, filled_us, is_estimated, is_incomplete FROM packet "
+            "WHERE state = 'held' AND stream_id = ? AND is_withdrawn = 0 AND stamped_ms > ? "
+            "ORDER BY stamped_ms",
+            (stream_id, after_ms),
+        )
+        self._rows: list[tuple[int, int, int, int]] = []
+
+    def get(self, number: int) -> tuple[int, int, int, int] | None:
+        """Return stamped_ms, filled_us, is_estimated, is_incomplete; None behind the last."""
+        if number >= len(self._rows):
+            self._rows += self._cursor.fetchmany(_CHUNK)
+        return self._rows[number] if number < len(self._rows) else None
+
+    def close(self) -> None:
+        """End the reading: what is read is about to change."""
+        self._cursor.close()
+
+
+class _Walk:
+    """The way of one stream's frontier, within a transaction."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        plan: StreamPlan,
+        state: StreamState,
+        busy: list[BusyWindow],
+        now: datetime,
+        hold_for: timedelta,
+    ) -> None:
+        self._outbox = outbox
+        self._plan = plan
+        self._state = state
+        self._busy = busy
+        self._now = now
+        self._hold_for = hold_for
+        self._step_ms = plan.interval // timedelta(milliseconds=1)
+        self._newest_ms = _newest((state.released_ms, state.last_sent_ms))
+        # While packets may be on their way, what is older than they are waits (begin_sending).
+        under_way_ms = state.released_ms if state.is_sending else None
+        sent_ms = None if plan.is_historical else state.last_sent_ms
+        self._after_ms = _newest((sent_ms, under_way_ms))
+        self.wait: Wait | None = None
+
+    def release(self) -> int:
+        """Release what may go, note what the rest waits for, and return how many went."""
+        n_older = 0
+        after_ms = self._after_ms
+        if self._plan.is_historical and self._newest_ms > after_ms:
+            n_older = self._release_older()
+            after_ms = self._newest_ms
+        held = _Held(self._outbox, self._plan.stream_id, after_ms)
+        try:
+            released_ms = self._walk(held)
+        finally:
+            held.close()
+        n_newer = 0 if released_ms is None else self._release_to(after_ms, released_ms)
+        self._note_wait()
+        return n_older + n_newer
+
+    def _walk(self, held: _Held) -> int | None:
+        """Return the stamp up to which all may go; sets `wait` to what the next one waits for."""
+        step_ms, sends_estimates = self._step_ms, self._plan.sends_estimates
+        expected_ms = _newest((self._newest_ms + step_ms, self._plan.first_stamp_ms()))
+        released_ms, estimated_to_ms, passed_ms = None, EARLIEST_MS, None
+        number = -1
+        while row := held.get(number := number + 1):
+            stamped_ms, filled_us, is_estimated, is_incomplete = row
+            if expected_ms < 0:
+                expected_ms = stamped_ms
+            if is_estimated and not sends_estimates:
+                passed_ms = stamped_ms
+                continue
+            # A stamp before the expected one fills an older hole: the sender orders by stamp.
+            if stamped_ms > expected_ms and not self._is_given_up(expected_ms, stamped_ms):
+                what = "hole" if passed_ms is None else "readings are missing"
+                self.wait = self._wait(what, expected_ms, stamped_ms, filled_us)
+            if self.wait is None and is_estimated and stamped_ms > estimated_to_ms:
+                # One reading anywhere in a stretch of estimates changes all of it.
+                estimated_to_ms = self._end_of_estimates(held, number)
+                to_ms = estimated_to_ms + step_ms
+                if not self._is_given_up(stamped_ms, to_ms):
+                    self.wait = self._wait_for_work("estimates", stamped_ms, to_ms)
+            if self.wait is None and is_incomplete:
+                to_ms = stamped_ms + step_ms
+                if not self._is_given_up(stamped_ms, to_ms):
+                    self.wait = self._wait("fields are missing", stamped_ms, to_ms, filled_us)
+            if self.wait:
+                return released_ms
+            released_ms, passed_ms = stamped_ms, None
+            expected_ms = max(expected_ms, stamped_ms + step_ms)
+        if passed_ms is not None and passed_ms >= expected_ms:
+            stretch = self._stretch("estimates", expected_ms, passed_ms + step_ms)
+            sentence = f"{stretch}: wait for readings, because estimates are not sent (streams.csv)"
+            self.wait = Wait(self._plan.stream_id, sentence, None)
+        return released_ms
+
+    def _end_of_estimates(self, held: _Held, number: int) -> int:
+        """Return the last stamp of the unbroken stretch of estimates that begins at a packet."""
+        end_ms = None
+        while row := held.get(number):
+            if not row[2] or (end_ms is not None and row[0] != end_ms + self._step_ms):
+                break
+            end_ms = row[0]
+            number += 1
+        assert end_ms is not None
+        return end_ms
+
+    def _is_given_up(self, from_ms: int, to_ms: int) -> bool:
+        """Whether every stamp of [from, to) is declared missing or was dropped by a person."""
+        dropped = self._outbox.dropped_stamps_ms(self._plan.stream_id, from_ms, to_ms)
+        return self._plan.declares_missing(from_ms, to_ms, dropped)
+
+    def _wait(self, what: str, from_ms: int, to_ms: int, filled_us: int) -> Wait | None:
+        wait = self._wait_for_work(what, from_ms, to_ms)
+        until_at = us_to_instant(filled_us) + self._hold_for
+        if wait or self._now >= until_at:
+            return wait
+        sentence = (
+            f"{self._stretch(what, from_ms, to_ms)}: waits until it is filled, "
+            f"declared missing in gaps.csv, or {_text(until_at)}"
+        )
+        return Wait(self._plan.stream_id, sentence, until_at)
+
+    def _wait_for_work(self, what: str, from_ms: int, to_ms: int) -> Wait | None:
+        """Return the wait for a load or a backfill that will bring readings of the stretch."""
+        from_at, to_at = self._interval_of(from_ms, to_ms)
+        for window in self._busy:
+            if window.from_at < to_at and window.to_at > from_at:
+                stretch = self._stretch(what, from_ms, to_ms)
+                return Wait(self._plan.stream_id, f"{stretch}: waits for {window.reason}", None)
+        return None
+
+    def _stretch(self, what: str, from_ms: int, to_ms: int) -> str:
+        from_at, to_at = self._interval_of(from_ms, to_ms)
+        return f"{what} from {_text(from_at)} to {_text(to_at)}"
+
+    def _interval_of(self, from_ms: int, to_ms: int) -> tuple[datetime, datetime]:
+        """Return what the packets stamped within [from, to) tell about; stamps are ends."""
+        return (
+            us_to_instant((from_ms - self._step_ms) * 1000),
+            us_to_instant((to_ms - self._step_ms) * 1000),
+        )
+
+    def _release_older(self) -> int:
+        """Release packets behind the newest one: the vendor takes them, each for itself."""
+        busy = [
+            (instant_to_us(w.from_at) // 1000, instant_to_us(w.to_at) // 1000) for w in self._busy
+        ]
+        rows = self._outbox.connection.execute(
+            "UPDATE packet SET state = 'pending', hold_reason = NULL WHERE state = 'held' "
+            "AND stream_id = :stream_id AND is_withdrawn = 0 AND stamped_ms > :after_ms "
+            "AND stamped_ms <= :newest_ms AND (:sends_estimates OR NOT is_estimated) "
+            "AND (NOT is_incomplete OR filled_us <= :filled_us) AND NOT EXISTS ("
+            "SELECT 1 FROM json_each(:busy) WHERE stamped_ms > value ->> 0 "
+            "AND stamped_ms - :step_ms < value ->> 1) RETURNING stamped_ms",
+            {
+                "stream_id": self._plan.stream_id,
+                "after_ms": self._after_ms,
+                "newest_ms": self._newest_ms,
+                "sends_estimates": self._plan.sends_estimates,
+                "filled_us": instant_to_us(self._now - self._hold_for),
+                "busy": json.dumps(busy),
+                "step_ms": self._step_ms,
+            },
+        ).fetchall()
+        if rows:
+            self._freeze(min(rows)[0], max(rows)[0])
+        return len(rows)
+
+    def _release_to(self, after_ms: int, released_ms: int) -> int:
+        rows = self._outbox.connection.execute(
+            "UPDATE packet SET state = 'pending', hold_reason = NULL WHERE state = 'held' "
+            "AND stream_id = ? AND is_withdrawn = 0 AND stamped_ms > ? AND stamped_ms <= ? "
+            "AND (? OR NOT is_estimated) RETURNING stamped_ms",
+            (self._plan.stream_id, after_ms, released_ms, self._plan.sends_estimates),
+        ).fetchall()
+        self._outbox.connection.execute(
+            "UPDATE stream SET released_ms = max(coalesce(released_ms, ?1), ?1) "
+            "WHERE stream_id = ?2",
+            (released_ms, self._plan.stream_id),
+        )
+        self._freeze(min(rows)[0], released_ms)
+        return len(rows)
+
+    def _freeze(self, from_ms: int, to_ms: int) -> None:
+        # A released packet may be on its way at any moment from now on, so what it used stays.
+        self._outbox.connection.execute(
+            "UPDATE stream_offset AS o SET is_frozen = 1 WHERE stream_id = ?1 AND from_ms <= ?3 "
+            "AND from_ms >= coalesce((SELECT max(from_ms) FROM stream_offset WHERE "
+            "stream_id = ?1 AND field = o.field AND from_ms <= ?2), ?2) AND is_frozen = 0",
+            (self._plan.stream_id, from_ms, to_ms),
+        )
+
+    def _note_wait(self) -> None:
+        sentence = self.wait.sentence if self.wait else None
+        until_at = self.wait.until_at if self.wait else None
+        self._outbox.connection.execute(
+            "UPDATE stream SET wait_reason = ?1, release_us = ?2 WHERE stream_id = ?3 "
+            "AND (wait_reason, release_us) IS NOT (?1, ?2)",
+            (sentence, until_at and instant_to_us(until_at), self._plan.stream_id),
+        )
 
 
 def _newest(stamps_ms: Iterable[int | None]) -> int:
-    return max((ms for ms in stamps_ms if ms is not None), default=-(2**62))
-
-
-def _walk(
-    plan: StreamPlan,
-    state: StreamState,
-    held: list[tuple[int, int, int]],
-    busy: list[BusyWindow],
-    now: datetime,
-    hold_for: timedelta,
-) -> _Walk:
-    step_ms = plan.interval // timedelta(milliseconds=1)
-    newest_ms = _newest((state.released_ms, state.last_sent_ms))
-    first_ms = plan.first_stamp_ms()
-    expected_ms = _newest((newest_ms + step_ms, first_ms))
-    if expected_ms < 0 and held:
-        expected_ms = held[0][0]
-    released_ms, checked_ms = None, -(2**62)
-    for number, (stamped_ms, filled_us, is_estimated) in enumerate(held):
-        # A stamp before the expected one fills an older hole: the sender orders by stamp.
-        if stamped_ms > expected_ms:
-            from_at = us_to_instant((expected_ms - step_ms) * 1000)
-            to_at = us_to_instant((stamped_ms - step_ms) * 1000)
-            if not _is_declared(plan, expected_ms, stamped_ms, step_ms):
-                wait = _wait(plan, from_at, to_at, busy, us_to_instant(filled_us) + hold_for, now)
-                if wait:
-                    return _Walk(released_ms, replace(wait, n_packets=len(held) - number))
-        if is_estimated and stamped_ms > checked_ms:
-            # One reading anywhere in a stretch of estimates changes all of it.
-            checked_ms = _end_of_estimates(held, number, step_ms)
-            wait = None
-            if not _is_declared(plan, stamped_ms, checked_ms + step_ms, step_ms):
-                from_at = us_to_instant((stamped_ms - step_ms) * 1000)
-                to_at = us_to_instant(checked_ms * 1000)
-                wait = _wait_for_work(plan, "estimates", from_at, to_at, busy)
-            if wait:
-                return _Walk(released_ms, replace(wait, n_packets=len(held) - number))
-        released_ms = stamped_ms
-        expected_ms = max(expected_ms, stamped_ms + step_ms)
-    return _Walk(released_ms, None)
-
-
-def _end_of_estimates(held: list[tuple[int, int, int]], first: int, step_ms: int) -> int:
-    """Return the last stamp of the unbroken stretch of estimates that begins at a packet."""
-    end_ms = held[first][0]
-    for stamped_ms, _, is_estimated in held[first + 1 :]:
-        if not is_estimated or stamped_ms != end_ms + step_ms:
-            break
-        end_ms = stamped_ms
-    return end_ms
+    return max((ms for ms in stamps_ms if ms is not None), default=EARLIEST_MS)
 
 
 def _concerns(window: BusyWindow, plan: StreamPlan) -> bool:
     return window.register_ids is None or not plan.register_ids.isdisjoint(window.register_ids)
-
-
-def _is_declared(plan: StreamPlan, from_ms: int, to_ms: int, step_ms: int) -> bool:
-    gaps = [
-        (instant_to_us(from_at) // 1000, instant_to_us(to_at) // 1000)
-        for from_at, to_at in plan.declared_missing
-    ]
-    return bool(gaps) and all(
-        any(gap_from < stamp and gap_to > stamp - step_ms for gap_from, gap_to in gaps)
-        for stamp in range(from_ms, to_ms, step_ms)
-    )
-
-
-def _wait(
-    plan: StreamPlan,
-    from_at: datetime,
-    to_at: datetime,
-    busy: list[BusyWindow],
-    until_at: datetime,
-    now: datetime,
-) -> Wait | None:
-    wait = _wait_for_work(plan, "hole", from_at, to_at, busy)
-    if wait or now >= until_at:
-        return wait
-    sentence = (
-        f"hole from {_text(from_at)} to {_text(to_at)}: waits until it is filled, "
-        f"declared missing in gaps.csv, or {_text(until_at)}"
-    )
-    return Wait(plan.stream_id, 0, sentence, until_at)
-
-
-def _wait_for_work(
-    plan: StreamPlan, what: str, from_at: datetime, to_at: datetime, busy: list[BusyWindow]
-) -> Wait | None:
-    """Return the wait for a load or a backfill that will bring readings of the stretch."""
-    for window in busy:
-        if window.from_at < to_at and window.to_at > from_at:
-            stretch = f"{what} from {_text(from_at)} to {_text(to_at)}"
-            return Wait(plan.stream_id, 0, f"{stretch}: waits for {window.reason}", None)
-    return None
-
-
-def _write(
-    outbox: Outbox, state: StreamState, held: list[tuple[int, int, int]], walk: _Walk
-) -> int:
-    execute = outbox.connection.execute
-    stream_id = state.stream_id
-    release_us = instant_to_us(walk.wait.until_at) if walk.wait and walk.wait.until_at else None
-    execute(
-        "UPDATE stream SET release_us = ? WHERE stream_id = ? AND release_us IS NOT ?",
-        (release_us, stream_id, release_us),
-    )
-    execute(
-        "UPDATE packet SET hold_reason = ? WHERE state = 'held' AND stream_id = ? "
-        "AND is_withdrawn = 0 AND stamped_ms <= ? AND hold_reason IS NOT ?",
-        (BEHIND, stream_id, state.last_sent_ms, BEHIND),
-    )
-    if walk.wait:
-        execute(
-            "UPDATE packet SET hold_reason = ? WHERE state = 'held' AND stream_id = ? "
-            "AND is_withdrawn = 0 AND stamped_ms > ? AND hold_reason IS NOT ?",
-            (
-                walk.wait.sentence,
-                stream_id,
-                _newest((walk.released_ms, state.last_sent_ms)),
-                walk.wait.sentence,
-            ),
-        )
-    if walk.released_ms is None:
-        return 0
-    n_released = execute(
-        "UPDATE packet SET state = 'pending', hold_reason = NULL WHERE state = 'held' "
-        "AND stream_id = ? AND is_withdrawn = 0 AND stamped_ms BETWEEN ? AND ?",
-        (stream_id, held[0][0], walk.released_ms),
-    ).rowcount
-    execute(
-        "UPDATE stream SET released_ms = max(coalesce(released_ms, ?1), ?1) WHERE stream_id = ?2",
-        (walk.released_ms, stream_id),
-    )
-    # A released packet may be on its way at any moment from now on, so what it used stays.
-    execute(
-        "UPDATE stream_offset AS o SET is_frozen = 1 WHERE stream_id = ?1 AND from_ms <= ?3 AND "
-        "from_ms >= coalesce((SELECT max(from_ms) FROM stream_offset WHERE stream_id = ?1 "
-        "AND field = o.field AND from_ms <= ?2), ?2) AND is_frozen = 0",
-        (stream_id, held[0][0], walk.released_ms),
-    )
-    return n_released
 
 
 def _text(instant: datetime) -> str:

@@ -43,8 +43,9 @@ def hold_lease(state_path: Path | str) -> Iterator[None]:
 def _holder_text(holder: Path) -> str:
     try:
         pid, since = holder.read_text(encoding="utf-8").split()
-        # Written by a process that was killed, it names nobody.
-        os.kill(int(pid), 0)
-    except (OSError, ValueError):
+        # Written by a process that was killed, it names nobody. One of another user is alive.
+        with contextlib.suppress(PermissionError):
+            os.kill(int(pid), 0)
+    except (OSError, ValueError, OverflowError):
         return ""
     return f" (process {pid}, since {since})"

@@ -1,46 +1,217 @@
-"""The outbox as frames: what `push.*` shows of it to people. Nothing is decided here."""
+"""The outbox as frames: what `push.*` shows of it to people. Nothing is decided here.
 
-from datetime import datetime
-from typing import Final
+Showing a year of many streams anew after each run would take longer than the run. So `changes`
+says from which stamp on each stream changed since the last time (the outbox keeps that by
+triggers), and whoever has written these windows calls `Outbox.mirrored`. A token goes with the
+frames into `push.mirror`: when what stands there is not the last one (the warehouse was emptied,
+replaced, or restored from a copy; so was the outbox), everything is shown anew. A kill in between
+only repeats work.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import polars as pl
 
-from energy_etl.delivery.outbox import Outbox, ms_to_instant
-from energy_etl.state import us_to_instant
-from energy_etl.tables.push import CORRECTION, PACKET, STREAM_OFFSET, STREAM_STATUS
+from energy_etl.delivery.outbox import Outbox, State, ms_to_instant
+from energy_etl.delivery.plan import StreamPlan
+from energy_etl.delivery.schema import HOLD_REASON, REASONS
+from energy_etl.delivery.watching import hole_frame, last_accepted, status_frame, watch
+from energy_etl.state import instant_to_us
+from energy_etl.tables.model import Table
+from energy_etl.tables.push import (
+    CORRECTION,
+    HOLE,
+    MIRROR,
+    PACKET,
+    RESPONSE,
+    STREAM_OFFSET,
+    STREAM_STATUS,
+)
+
+__all__ = [
+    "MirrorChanges",
+    "changes",
+    "correction_frame",
+    "hole_frame",
+    "last_accepted",
+    "offset_frame",
+    "packet_frame",
+    "response_frame",
+    "status_frame",
+]
 
 _US: Final = pl.Datetime("us", "UTC")
-_BATCH_ROWS: Final = 100_000
-
-
-def packet_frame(outbox: Outbox) -> pl.DataFrame:
-    """Return every packet in the columns of push.packet, by stream and stamp."""
-    cursor = outbox.connection.execute(
-        "SELECT stream_id, stamped_ms, body, state, hold_reason, n_attempts, status, error, "
-        "filled_us, sent_us, confirmed_us FROM packet ORDER BY stream_id, stamped_ms"
+_FETCHED_ROWS: Final = 20_000
+# At least this many rows go into the warehouse at once (a row group of it).
+_BATCH_ROWS: Final = 122_880
+_FIRST_AT: Final = datetime(1, 1, 1, tzinfo=UTC)
+_END_AT: Final = datetime(9999, 12, 31, tzinfo=UTC)
+_PACKETS: Final = ", ".join(
+    (
+        "SELECT stream_id, stamped_ms, body, state",
+        HOLD_REASON,
+        "n_attempts, status, error, filled_us, sent_us, confirmed_us "
+        "FROM packet JOIN stream USING (stream_id) ",
     )
-    schema = {
-        **PACKET.polars_schema,
-        **dict.fromkeys(("stamped_at", "filled_at", "sent_at", "confirmed_at"), pl.Int64()),
-    }
-    parts = [pl.DataFrame(schema=schema)]
-    while rows := cursor.fetchmany(_BATCH_ROWS):
-        parts.append(pl.DataFrame(rows, schema=schema, orient="row"))
-    return pl.concat(parts).with_columns(
-        ms_to_instant("stamped_at"),
-        pl.col("filled_at", "sent_at", "confirmed_at").cast(_US),
-    )
+)
+_RESPONSES: Final = (
+    "SELECT response_id, stream_id, stamped_ms, posted_us, seconds, status, text FROM response "
+)
 
 
-def correction_frame(outbox: Outbox) -> pl.DataFrame:
-    """Return every correction in the columns of push.correction."""
+@dataclass(frozen=True)
+class MirrorChanges:
+    """What changed in the outbox since it was shown last; frames are read when they are asked for.
+
+    Attributes:
+        token: for `Outbox.mirrored`, once everything is durable.
+        is_whole: True when what is shown now must go: the frames hold everything.
+        windows: stream_id, from_at, to_at: whatever is shown of these is not right any more.
+    """
+
+    token: str
+    is_whole: bool
+    windows: pl.DataFrame
+    _outbox: Outbox
+    _plans: tuple[StreamPlan, ...]
+    _now: datetime
+    _shown_response_id: int
+
+    def packets(self) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """Yield some of the windows and all packets in them (push.packet), until all are told."""
+        windows: list[pl.DataFrame] = []
+        frames: list[pl.DataFrame] = []
+        for window in self.windows.iter_slices(1):
+            stream_id, from_at, _ = window.row(0)
+            windows.append(window)
+            frames.append(packet_frame(self._outbox, stream_id=stream_id, from_at=from_at))
+            if sum(frame.height for frame in frames) >= _BATCH_ROWS:
+                yield pl.concat(windows), pl.concat(frames)
+                windows, frames = [], []
+        if windows:
+            yield pl.concat(windows), pl.concat(frames)
+
+    def corrections(self) -> pl.DataFrame:
+        """Return the corrections in the windows (push.correction); none is ever taken back."""
+        frames = [
+            correction_frame(self._outbox, stream_id=stream_id, from_at=from_at)
+            for stream_id, from_at, _ in self.windows.rows()
+        ]
+        return pl.concat([CORRECTION.empty_frame(), *frames])
+
+    def responses(self) -> Iterator[pl.DataFrame]:
+        """Yield the responses that are not shown yet (push.response)."""
+        after_id = self._shown_response_id
+        while (frame := response_frame(self._outbox, after_id, limit=_BATCH_ROWS)).height:
+            yield frame
+            after_id = frame["response_id"][-1]
+
+    def small_tables(self) -> dict[Table, pl.DataFrame]:
+        """Return the tables that are shown whole each time; to be called behind `responses`."""
+        watched = watch(self._outbox, self._plans, self._now)
+        shown = self._outbox.connection.execute("SELECT max(response_id) FROM response").fetchone()
+        mirror = [(self.token, shown[0] or 0, self._now)]
+        return {
+            STREAM_OFFSET: offset_frame(self._outbox),
+            STREAM_STATUS: watched.status,
+            HOLE: watched.holes,
+            MIRROR: pl.DataFrame(mirror, schema=MIRROR.polars_schema, orient="row"),
+        }
+
+
+def changes(
+    outbox: Outbox, plans: Iterable[StreamPlan], now: datetime, shown: pl.DataFrame
+) -> MirrorChanges:
+    """Say what changed since the outbox was shown last.
+
+    Args:
+        outbox: the packets.
+        plans: what was agreed, for the status.
+        now: when, for the status.
+        shown: `push.mirror` as it is now, read under the same lock that the frames are written.
+    """
+    token, response_id = shown["token", "response_id"].rows()[0] if shown.height else (None, 0)
+    token, is_whole = outbox.begin_mirroring(token)
     rows = outbox.connection.execute(
-        "SELECT stream_id, stamped_ms, body_sent, body_now, noticed_us FROM correction "
-        "ORDER BY stream_id, stamped_ms, body_now"
+        "SELECT stream_id, mirroring_ms FROM stream WHERE mirroring_ms IS NOT NULL "
+        "ORDER BY stream_id"
     ).fetchall()
-    schema = {**CORRECTION.polars_schema, "stamped_at": pl.Int64(), "noticed_at": pl.Int64()}
-    frame = pl.DataFrame(rows, schema=schema, orient="row")
-    return frame.with_columns(ms_to_instant("stamped_at"), pl.col("noticed_at").cast(_US))
+    first_ms = instant_to_us(_FIRST_AT) // 1000
+    windows = pl.DataFrame(
+        [(stream_id, max(from_ms, first_ms)) for stream_id, from_ms in rows],
+        schema={"stream_id": pl.String, "from_at": pl.Int64},
+        orient="row",
+    ).with_columns(ms_to_instant("from_at"), to_at=pl.lit(_END_AT).cast(_US))
+    return MirrorChanges(
+        token, is_whole, windows, outbox, tuple(plans), now, 0 if is_whole else response_id
+    )
+
+
+def packet_frame(
+    outbox: Outbox,
+    *,
+    state: State | None = None,
+    stream_id: str | None = None,
+    from_at: datetime | None = None,
+    limit: int | None = None,
+) -> pl.DataFrame:
+    """Return packets in the columns of push.packet, by stream and stamp.
+
+    Args:
+        outbox: the packets.
+        state: only those of this state.
+        stream_id: only those of this stream.
+        from_at: only those stamped from here on.
+        limit: only the first so many.
+    """
+    wanted = {"state": state, "stream_id": stream_id, "from_ms": _ms(from_at)}
+    conditions = {
+        "state": "state = :state",
+        "stream_id": "stream_id = :stream_id",
+        "from_ms": "stamped_ms >= :from_ms",
+    }
+    where = " AND ".join(conditions[name] for name, value in wanted.items() if value is not None)
+    sql = _PACKETS + (f"WHERE {where} " if where else "") + "ORDER BY stream_id, stamped_ms"
+    arguments = {**REASONS, **wanted, "limit": -1 if limit is None else limit}
+    return _frame(
+        outbox,
+        sql + " LIMIT :limit",
+        arguments,
+        PACKET,
+        stamps=("stamped_at",),
+        ours=("filled_at", "sent_at", "confirmed_at"),
+    )
+
+
+def correction_frame(
+    outbox: Outbox, *, stream_id: str | None = None, from_at: datetime | None = None
+) -> pl.DataFrame:
+    """Return corrections in the columns of push.correction: all, or of a stream from a stamp on."""
+    sql = """SELECT stream_id, stamped_ms, body_sent, body_now, noticed_us FROM correction
+        WHERE (:stream_id IS NULL OR stream_id = :stream_id)
+        AND (:from_ms IS NULL OR stamped_ms >= :from_ms)
+        ORDER BY stream_id, stamped_ms, body_now"""
+    arguments = {"stream_id": stream_id, "from_ms": _ms(from_at)}
+    return _frame(outbox, sql, arguments, CORRECTION, stamps=("stamped_at",), ours=("noticed_at",))
+
+
+def response_frame(
+    outbox: Outbox, after_id: int = 0, *, stream_id: str | None = None, limit: int | None = None
+) -> pl.DataFrame:
+    """Return responses behind an id in the columns of push.response, by id."""
+    sql = (
+        _RESPONSES + "WHERE response_id > :after_id AND (:stream_id IS NULL OR "
+        "stream_id = :stream_id) ORDER BY response_id LIMIT :limit"
+    )
+    arguments = {
+        "after_id": after_id,
+        "stream_id": stream_id,
+        "limit": -1 if limit is None else limit,
+    }
+    return _frame(outbox, sql, arguments, RESPONSE, stamps=("stamped_at",), ours=("posted_at",))
 
 
 def offset_frame(outbox: Outbox) -> pl.DataFrame:
@@ -48,31 +219,24 @@ def offset_frame(outbox: Outbox) -> pl.DataFrame:
     return outbox.offsets().select(STREAM_OFFSET.polars_schema.names())
 
 
-def status_frame(outbox: Outbox) -> pl.DataFrame:
-    """Return one row per stream in the columns of push.stream_status."""
-    rows = outbox.connection.execute(
-        """SELECT stream_id, coalesce(n_sent, 0), coalesce(n_confirmed, 0),
-            coalesce(n_pending, 0), coalesce(n_held, 0), coalesce(n_rejected, 0),
-            coalesce(n_superseded, 0), last_sent_ms, last_confirmed_ms,
-            (SELECT hold_reason FROM packet WHERE state = 'held' AND
-             packet.stream_id = stream.stream_id ORDER BY stamped_ms LIMIT 1), parked_reason
-        FROM stream LEFT JOIN (SELECT stream_id, sum(state = 'sent') AS n_sent,
-            sum(state = 'confirmed') AS n_confirmed, sum(state = 'pending') AS n_pending,
-            sum(state = 'held') AS n_held, sum(state = 'rejected') AS n_rejected,
-            sum(state = 'superseded') AS n_superseded FROM packet GROUP BY stream_id)
-        USING (stream_id) ORDER BY stream_id"""
-    ).fetchall()
-    schema = {
-        **STREAM_STATUS.polars_schema,
-        **dict.fromkeys(("last_sent_at", "last_confirmed_at"), pl.Int64()),
-    }
-    frame = pl.DataFrame(rows, schema=schema, orient="row")
-    return frame.with_columns(ms_to_instant("last_sent_at"), ms_to_instant("last_confirmed_at"))
-
-
-def last_accepted(outbox: Outbox) -> dict[str, datetime]:
-    """Return when the newest packet of each stream was accepted; streams without one are absent."""
-    rows = outbox.connection.execute(
-        "SELECT stream_id, max(sent_us) FROM packet WHERE sent_us IS NOT NULL GROUP BY stream_id"
+def _frame(
+    outbox: Outbox,
+    sql: str,
+    arguments: dict[str, Any],
+    table: Table,
+    *,
+    stamps: tuple[str, ...],
+    ours: tuple[str, ...],
+) -> pl.DataFrame:
+    schema = {**table.polars_schema, **dict.fromkeys((*stamps, *ours), pl.Int64())}
+    cursor = outbox.connection.execute(sql, arguments)
+    parts = [pl.DataFrame(schema=schema)]
+    while rows := cursor.fetchmany(_FETCHED_ROWS):
+        parts.append(pl.DataFrame(rows, schema=schema, orient="row"))
+    return pl.concat(parts).with_columns(
+        *(ms_to_instant(name) for name in stamps), pl.col(ours).cast(_US)
     )
-    return {stream_id: us_to_instant(sent_us) for stream_id, sent_us in rows.fetchall()}
+
+
+def _ms(instant: datetime | None) -> int | None:
+    return None if instant is None else instant_to_us(instant) // 1000

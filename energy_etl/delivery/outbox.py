@@ -3,100 +3,49 @@
     held ──release──> pending ──200──> sent ──read-back──> confirmed
                          │                 └── value changed later ──> superseded (still delivered)
                          └──400, 413, 422──> rejected
+    held, pending, rejected ──a person gives it up──> dropped
 
 Filling is idempotent. A packet that was delivered is never sent again: a changed value becomes a
 row of `correction`. A packet behind the last one sent is held for good, never sent out of order.
 
-Not here: which held packets may go (`frontier.py`), sending (`sender.py`), frames for people
-(`mirror.py`), what a body says (the vendor's `packets.py`).
+Not here: what a fill does to which packet (`filling.py`), which held packets may go
+(`frontier.py`), sending (`sender.py`), frames for people (`mirror.py`), what a body says (the
+vendor's `packets.py`).
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal
 
 import polars as pl
 
+from energy_etl.delivery import filling
+from energy_etl.delivery.filling import FillResult
 from energy_etl.delivery.plan import StreamPlan
-from energy_etl.delivery.schema import create_tables
+from energy_etl.delivery.schema import (
+    BEHIND,
+    EARLIEST_MS,
+    NOT_RELEASED,
+    WITHDRAWN,
+    State,
+    create_tables,
+)
 from energy_etl.errors import DeliveryError
 from energy_etl.state import instant_to_us, path_of, transaction, us_to_instant
 
-State = Literal["held", "pending", "sent", "confirmed", "rejected", "superseded"]
-NOT_RELEASED: Final = "not yet released"
-BEHIND: Final = "behind the last packet sent: the vendor takes packets in chronological order only"
-WITHDRAWN: Final = "withdrawn: its interval may no longer be delivered"
-
-_FILL: Final = {
-    # An open packet: the newest body wins, wherever it stands.
-    "updated": """UPDATE packet SET body = incoming.body,
-        body_before = iif(state = 'pending' AND (SELECT is_sending FROM stream WHERE
-        stream.stream_id = packet.stream_id), coalesce(body_before, packet.body), NULL),
-        hold_reason = iif(state = 'rejected', :not_released, hold_reason),
-        state = iif(state = 'rejected', 'held', state)
-        FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
-        incoming.stamped_ms) AND state IN ('held', 'pending', 'rejected')
-        AND packet.body <> incoming.body""",
-    "measured": """UPDATE packet SET is_estimated = incoming.is_estimated,
-        is_incomplete = incoming.is_incomplete
-        FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
-        incoming.stamped_ms) AND (packet.is_estimated, packet.is_incomplete)
-        <> (incoming.is_estimated, incoming.is_incomplete)""",
-    # A delivered one keeps its body; what we would say today is told beside it.
-    "corrected": """INSERT OR IGNORE INTO correction
-        SELECT stream_id, stamped_ms, packet.body, incoming.body, :now_us
-        FROM temp.incoming JOIN packet USING (stream_id, stamped_ms)
-        WHERE state IN ('sent', 'confirmed', 'superseded') AND packet.body <> incoming.body""",
-    "superseded": """UPDATE packet SET state = 'superseded' FROM temp.incoming
-        WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
-        incoming.stamped_ms) AND state IN ('sent', 'confirmed') AND packet.body <> incoming.body""",
-    "restored": """UPDATE packet SET state = iif(confirmed_us IS NULL, 'sent', 'confirmed')
-        FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
-        incoming.stamped_ms) AND state = 'superseded' AND packet.body = incoming.body""",
-    "returned": """UPDATE packet SET is_withdrawn = 0, hold_reason = :not_released
-        FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
-        incoming.stamped_ms) AND is_withdrawn = 1 AND state = 'held'""",
-    "added": """INSERT INTO packet
-        (stream_id, stamped_ms, body, is_estimated, is_incomplete, state, hold_reason, filled_us)
-        SELECT stream_id, incoming.stamped_ms, incoming.body, incoming.is_estimated,
-        incoming.is_incomplete, 'held', :not_released, :now_us
-        FROM temp.incoming WHERE NOT EXISTS (SELECT 1 FROM packet WHERE
-        packet.stream_id = incoming.stream_id AND packet.stamped_ms = incoming.stamped_ms)""",
-    # What may be on its way is not withdrawn; once it arrived it is told as a correction.
-    "withdrawn": """UPDATE packet SET state = 'held', is_withdrawn = 1, hold_reason = :withdrawn
-        WHERE stream_id IN (SELECT stream_id FROM temp.whole) AND is_withdrawn = 0
-        AND (state IN ('held', 'rejected') OR (state = 'pending' AND NOT (SELECT is_sending
-        FROM stream WHERE stream.stream_id = packet.stream_id)))
-        AND NOT EXISTS (SELECT 1 FROM temp.incoming WHERE
-        incoming.stream_id = packet.stream_id AND incoming.stamped_ms = packet.stamped_ms)""",
-    "vanished": """INSERT OR IGNORE INTO correction
-        SELECT stream_id, stamped_ms, body, '', :now_us FROM packet
-        WHERE stream_id IN (SELECT stream_id FROM temp.whole)
-        AND state IN ('sent', 'confirmed') AND NOT EXISTS (SELECT 1 FROM temp.incoming WHERE
-        incoming.stream_id = packet.stream_id AND incoming.stamped_ms = packet.stamped_ms)""",
-    "vanished_state": """UPDATE packet SET state = 'superseded'
-        WHERE stream_id IN (SELECT stream_id FROM temp.whole)
-        AND state IN ('sent', 'confirmed') AND NOT EXISTS (SELECT 1 FROM temp.incoming WHERE
-        incoming.stream_id = packet.stream_id AND incoming.stamped_ms = packet.stamped_ms)""",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class FillResult:
-    """What a fill changed; all 0 when everything was there already."""
-
-    n_added: int = 0
-    n_updated: int = 0
-    n_corrected: int = 0
-    n_withdrawn: int = 0
-    n_before_start: int = 0
-
-    @property
-    def has_changes(self) -> bool:
-        """True when anything was written."""
-        return bool(self.n_added or self.n_updated or self.n_corrected or self.n_withdrawn)
+__all__ = [
+    "BEHIND",
+    "NOT_RELEASED",
+    "WITHDRAWN",
+    "DueSummary",
+    "FillResult",
+    "Outbox",
+    "State",
+    "StreamState",
+    "ms_to_instant",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,34 +111,15 @@ class Outbox:
                 that were computed before a release that used them.
         """
         by_stream = {plan.stream_id: plan for plan in plans}
-        rows, n_before_start = _rows(packets, by_stream)
-        execute = self.connection.execute
-        execute("DELETE FROM temp.incoming")
-        execute("DELETE FROM temp.whole")
-        self.connection.executemany("INSERT INTO temp.incoming VALUES (?, ?, ?, ?, ?)", rows)
-        if is_whole:
-            self.connection.executemany(
-                "INSERT INTO temp.whole VALUES (?)", [(s,) for s in by_stream]
-            )
-        arguments = {
-            "now_us": instant_to_us(now or datetime.now(UTC)),
-            "not_released": NOT_RELEASED,
-            "withdrawn": WITHDRAWN,
-        }
+        rows, n_before_start = filling.to_rows(packets, by_stream)
+        filling.bring_in(self.connection, rows, by_stream if is_whole else ())
         with transaction(self.connection):
             self._write_plans(by_stream.values())
             if offsets is not None:
-                self._write_offsets(offsets)
-            n = {name: execute(sql, arguments).rowcount for name, sql in _FILL.items()}
-            self._hold_behind("held")
-        execute("DELETE FROM temp.incoming")
-        return FillResult(
-            n_added=n["added"],
-            n_updated=n["updated"] + n["restored"] + n["returned"],
-            n_corrected=n["corrected"] + n["vanished"],
-            n_withdrawn=n["withdrawn"],
-            n_before_start=n_before_start,
-        )
+                filling.write_offsets(self.connection, offsets, self.offsets())
+            result = filling.take_in(self.connection, now or datetime.now(UTC), n_before_start)
+        filling.clear(self.connection)
+        return result
 
     def offsets(self) -> pl.DataFrame:
         """Return stream_id, field, from_at, offset_wh, is_frozen, used_to_at (newest released)."""
@@ -216,23 +146,34 @@ class Outbox:
             ms_to_instant("used_to_ms").alias("used_to_at"),
         )
 
-    def streams(self) -> list[StreamState]:
-        """Return every stream that was ever filled, by id."""
+    def streams(self, stream_id: str | None = None) -> list[StreamState]:
+        """Return every stream that was ever filled (or this one), by id."""
         rows = self.connection.execute(
             "SELECT stream_id, credential, released_ms, last_sent_ms, last_confirmed_ms, "
-            "parked_reason, is_sending, is_historical FROM stream ORDER BY stream_id"
+            "parked_reason, is_sending, is_historical FROM stream "
+            "WHERE ?1 IS NULL OR stream_id = ?1 ORDER BY stream_id",
+            (stream_id,),
         )
         return [
             StreamState(*row[:-2], is_sending=bool(row[-2]), is_historical=bool(row[-1]))
             for row in rows
         ]
 
+    def dropped_stamps_ms(self, stream_id: str, from_ms: int, to_ms: int) -> set[int]:
+        """Return the stamps of a stream's dropped packets within [from_ms, to_ms)."""
+        rows = self.connection.execute(
+            "SELECT stamped_ms FROM packet WHERE state = 'dropped' AND stream_id = ? "
+            "AND stamped_ms >= ? AND stamped_ms < ?",
+            (stream_id, from_ms, to_ms),
+        )
+        return {row[0] for row in rows}
+
     def pending_stamps_ms(self, stream_id: str, after_ms: int | None, up_to_ms: int) -> list[int]:
         """Return the stamps of a stream's pending packets within (after_ms, up_to_ms], sorted."""
         rows = self.connection.execute(
             "SELECT stamped_ms FROM packet WHERE state = 'pending' AND stream_id = ? "
             "AND stamped_ms > ? AND stamped_ms <= ? ORDER BY stamped_ms",
-            (stream_id, -(2**62) if after_ms is None else after_ms, up_to_ms),
+            (stream_id, EARLIEST_MS if after_ms is None else after_ms, up_to_ms),
         )
         return [row[0] for row in rows]
 
@@ -243,7 +184,7 @@ class Outbox:
         return self.connection.execute(
             "SELECT stamped_ms, body FROM packet WHERE state = 'pending' AND stream_id = ? "
             "AND stamped_ms > ? ORDER BY stamped_ms LIMIT ?",
-            (stream_id, -(2**62) if after_ms is None else after_ms, limit),
+            (stream_id, EARLIEST_MS if after_ms is None else after_ms, limit),
         ).fetchall()
 
     def count(self, state: State, stream_id: str | None = None) -> int:
@@ -289,37 +230,137 @@ class Outbox:
                 ids,
             )
             self.connection.executemany("UPDATE stream SET is_sending = 1 WHERE stream_id = ?", ids)
-            self._hold_behind("pending")
+            # What came to lie behind the last one sent since its release.
+            self.connection.execute(
+                "UPDATE packet SET state = 'held' FROM stream WHERE state = 'pending' "
+                "AND packet.stream_id = stream.stream_id AND stamped_ms <= last_sent_ms "
+                "AND NOT is_historical"
+            )
 
-    def retry(self, stream_ids: Sequence[str] | None = None) -> int:
+    def retry(
+        self, stream_ids: Sequence[str] | None = None, *, credential: str | None = None
+    ) -> int:
         """Unpark streams and give their rejected packets another chance; return how many packets.
 
         Packets that are behind the last one sent by now are held, not sent.
+
+        Args:
+            stream_ids: only these; None: all.
+            credential: only streams of this credential set; None: of any.
         """
-        ids = [s.stream_id for s in self.streams()] if stream_ids is None else list(stream_ids)
+        wanted = None if stream_ids is None else set(stream_ids)
         n_packets = 0
         with transaction(self.connection) as connection:
-            for stream_id in ids:
-                connection.execute(
-                    "UPDATE stream SET parked_reason = NULL, parked_us = NULL, refused_by = NULL, "
-                    "retry_us = NULL, n_failures = 0, failure = NULL WHERE stream_id = ?",
-                    (stream_id,),
-                )
+            for state in self.streams():
+                if wanted is not None and state.stream_id not in wanted:
+                    continue
+                if credential is not None and state.credential != credential:
+                    continue
+                self._unpark(state.stream_id)
                 n_packets += connection.execute(
-                    "UPDATE packet SET state = 'held', hold_reason = ? "
-                    "WHERE state = 'rejected' AND stream_id = ?",
-                    (NOT_RELEASED, stream_id),
+                    "UPDATE packet SET state = 'held' WHERE state = 'rejected' AND stream_id = ?",
+                    (state.stream_id,),
                 ).rowcount
-            self._hold_behind("held")
         return n_packets
 
-    def _hold_behind(self, state: State) -> int:
-        return self.connection.execute(
-            "UPDATE packet SET state = 'held', hold_reason = :behind FROM stream "
-            "WHERE packet.stream_id = stream.stream_id AND state = :state AND is_withdrawn = 0 "
-            "AND stamped_ms <= last_sent_ms AND hold_reason IS NOT :behind AND NOT is_historical",
-            {"behind": BEHIND, "state": state},
-        ).rowcount
+    def unpark_changed(self, fingerprints: Mapping[str, str]) -> int:
+        """Let streams go on whose refused credential is another one by now; return how many.
+
+        Args:
+            fingerprints: those of the settings, by name of the credential set.
+        """
+        refused = [
+            (stream_id, credential, refused_by)
+            for stream_id, credential, refused_by in self.connection.execute(
+                "SELECT stream_id, credential, refused_by FROM stream WHERE refused_by IS NOT NULL"
+            )
+        ]
+        mended = [
+            stream_id
+            for stream_id, credential, refused_by in refused
+            if fingerprints.get(credential, refused_by) != refused_by
+        ]
+        if mended:
+            with transaction(self.connection):
+                for stream_id in mended:
+                    self._unpark(stream_id)
+        return len(mended)
+
+    def drop(self, stream_id: str, from_ms: int, to_ms: int, reason: str) -> int:
+        """Give up what was not delivered of [from_ms, to_ms): for good, and on the record.
+
+        Dropped packets are never sent, no fill brings them back, and nothing waits for them.
+
+        Args:
+            stream_id: the stream.
+            from_ms: stamp of the first packet that may be given up.
+            to_ms: stamp of the first one behind them.
+            reason: why, for those who ask later.
+
+        Returns:
+            How many packets were given up.
+
+        Raises:
+            DeliveryError: packets of the stream may be on their way.
+        """
+        with transaction(self.connection) as connection:
+            if any(state.is_sending for state in self.streams(stream_id)):
+                raise DeliveryError(
+                    f"Packets of stream {stream_id} may be on their way: nothing was given up; "
+                    "wait until the send run has ended (or start one, when it was killed), then "
+                    "drop them again."
+                )
+            return connection.execute(
+                "UPDATE packet SET state = 'dropped', hold_reason = ? WHERE stream_id = ? "
+                "AND state IN ('held', 'pending', 'rejected') AND stamped_ms >= ? "
+                "AND stamped_ms < ?",
+                (f"given up: {reason}", stream_id, from_ms, to_ms),
+            ).rowcount
+
+    def begin_mirroring(self, shown: str | None) -> tuple[str, bool]:
+        """Set the changes since the last mirroring aside, for `mirror.changes`.
+
+        Args:
+            shown: the token that came with what is shown now; None: nothing is shown.
+
+        Returns:
+            A token for `mirrored`, and whether everything must be shown anew: what is shown now
+            is not what this outbox was mirrored to last.
+        """
+        token = uuid.uuid4().hex
+        with transaction(self.connection) as connection:
+            known = connection.execute("SELECT begun, done FROM mirror").fetchone() or ()
+            is_whole = shown is None or shown not in known
+            connection.execute(
+                "UPDATE stream SET mirroring_ms = iif(?1, ?2, min(coalesce(mirroring_ms, "
+                "touched_ms), coalesce(touched_ms, mirroring_ms))), touched_ms = NULL "
+                "WHERE ?1 OR touched_ms IS NOT NULL",
+                (is_whole, EARLIEST_MS),
+            )
+            connection.execute(
+                "INSERT OR REPLACE INTO mirror VALUES (1, ?, ?)",
+                (token, None if is_whole else shown),
+            )
+        return token, is_whole
+
+    def mirrored(self, token: str) -> None:
+        """Note that a mirroring is durable; without this its changes are shown once more."""
+        with transaction(self.connection) as connection:
+            # Another one may have begun since: what was set aside is that one's by now.
+            is_newest = connection.execute(
+                "UPDATE mirror SET done = begun WHERE begun = ?", (token,)
+            ).rowcount
+            if is_newest:
+                connection.execute(
+                    "UPDATE stream SET mirroring_ms = NULL WHERE mirroring_ms IS NOT NULL"
+                )
+
+    def _unpark(self, stream_id: str) -> None:
+        self.connection.execute(
+            "UPDATE stream SET parked_reason = NULL, parked_us = NULL, refused_by = NULL, "
+            "retry_us = NULL, n_failures = 0, failure = NULL WHERE stream_id = ?",
+            (stream_id,),
+        )
 
     def _write_plans(self, plans: Iterable[StreamPlan]) -> None:
         self.connection.executemany(
@@ -330,69 +371,7 @@ class Outbox:
             [(plan.stream_id, plan.credential, plan.is_historical) for plan in plans],
         )
 
-    def _write_offsets(self, offsets: pl.DataFrame) -> None:
-        given = set(offsets["stream_id"])
-        frozen_now = self.offsets().filter("is_frozen", pl.col("stream_id").is_in(list(given)))
-        frozen_then = offsets.filter("is_frozen").select(frozen_now.columns)
-        if set(frozen_now.rows()) != set(frozen_then.rows()):
-            raise DeliveryError(
-                "Packets of these streams were released while their offsets were computed: "
-                "nothing was filled, compute the packets again from the offsets of now."
-            )
-        self.connection.executemany(
-            "DELETE FROM stream_offset WHERE stream_id = ? AND is_frozen = 0",
-            [(stream_id,) for stream_id in given],
-        )
-        rows = offsets.filter(~pl.col("is_frozen")).select(
-            "stream_id", "field", pl.col("from_at").dt.epoch("ms"), "offset_wh"
-        )
-        self.connection.executemany(
-            "INSERT INTO stream_offset (stream_id, field, from_ms, offset_wh) VALUES (?, ?, ?, ?)",
-            rows.rows(),
-        )
-
 
 def ms_to_instant(column: str) -> pl.Expr:
     """Whole milliseconds of 1970 as an instant."""
     return (pl.col(column) * 1000).cast(pl.Datetime("us", "UTC"))
-
-
-def _rows(
-    packets: pl.DataFrame, by_stream: dict[str, StreamPlan]
-) -> tuple[list[tuple[str, int, str, bool, bool]], int]:
-    unknown = set(packets["stream_id"]) - set(by_stream)
-    if unknown:
-        raise DeliveryError(
-            f"There are packets of {sorted(unknown)[:5]} but no such streams: "
-            "add them to streams.csv of the portfolio, or leave the packets out."
-        )
-    first = pl.DataFrame(
-        [(s, plan.first_stamp_ms()) for s, plan in by_stream.items()],
-        schema={"stream_id": pl.String, "first_ms": pl.Int64},
-        orient="row",
-    )
-    is_estimated, is_incomplete = (
-        name if name in packets.columns else pl.lit(False)
-        for name in ("is_estimated", "is_incomplete")
-    )
-    frame = packets.select(
-        "stream_id",
-        pl.col("stamped_at").dt.epoch("ms").alias("ms"),
-        "body",
-        is_estimated=is_estimated,
-        is_incomplete=is_incomplete,
-    )
-    kept = (
-        frame.join(first, on="stream_id")
-        .filter(pl.col("first_ms").is_null() | (pl.col("ms") >= pl.col("first_ms")))
-        .sort("stream_id", "ms")
-    )
-    double = kept.filter(pl.struct("stream_id", "ms").is_duplicated())
-    if not double.is_empty():
-        raise DeliveryError(
-            f"Stream {double['stream_id'][0]} has two packets of the same millisecond "
-            f"({us_to_instant(double['ms'][0] * 1000).isoformat()}): nothing was filled; "
-            "check which registers feed it in streams.csv."
-        )
-    rows = kept.select("stream_id", "ms", "body", "is_estimated", "is_incomplete").rows()
-    return rows, frame.height - kept.height

@@ -1,5 +1,6 @@
 """What was agreed with a vendor for one stream."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -36,3 +37,24 @@ class StreamPlan:
             return None
         step_ms = self.interval // timedelta(milliseconds=1)
         return -(-instant_to_us(self.push_from_at) // (step_ms * 1000)) * step_ms + step_ms
+
+    def declares_missing(
+        self, from_ms: int, to_ms: int, given_up_ms: Collection[int] = frozenset()
+    ) -> bool:
+        """True when nothing will ever come for any stamp of [from_ms, to_ms).
+
+        Args:
+            from_ms: the first stamp that is expected.
+            to_ms: the stamp at which packets go on.
+            given_up_ms: stamps of packets that a person gave up.
+        """
+        step_ms = self.interval // timedelta(milliseconds=1)
+        gaps = [
+            (instant_to_us(from_at) // 1000, instant_to_us(to_at) // 1000)
+            for from_at, to_at in self.declared_missing
+        ]
+        return bool(gaps or given_up_ms) and all(
+            stamp in given_up_ms
+            or any(gap_from < stamp and gap_to > stamp - step_ms for gap_from, gap_to in gaps)
+            for stamp in range(from_ms, to_ms, step_ms)
+        )

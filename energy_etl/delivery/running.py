@@ -1,5 +1,6 @@
 """What all streams of one drain share: the outbox, the clock, progress, and what is told."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping
@@ -83,7 +84,7 @@ class Run:
             collector,
             self.limits,
             tell=self.tell,
-            on_refused=lambda sentence: self._park_all(name, collector.fingerprint, sentence),
+            on_refused=lambda sentence: self._park_all(name, collector, sentence),
             on_asked_to_wait=lambda wait_s: self._note_wait(name, wait_s),
         )
         until_us = int(get_fact(self.outbox.connection, f"{_CLOSED_UNTIL}:{name}") or 0)
@@ -102,7 +103,9 @@ class Run:
         with contextlib.suppress(EnergyEtlError):
             set_fact(self.outbox.connection, f"{_CLOSED_UNTIL}:{name}", str(until_us))
 
-    def _park_all(self, credential: str, fingerprint: str, sentence: str) -> None:
+    async def _park_all(self, credential: str, collector: Collector, sentence: str) -> None:
+        # Slow on purpose, so not on the loop: a packet of another credential is under way.
+        fingerprint = await asyncio.to_thread(lambda: collector.fingerprint)
         for state in self.states:
             if state.credential != credential or state.parked_reason is not None:
                 continue

@@ -73,28 +73,37 @@ _SCHEMA: Final = (
 # Triggers, because a statement that somebody adds cannot forget them. They cost one look into a
 # small table per packet: 2 us of 20.
 _TRIGGERS: Final = (
-    *(
-        f"""CREATE TRIGGER IF NOT EXISTS {table}_touched_by_{event.lower()}
-        AFTER {event} ON {table} BEGIN
-        UPDATE stream SET touched_ms = {row}.stamped_ms WHERE stream_id = {row}.stream_id
-        AND (touched_ms IS NULL OR touched_ms > {row}.stamped_ms); END"""
-        for table, event, row in (
-            ("packet", "INSERT", "NEW"),
-            ("packet", "UPDATE", "NEW"),
-            ("packet", "DELETE", "OLD"),
-            ("correction", "INSERT", "NEW"),
-        )
-    ),
-    # Held packets tell another reason when their stream moves on or waits for something else.
-    """CREATE TRIGGER IF NOT EXISTS stream_touched
-        AFTER UPDATE OF last_sent_ms, is_historical, wait_reason ON stream
-        WHEN (NEW.last_sent_ms, NEW.is_historical, NEW.wait_reason)
-        IS NOT (OLD.last_sent_ms, OLD.is_historical, OLD.wait_reason) BEGIN
-        UPDATE stream SET touched_ms = min(coalesce(touched_ms, held_ms), held_ms) FROM (
-        SELECT min(stamped_ms) AS held_ms FROM packet WHERE state = 'held'
-        AND packet.stream_id = NEW.stream_id AND (NEW.is_historical <> OLD.is_historical
-        OR stamped_ms > coalesce(OLD.last_sent_ms, -4611686018427387904)))
-        WHERE stream_id = NEW.stream_id AND held_ms IS NOT NULL; END""",
+    """CREATE TRIGGER IF NOT EXISTS packet_touched_by_insert AFTER INSERT ON packet BEGIN
+        UPDATE stream SET touched_ms = NEW.stamped_ms WHERE stream_id = NEW.stream_id
+        AND (touched_ms IS NULL OR touched_ms > NEW.stamped_ms); END""",
+    """CREATE TRIGGER IF NOT EXISTS packet_touched_by_update AFTER UPDATE ON packet BEGIN
+        UPDATE stream SET touched_ms = NEW.stamped_ms WHERE stream_id = NEW.stream_id
+        AND (touched_ms IS NULL OR touched_ms > NEW.stamped_ms); END""",
+    """CREATE TRIGGER IF NOT EXISTS packet_touched_by_delete AFTER DELETE ON packet BEGIN
+        UPDATE stream SET touched_ms = OLD.stamped_ms WHERE stream_id = OLD.stream_id
+        AND (touched_ms IS NULL OR touched_ms > OLD.stamped_ms); END""",
+    """CREATE TRIGGER IF NOT EXISTS correction_touched_by_insert AFTER INSERT ON correction BEGIN
+        UPDATE stream SET touched_ms = NEW.stamped_ms WHERE stream_id = NEW.stream_id
+        AND (touched_ms IS NULL OR touched_ms > NEW.stamped_ms); END""",
+    # Held packets tell another reason when their stream has passed them, or waits for something
+    # else. The number is EARLIEST_MS: with IS NULL beside it the index would not be used.
+    """CREATE TRIGGER IF NOT EXISTS stream_passed AFTER UPDATE OF last_sent_ms ON stream
+        WHEN NEW.last_sent_ms IS NOT OLD.last_sent_ms BEGIN
+        UPDATE stream SET touched_ms = (SELECT min(stamped_ms) FROM packet WHERE state = 'held'
+            AND packet.stream_id = NEW.stream_id AND stamped_ms <= NEW.last_sent_ms
+            AND stamped_ms > coalesce(OLD.last_sent_ms, -4611686018427387904))
+        WHERE stream_id = NEW.stream_id AND EXISTS (SELECT 1 FROM packet WHERE state = 'held'
+            AND packet.stream_id = NEW.stream_id AND stamped_ms <= NEW.last_sent_ms
+            AND stamped_ms > coalesce(OLD.last_sent_ms, -4611686018427387904)
+            AND stamped_ms < coalesce(touched_ms, 4611686018427387904)); END""",
+    """CREATE TRIGGER IF NOT EXISTS stream_waits AFTER UPDATE OF wait_reason, is_historical
+        ON stream WHEN (NEW.wait_reason, NEW.is_historical)
+        IS NOT (OLD.wait_reason, OLD.is_historical) BEGIN
+        UPDATE stream SET touched_ms = (SELECT min(stamped_ms) FROM packet WHERE state = 'held'
+            AND packet.stream_id = NEW.stream_id)
+        WHERE stream_id = NEW.stream_id AND EXISTS (SELECT 1 FROM packet WHERE state = 'held'
+            AND packet.stream_id = NEW.stream_id
+            AND stamped_ms < coalesce(touched_ms, 4611686018427387904)); END""",
 )
 _INCOMING: Final = (
     "CREATE TEMP TABLE IF NOT EXISTS incoming (stream_id TEXT NOT NULL, stamped_ms INTEGER "

@@ -1,8 +1,9 @@
 """Who is who across the vendors, from `data/portfolio/*.csv`: never a guess.
 
 `layout.py` says which columns each file has and what a cell may hold, `rows.py` reads them,
-`rules.py` and `stream_rules.py` check them against each other, `reading.py` makes frames of what is
-usable, `edits.py` adds proposals and fills empty cells. What a vendor lists comes from that vendor's folder.
+`rules.py` and `stream_rules.py` check them against each other, `reading.py` makes frames of what
+is usable, `edits.py` adds proposals and fills empty cells. What a vendor lists comes from that
+vendor's folder.
 """
 
 from energy_etl.portfolio.edits import (

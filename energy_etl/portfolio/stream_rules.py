@@ -43,6 +43,9 @@ def check_streams(
         _check_feed(rows, row, row, register, 1 + n_further[row.values["stream_id"]], field_problem)
     for row in rows.used(STREAM_FIELDS):
         stream = streams[row.values["stream_id"]]
+        if stream.because is not None:
+            # What is wrong with the stream comes first; the row is left out with it.
+            continue
         register = registers[row.values["register_id"]]
         if stream.values["register_id"] is None:
             rows.refuse(

@@ -19,10 +19,10 @@ from energy_etl.tables.derived import (
 )
 from energy_etl.tables.mart import MART_TABLES
 from energy_etl.tables.model import Column, Table
-from energy_etl.tables.push import PUSH_TABLES
+from energy_etl.tables.push import MIRROR, PUSH_TABLES
 from energy_etl.tables.raw import RAW_TABLES
 
-SHARED_TABLES: tuple[Table, ...] = (*RAW_TABLES, *CORE_TABLES, *MART_TABLES, *PUSH_TABLES)
+SHARED_TABLES: tuple[Table, ...] = (*RAW_TABLES, *CORE_TABLES, *MART_TABLES, *PUSH_TABLES, MIRROR)
 
 __all__ = [
     "CORE_TABLES",

@@ -47,8 +47,13 @@ PACKET: Final = Table(
         Column("stream_id", "text", "The stream.", is_nullable=False),
         Column("stamped_at", "instant", "The instant in its time stamp.", is_nullable=False),
         Column("body", "text", "The JSON that is sent.", is_nullable=False),
-        Column("state", "text", "held, pending, sent, confirmed, rejected or superseded.", False),
-        Column("hold_reason", "text", "Why it waits; null when it does not."),
+        Column(
+            "state",
+            "text",
+            "held, pending, sent, confirmed, rejected, superseded, or dropped (given up).",
+            is_nullable=False,
+        ),
+        Column("hold_reason", "text", "Why it waits or was dropped; null when neither."),
         Column("n_attempts", "int", "Times it was posted.", is_nullable=False, is_bookkeeping=True),
         Column("status", "int", "HTTP status of the last attempt."),
         Column("error", "text", "Why the last attempt failed."),
@@ -100,6 +105,7 @@ STREAM_STATUS: Final = Table(
         Column("n_held", "int", "Waiting behind a hole or for confirmation.", is_nullable=False),
         Column("n_rejected", "int", "Refused by Wattics.", is_nullable=False),
         Column("n_superseded", "int", "Changed after they were sent.", is_nullable=False),
+        Column("n_dropped", "int", "Given up by a person, never sent.", is_nullable=False),
         Column("first_sent_at", "instant", "Stamp of the oldest accepted packet."),
         Column("last_sent_at", "instant", "Stamp of the newest accepted packet."),
         Column("last_confirmed_at", "instant", "Stamp of the newest confirmed packet."),
@@ -149,6 +155,20 @@ RESPONSE: Final = Table(
     time_column="posted_at",
 )
 
+MIRROR: Final = Table(
+    schema="push",
+    name="mirror",
+    description="One row: which state of the outbox the other tables show (delivery/mirror.py).",
+    columns=(
+        Column("token", "text", "Known to that outbox only.", False, is_bookkeeping=True),
+        Column("response_id", "int", "The newest response that is shown.", is_nullable=False),
+        Column("mirrored_at", "instant", "When it was read.", False, is_bookkeeping=True),
+    ),
+    key=("response_id",),
+    is_published=False,
+)
+
+# Those that people read.
 PUSH_TABLES: Final = (
     STREAM,
     STREAM_FIELD,

@@ -39,6 +39,17 @@ _NEEDED: Final = (
     "quality",
     "is_provisional",
 )
+_NO_PIECES: Final = pl.DataFrame(
+    schema={
+        "register_no": pl.UInt32,
+        "stretch": pl.Int64,
+        "energy_kwh": pl.Int128,
+        "volume_m3": pl.Int128,
+        "n_measured": pl.Int64,
+        "n_estimated": pl.Int64,
+        "n_settled": pl.Int64,
+    }
+)
 # A quarter of the CPU time of all rows at once: what is made on the way is used again while it is
 # in the cache, and fresh memory costs more than arithmetic.
 _ROWS_PER_SLICE: Final = 1 << 18
@@ -253,7 +264,8 @@ def _sum_by_stretch(
     axis = _axis_of(stretches)
     lanes = stretches.select("zone", "lane").unique()
     known = counted.join(lanes, on="zone").select("register_id", "register_no", "lane")
-    pieces = pl.concat([_sum_pieces(rows, known, axis) for rows in _slices(intervals)])
+    found = [_sum_pieces(rows, known, axis) for rows in _slices(intervals)]
+    pieces = pl.concat([_NO_PIECES, *found])
     # The closing edges are the start of no stretch: what lies behind the last one or before the
     # first is left behind there.
     numbers = stretches.with_row_index("stretch_no").select(

@@ -54,6 +54,14 @@ class Limits:
     resolution: Floats
     modulus: Floats
 
+    def allow(self, segment: Ints, dt_s: Floats) -> Floats:
+        """Return the most that segments can grow in `dt_s` seconds, one value per step."""
+        return self.rate_per_s[segment] * (dt_s + GRACE_S) + self.resolution[segment]
+
+    def allow_all(self, dt_s: float) -> float:
+        """Return what every segment can grow in `dt_s` seconds."""
+        return float(self.rate_per_s.min() * (dt_s + GRACE_S) + self.resolution.min())
+
     def of(self, segment: int, rate_per_s: float) -> Limit:
         """Return one segment's limit with the rate to judge it by."""
         return Limit(
@@ -188,18 +196,16 @@ class _Cleaning:
 
     def _decide(self) -> np.ndarray | None:
         """Return True per kept reading; None when all are kept and every step is growth."""
-        zeros = self.readings.select(pl.arg_where(pl.col("reading") == 0)).to_series().to_numpy()
-        zeros = self._without_zero_segments(zeros.astype(np.int64))
+        zeros = self._without_zero_segments(np.flatnonzero(self.x == 0))
         if self.is_trusted is not None:
             zeros = zeros[~self.is_trusted[zeros]]
         if zeros.size:
             is_kept = np.ones(len(self.x), dtype=bool)
             is_kept[zeros] = False
             position = np.flatnonzero(is_kept)
-            candidates = self.readings.filter(pl.Series(is_kept)).rechunk()
         else:
-            is_kept, position, candidates = None, None, self.readings
-        dropped = self._drop_and_explain(candidates, position)
+            is_kept, position = None, None
+        dropped = self._drop_and_explain(position)
         if is_kept is None:
             if not dropped.size and not self.events:
                 return None
@@ -218,15 +224,19 @@ class _Cleaning:
         n_all = np.searchsorted(self.segment, here, "right") - np.searchsorted(self.segment, here)
         return zeros[~np.isin(of, here[n_zeros == n_all])]
 
-    def _drop_and_explain(self, candidates: pl.DataFrame, position: Ints | None) -> Ints:
-        """Return the positions to drop; put the events into `self.events`."""
-        bad = find_bad_steps(candidates, self.limits)
+    def _drop_and_explain(self, position: Ints | None) -> Ints:
+        """Return the positions to drop; put the events into `self.events`.
+
+        Args:
+            position: the readings to choose from; None: all.
+        """
+        segment, at_us, x, is_trusted = self.segment, self.at_us, self.x, self.is_trusted
+        if position is not None:
+            segment, at_us, x = segment[position], at_us[position], x[position]
+            is_trusted = None if is_trusted is None else is_trusted[position]
+        bad = _find_bad_steps(segment, at_us, x, self.limits)
         if not bad.size:
             return bad
-        segment = candidates["segment"].to_numpy()
-        at_us = candidates["at_us"].to_numpy()
-        x = candidates["reading"].to_numpy()
-        is_trusted = _trusted_at(self.is_trusted, position)
         touched = np.unique(segment[bad])
         start = dict(zip(touched.tolist(), np.searchsorted(segment, touched).tolist(), strict=True))
         stop = dict(
@@ -348,25 +358,21 @@ class _Cleaning:
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
-def _trusted_at(is_trusted: Bools | None, position: Ints | None) -> Bools | None:
-    if is_trusted is None or position is None:
-        return is_trusted
-    return is_trusted[position]
-
-
-def find_bad_steps(readings: pl.DataFrame, limits: Limits) -> Ints:
+def _find_bad_steps(segment: Ints, at_us: Ints, x: Floats, limits: Limits) -> Ints:
     """Return each row whose step from the row before, in its segment, falls or grows too much."""
-    grown = pl.col("reading") - pl.col("reading").shift()
-    bad = grown < 0
-    if np.isfinite(limits.rate_per_s).any():
-        segment = readings["segment"].to_numpy()
-        dt_s = (pl.col("at_us") - pl.col("at_us").shift()) / 1e6
-        rate = pl.lit(pl.Series(limits.rate_per_s[segment]))
-        resolution = pl.lit(pl.Series(limits.resolution[segment]))
-        bad = bad | (grown > rate * (dt_s + GRACE_S) + resolution)
-    is_same = pl.col("segment") == pl.col("segment").shift()
-    found = readings.select(pl.arg_where(is_same & bad)).to_series()
-    return found.cast(pl.Int64).to_numpy()
+    grown = np.diff(x)
+    is_doubtful = grown < 0
+    if np.isfinite(limits.rate_per_s).any() and grown.size:
+        # What every segment could grow in the shortest step of all is good without a look at its
+        # own limit. That leaves next to nothing, at a third of the CPU time.
+        dt_us = np.diff(at_us)
+        dt_us[segment[1:] != segment[:-1]] = dt_us.max()
+        is_doubtful |= grown > limits.allow_all(max(dt_us.min(), 0) / 1e6)
+    rows = np.flatnonzero(is_doubtful) + 1
+    rows = rows[segment[rows] == segment[rows - 1]]
+    grown = x[rows] - x[rows - 1]
+    allowed = limits.allow(segment[rows], (at_us[rows] - at_us[rows - 1]) / 1e6)
+    return rows[(grown < 0) | (grown > allowed)]
 
 
 def _isolated(bad: Ints, at_us: Ints, x: Floats, limit: Limit) -> Ints:

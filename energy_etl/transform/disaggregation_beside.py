@@ -142,7 +142,10 @@ def lay_beside(
     """
     estimates = _sorted(
         appliance_intervals.select(
-            numbers_of(appliance_intervals, pairs.select(*_ESTIMATE, number="lane")).alias("lane"),
+            numbers_of(
+                appliance_intervals,
+                pairs.select(*_ESTIMATE, number=pl.col("lane").cast(pl.Int64)),
+            ).alias("lane"),
             *_microseconds(),
             "energy_kwh",
         ).filter(pl.col("lane").is_not_null(), pl.col("energy_kwh").is_finite()),
@@ -216,7 +219,9 @@ class Measured:
             .filter(pl.col("start_us") >= first_us, pl.col("end_us") <= last_us)
             .collect(engine="streaming")
         )
-        number = numbers_of(frame, registers.select("register_id", "number"))
+        number = numbers_of(
+            frame, registers.select("register_id", pl.col("number").cast(pl.Int64))
+        )
         axis = number * width_us + frame["start_us"] - first_us
         rows = _sorted(
             frame.select(axis.alias("axis"), "end_us", "energy_kwh").drop_nulls("axis"), "axis"

@@ -289,7 +289,7 @@ def _interval_frame(
     reasons = hold_reasons(totals.quality, is_provisional, has_value)
     return pl.DataFrame(
         {
-            "register_id": ids.gather(totals.register),
+            "register_id": _ids_of(totals.register, ids),
             "start_at": _instants(totals.end_us - way.grid.step_us),
             "end_at": _instants(totals.end_us),
             "energy_kwh": empty if way.kwh_per_unit is None else native * way.kwh_per_unit,
@@ -303,6 +303,12 @@ def _interval_frame(
         },
         schema=INTERVAL.polars_schema,
     )
+
+
+def _ids_of(numbers: np.ndarray, ids: pl.Series) -> pl.Series:
+    """Return the id of each number; a register's rows are neighbours and are filled at once."""
+    n_rows = np.bincount(numbers, minlength=len(ids))
+    return pl.concat([ids.new_from_index(k, int(n)) for k, n in enumerate(n_rows)])
 
 
 def _sample_frame(samples: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:

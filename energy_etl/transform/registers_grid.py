@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from math import gcd
-from typing import Final, Self
+from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -186,19 +186,18 @@ class _Laying:
         self.x = x = kept["reading"].to_numpy()
         self.segment = kept["segment"].to_numpy()
         e = grid.edge_before(t)
-        self.first_row = np.flatnonzero(np.diff(self.register, prepend=self.register[0] - 1))
-        self.dt = np.diff(t, prepend=t[0])
-        n_edges = np.diff(e, prepend=e[0])
-        n_edges[self.first_row] = grid.instant_of(e[self.first_row]) == t[self.first_row]
+        self.first_row = first = _first_rows(self.register)
+        self.dt, n_edges = _steps(t), _steps(e)
+        n_edges[first] = grid.instant_of(e[first]) == t[first]
         self.n_edges = n_edges
         self.ends = ends = np.cumsum(n_edges)
-        if n_edges.max() <= 1:
-            row = np.flatnonzero(n_edges)
-            edge = e[row]
-        else:
-            row = np.repeat(np.arange(len(t)), n_edges)
-            edge = e[row] - (ends[row] - 1 - np.arange(len(row)))
-        self.row, self.edge = row, edge
+        self.base = ends[first] - n_edges[first]
+        self.stop = np.append(self.base[1:], ends[-1])
+        self.row = row = np.repeat(np.arange(len(t)), n_edges)
+        # A register's edges follow each other, from the first one at or after its first reading.
+        place = np.arange(len(row))
+        first_edge = e[first] + 1 - n_edges[first]
+        self.edge = edge = place + np.repeat(first_edge - self.base, self.stop - self.base)
         self.edge_us = grid.instant_of(edge)
         self.lead = t[row] - self.edge_us
         self.inner = np.flatnonzero(self.lead)
@@ -208,8 +207,6 @@ class _Laying:
         self.jump = np.zeros(len(row))
         self.flags: Masks = np.zeros(len(row), dtype=np.int32)
         self.quality: Codes = np.zeros(len(row), dtype=np.uint8)
-        self.base = ends[self.first_row] - n_edges[self.first_row]
-        self.stop = np.append(self.base[1:], len(row))
 
     def explain_events(self, modulus: Floats) -> None:
         """Put resets, rollovers, exchanges and changes of level where they happened."""
@@ -275,22 +272,29 @@ class _Laying:
 
     def totals(self, watch_stuck: bool) -> GridTotals:
         """Subtract neighbouring edges and leave out each register's first one."""
-        is_interval = np.ones(len(self.row), dtype=bool)
-        is_interval[self.base[self.base < self.stop]] = False
-        energy = np.diff(self.shown, prepend=np.nan) + self.jump
+        energy = _steps(self.shown)
+        energy += self.jump
         energy[self.quality == Quality.IMPLAUSIBLE] = np.nan
         is_open = np.zeros(len(self.row), dtype=bool)
         last_row = np.append(self.first_row[1:], len(self.t)) - 1
         open_from, open_to = self.ends[last_row] - self.n_edges[last_row], self.ends[last_row]
         is_open[ranges(open_from, open_to)] = True
+        n_intervals = np.maximum(self.stop - self.base - 1, 0)
+        # Slices instead of a mask: a third of the time.
+        intervals = [slice(base + 1, stop) for base, stop in zip(self.base, self.stop, strict=True)]
         totals = GridTotals(
-            self.register[self.row[is_interval]],
-            self.edge_us[is_interval],
-            self.shown[is_interval],
-            energy[is_interval],
-            self.quality[is_interval],
-            self.flags[is_interval],
-            is_open[is_interval],
+            np.repeat(self.register[self.first_row], n_intervals),
+            *(
+                np.concatenate([values[at] for at in intervals])
+                for values in (
+                    self.edge_us,
+                    self.shown,
+                    energy,
+                    self.quality,
+                    self.flags,
+                    is_open,
+                )
+            ),
         )
         if watch_stuck:
             _flag_stuck(totals, self.grid)
@@ -327,6 +331,19 @@ def _flag_stuck(totals: GridTotals, grid: Grid) -> None:
     needed = max(STUCK_INTERVALS, -(-STUCK_US // grid.step_us))
     is_stuck = last - first + 1 >= needed
     totals.flags[ranges(first[is_stuck], last[is_stuck] + 1)] |= Flag.STUCK
+
+
+def _first_rows(register: Ints) -> Ints:
+    """Return the first row of each register; there is at least one, and they are neighbours."""
+    return np.concatenate(([0], np.flatnonzero(register[1:] != register[:-1]) + 1))
+
+
+def _steps(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return how much each value is above the one before; 0 for the first."""
+    found = np.zeros_like(values)
+    # np.diff with `prepend` copies the values first.
+    np.subtract(values[1:], values[:-1], out=found[1:])
+    return found
 
 
 def ranges(start: Ints, stop: Ints) -> Ints:

@@ -16,7 +16,7 @@ from energy_etl.transform.runs import numbers_of
 
 NEEDED_COLUMNS: Final = ("register_id", "read_at", "reading_native", "version")
 # Readings worked on at once: what bounds the memory beside input and output.
-CHUNK_READINGS: Final = 1 << 19
+CHUNK_READINGS: Final = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)

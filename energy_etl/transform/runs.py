@@ -18,16 +18,8 @@ MIN_ROWS: Final = 8
 
 def first_of_runs(columns: Sequence[pl.Series]) -> Ints:
     """Return the first row of each run of rows that are equal in all columns; null equals null."""
-    n = len(columns[0])
-    # Slices share their memory; a shifted copy of a text column is 16 bytes per row.
-    is_new = [column.slice(1).ne_missing(column.slice(0, n - 1)) for column in columns]
-    changed = pl.select(pl.any_horizontal(*is_new).arg_true()).to_series() if n > 1 else []
-    return np.concatenate((np.zeros(min(n, 1), np.int64), np.asarray(changed, dtype=np.int64) + 1))
-
-
-def lengths_of_runs(first: Ints, n_rows: int) -> Ints:
-    """Return how many rows each run has."""
-    return np.diff(first, append=n_rows)
+    ends = [column.rle().struct.field("len").cast(pl.Int64).cum_sum() for column in columns]
+    return np.union1d(np.zeros(1, np.int64), np.concatenate(ends))[:-1]
 
 
 def numbers_of(frame: pl.DataFrame, known: pl.DataFrame) -> pl.Series:
@@ -44,5 +36,5 @@ def numbers_of(frame: pl.DataFrame, known: pl.DataFrame) -> pl.Series:
         return rows.join(known, on=keys, how="left", maintain_order="left")["number"]
     runs = frame.select(pl.col(keys).gather(first))
     numbers = runs.join(known, on=keys, how="left", maintain_order="left")["number"]
-    lengths = lengths_of_runs(first, frame.height)
+    lengths = np.diff(first, append=frame.height)
     return numbers.gather(np.repeat(np.arange(first.size), lengths))

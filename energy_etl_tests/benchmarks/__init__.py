@@ -9,7 +9,8 @@
     transform_input.py    readings with faults and changes of the clock, and their true energy
     transform_agreement.py    do all engines find the same days and trends?
     measure.py    one contender in a fresh process: CPU time, wall time, memory
-    serving.py, serving_collector.py    the servers, in processes of their own: their CPU time is nobody's
+    serving.py    the servers, in processes of their own: their CPU time is nobody's
+    serving_collector.py    the collector among them
     report.py     medians, ratios, the table and the JSON file
 
 CPU seconds and ratios of one run are what counts: the machine is not ours alone. No test asserts a

@@ -95,6 +95,8 @@ class Contender:
         fewer: makes the task smaller for a slow contender without costs of its own at the start;
             all figures are per item.
         needs: packages that only the benchmark's venv has.
+        is_there: says whether what else it needs is on this machine.
+        takes: says which tasks it can do at all.
         reach: what the ratio to the first of ours should be at least (limit: at most).
         reach_per_s: the same of items per second of wall time; of ours: the share of the ideal.
         most_items: left out of tasks that are larger, because it holds all of them in memory.
@@ -105,17 +107,19 @@ class Contender:
     run: Callable[[Task, Path, Clock], Outcome]
     fewer: Callable[[Task], Task] = lambda task: task
     needs: tuple[str, ...] = ()
+    is_there: Callable[[], bool] = lambda: True
+    takes: Callable[[Task], bool] = lambda task: True
     reach: float | None = None
     reach_per_s: float | None = None
     most_items: int | None = None
 
     def is_able(self, task: Task) -> bool:
-        """True when the task is not too large for it."""
-        return self.most_items is None or task.n_items <= self.most_items
+        """True when it can do the task, and that is not too large for it."""
+        return self.takes(task) and (self.most_items is None or task.n_items <= self.most_items)
 
     def is_installed(self) -> bool:
-        """True when every package that it needs is there."""
-        return all(find_spec(name) is not None for name in self.needs)
+        """True when every package that it needs is there, and what else it needs."""
+        return all(find_spec(name) is not None for name in self.needs) and self.is_there()
 
 
 @dataclass(frozen=True, slots=True)

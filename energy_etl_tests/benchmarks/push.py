@@ -1,24 +1,21 @@
-"""Push: one POST per packet, the order of each stream kept, to the sandbox's collector.
+"""Push: one POST per packet, the order of each stream kept, over plain HTTP and over TLS.
 
 Ours reads the durable outbox, asks for each stream's last packet before and after, and commits each
 acknowledgement in groups. The limit writes requests that are rendered already to one connection per
-stream and looks at nothing but the end of each answer.
+stream and looks at nothing but the end of each answer: the server is at least as fast as that.
 """
 
 import asyncio
 import base64
 import contextlib
 import importlib
-import urllib.request
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, cast
 from urllib.parse import urlsplit
 
-import msgspec
 import polars as pl
 
 from energy_etl.delivery.frontier import release
@@ -29,7 +26,7 @@ from energy_etl.delivery.sender import drain
 from energy_etl.state import connect
 from energy_etl.tables.model import UTC_INSTANT
 from energy_etl.vendors.wattics.collector import open_collectors
-from energy_etl.vendors.wattics.settings import WatticsSettings, sandbox_section
+from energy_etl.vendors.wattics.settings import WatticsSettings
 from energy_etl_tests.benchmarks.measure import (
     Benchmark,
     BenchmarkError,
@@ -40,15 +37,30 @@ from energy_etl_tests.benchmarks.measure import (
     Scale,
     Task,
 )
+from energy_etl_tests.benchmarks.push_input import (
+    START_AT,
+    STEP,
+    Target,
+    arrived,
+    make_packets,
+    target_of,
+)
 from energy_etl_tests.benchmarks.push_peers import (
     run_aiohttp,
     run_httpx_per_worker,
     run_httpx_shared,
 )
+from energy_etl_tests.benchmarks.push_vendor import (
+    VENDOR_PORT,
+    has_java_client,
+    has_ruby_client,
+    is_at_vendor_port,
+    run_java,
+    run_ruby,
+)
 from energy_etl_tests.benchmarks.serving import collector_server
 
-_START_AT: Final = datetime(2025, 1, 6, tzinfo=UTC)
-_STEP: Final = timedelta(minutes=15)
+N_PARALLEL: Final = 32
 _PACKET_SCHEMA: Final = pl.Schema(
     {"stream_id": pl.String, "stamped_at": UTC_INSTANT, "body": pl.String}
 )
@@ -57,54 +69,54 @@ _N_PACKETS: Final[dict[Scale, int]] = {"small": 2_000, "full": 20_000, "huge": 2
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
 
-def make_packets(task: Task) -> dict[str, list[bytes]]:
-    """Return the packets of each stream in order; the ids are new each time."""
-    run = uuid.uuid4().hex
-    stamps = [
-        (_START_AT + number * _STEP).isoformat(timespec="milliseconds")
-        for number in range(1, task.n_per_group + 1)
-    ]
-    return {
-        stream_id: [
-            f'{{"id":"{stream_id}","tsISO8601":"{stamp}","pC_1":{number * 12.5}}}'.encode()
-            for number, stamp in enumerate(stamps)
-        ]
-        for stream_id in (f"{run}-{number:03d}" for number in range(task.n_groups))
-    }
-
-
-def run_ours(task: Task, folder: Path, clock: Clock) -> Outcome:
+def run_ours(task: Task, folder: Path, clock: Clock, n_parallel: int = N_PARALLEL) -> Outcome:
     """Empty an outbox that is filled and released already."""
-    return _run_ours(task, folder, clock, Clock())
+    return _run_ours(task, folder, clock, Clock(), n_parallel)
 
 
 def run_ours_with_filling(task: Task, folder: Path, clock: Clock) -> Outcome:
     """The same with taking the packets in and releasing them."""
-    return _run_ours(task, folder, clock, clock)
+    return _run_ours(task, folder, clock, clock, N_PARALLEL)
 
 
-def _run_ours(task: Task, folder: Path, clock: Clock, filling: Clock) -> Outcome:
+def _run_ours(task: Task, folder: Path, clock: Clock, filling: Clock, n_parallel: int) -> Outcome:
     packets = make_packets(task)
+    with contextlib.closing(connect(folder / "state.sqlite")) as connection:
+        outbox = Outbox(connection)
+        fill(outbox, packets, filling)
+        drain_all(outbox, target_of(task), clock, n_parallel)
+    return arrived(task, packets)
+
+
+def fill(outbox: Outbox, packets: dict[str, list[bytes]], clock: Clock) -> None:
+    """Take packets in and release them."""
     frame = pl.DataFrame(
         [
-            (stream_id, _START_AT + number * _STEP, body.decode())
+            (stream_id, START_AT + number * STEP, body.decode())
             for stream_id, bodies in packets.items()
             for number, body in enumerate(bodies, start=1)
         ],
         schema=_PACKET_SCHEMA,
         orient="row",
     )
-    plans = [StreamPlan(stream_id, _STEP, _START_AT, "main") for stream_id in packets]
-    settings = WatticsSettings.model_validate(sandbox_section(task.source))
-    with contextlib.closing(connect(folder / "state.sqlite")) as connection:
-        outbox = Outbox(connection)
-        with filling:
-            outbox.fill(frame, plans)
-            release(outbox, plans, [], datetime.now(UTC))
-        with clock:
-            report = asyncio.run(_drained(outbox, settings))
-        report.raise_if_incomplete()
-    return arrived(task, packets)
+    plans = [StreamPlan(stream_id, STEP, START_AT, "main") for stream_id in packets]
+    with clock:
+        outbox.fill(frame, plans)
+        release(outbox, plans, [], datetime.now(UTC))
+
+
+def drain_all(outbox: Outbox, target: Target, clock: Clock, n_parallel: int = N_PARALLEL) -> None:
+    """Send all that is released.
+
+    Raises:
+        DeliveryError: something was not delivered.
+    """
+    settings = WatticsSettings.model_validate(
+        {**target.section, "max_parallel_streams": n_parallel, **target.trust}
+    )
+    with clock:
+        report = asyncio.run(_drained(outbox, settings))
+    report.raise_if_incomplete()
 
 
 async def _drained(outbox: Outbox, settings: WatticsSettings) -> DrainReport:
@@ -167,10 +179,9 @@ def send_bare(task: Task, packets: dict[str, list[bytes]], clock: Clock | None =
     Raises:
         BenchmarkError: one was not accepted.
     """
-    section = sandbox_section(task.source)
-    parts = urlsplit(section["collector_url"])
-    credential = section["credentials"]["main"]
-    pair = base64.b64encode(f"{credential['username']}:{credential['password']}".encode()).decode()
+    target = target_of(task)
+    parts = urlsplit(target.url)
+    pair = base64.b64encode(f"{target.username}:{target.password}".encode()).decode()
     head = (
         f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Basic {pair}\r\n"
         "Content-Type: application/json\r\nContent-Length: "
@@ -179,11 +190,15 @@ def send_bare(task: Task, packets: dict[str, list[bytes]], clock: Clock | None =
         [head + str(len(body)).encode() + _END_OF_HEAD + body for body in bodies]
         for bodies in packets.values()
     ]
+    tls = target.tls
+    assert parts.hostname is not None
+    assert parts.port is not None
+    host, port = parts.hostname, parts.port
 
     async def send() -> None:
         loop = asyncio.get_running_loop()
         protocols = [
-            (await loop.create_connection(lambda of=of: _Posts(of), parts.hostname, parts.port))[1]
+            (await loop.create_connection(lambda of=of: _Posts(of), host, port, ssl=tls))[1]
             for of in requests
         ]
         await asyncio.gather(*(protocol.done for protocol in protocols))
@@ -193,37 +208,26 @@ def send_bare(task: Task, packets: dict[str, list[bytes]], clock: Clock | None =
         runner.run(send())
 
 
-def arrived(task: Task, packets: dict[str, list[bytes]]) -> Outcome:
-    """Ask the collector what it has of these streams.
-
-    Raises:
-        BenchmarkError: packets came twice or out of order.
-    """
-    with urllib.request.urlopen(f"{task.source}/_sandbox/streams") as answer:
-        rows = [row for row in msgspec.json.decode(answer.read()) if row["stream"] in packets]
-    disorder = sum(row["out_of_order"] + row["duplicates"] for row in rows)
-    if disorder:
-        raise BenchmarkError(f"{disorder} packets came twice or out of order.")
-    n_packets = sum(row["received"] for row in rows)
-    return Outcome(n_packets, float(n_packets))
-
-
 @contextlib.contextmanager
 def _cases(scale: Scale, folder: Path) -> Iterator[list[Case]]:
     del folder
-    with collector_server() as url:
-        tasks = [Task(n, _N_PACKETS[scale] // n, url) for n in _N_STREAMS]
+    # The vendor's clients know no other place on this machine.
+    port = VENDOR_PORT if has_java_client() or has_ruby_client() else 0
+    n_packets = _N_PACKETS[scale]
+    with collector_server(port=port) as plain, collector_server(has_tls=True) as with_tls:
         yield [
-            Case(
-                f"push, {task.n_items:,} packets of {task.n_groups} streams",
-                task,
-                replace(task, n_per_group=1),
-            )
-            for task in tasks
+            *(_case(Task(n, n_packets // n, plain)) for n in _N_STREAMS),
+            _case(Task(_N_STREAMS[-1], n_packets // _N_STREAMS[-1], with_tls), " over TLS"),
         ]
 
 
-def _tenth(task: Task) -> Task:
+def _case(task: Task, how: str = "") -> Case:
+    title = f"push{how}, {task.n_items:,} packets of {task.n_groups} streams"
+    return Case(title, task, replace(task, n_per_group=1))
+
+
+def tenth(task: Task) -> Task:
+    """Return a tenth of a task."""
     return replace(task, n_per_group=max(1, task.n_per_group // 10))
 
 
@@ -235,9 +239,26 @@ BENCHMARK: Final = Benchmark(
         Contender("energy_etl", "ours", run_ours),
         Contender("energy_etl, filling included", "ours", run_ours_with_filling),
         Contender("aiohttp alone, nothing kept", "peer", run_aiohttp),
-        Contender("httpx, a client per worker", "peer", run_httpx_per_worker, fewer=_tenth),
-        Contender("httpx, one shared client", "peer", run_httpx_shared, fewer=_tenth),
+        Contender("httpx, a client per worker", "peer", run_httpx_per_worker, fewer=tenth),
+        Contender("httpx, one shared client", "peer", run_httpx_shared, fewer=tenth),
+        Contender(
+            "Wattics' Java client",
+            "peer",
+            run_java,
+            is_there=has_java_client,
+            takes=is_at_vendor_port,
+            reach_per_s=2.5,
+        ),
+        Contender(
+            "Wattics' Ruby client",
+            "peer",
+            run_ruby,
+            is_there=has_ruby_client,
+            takes=is_at_vendor_port,
+            reach_per_s=2.5,
+        ),
         Contender("bare connections, uvloop", "limit", run_limit, reach=15.0),
     ),
     cases=_cases,
+    is_by_wall=True,
 )

@@ -7,6 +7,7 @@ certificate it shows, when it speaks TLS.
 import ssl
 import urllib.request
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -50,6 +51,11 @@ class Target:
         return self.section["credentials"]["main"]["password"]
 
     @property
+    def trust(self) -> dict[str, Any]:
+        """What the settings' section says about the authority, where there is one."""
+        return {"ca_file": self.ca_file} if self.ca_file else {}
+
+    @property
     def tls(self) -> ssl.SSLContext | None:
         """What a connection is opened with; None: plain HTTP."""
         return ssl.create_default_context(cafile=self.ca_file) if self.ca_file else None
@@ -78,11 +84,11 @@ def make_packets(task: Task) -> dict[str, list[bytes]]:
 
 def stream_ids(task: Task) -> list[str]:
     """Return an id per stream, new each time."""
-    run = uuid.uuid4().hex
+    run = uuid.uuid4().hex[:12]
     return [f"{run}-{number:04d}" for number in range(task.n_groups)]
 
 
-def arrived(task: Task, streams: "set[str] | dict[str, Any]") -> Outcome:
+def arrived(task: Task, streams: Collection[str]) -> Outcome:
     """Ask the collector what it has of these streams.
 
     Raises:

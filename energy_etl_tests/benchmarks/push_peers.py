@@ -1,4 +1,4 @@
-"""What others would take for push: httpx or aiohttp, one POST per packet, 32 streams at once.
+"""What others would take for push: httpx or aiohttp, one POST per packet, some streams at once.
 
 None of them keeps anything: what was on its way when the process ends is lost or sent twice.
 """
@@ -12,39 +12,42 @@ from typing import Any, Final
 import aiohttp
 import httpx
 
-from energy_etl.vendors.wattics.settings import sandbox_section
 from energy_etl_tests.benchmarks.measure import BenchmarkError, Clock, Outcome, Task
+from energy_etl_tests.benchmarks.push_input import Target, arrived, make_packets, target_of
 
 N_PARALLEL: Final = 32
-_TLS: Final = ssl.create_default_context()
+# Each of httpx's clients would read all certificates otherwise, for connections that have none.
+_NO_TLS: Final = ssl.create_default_context()
 _HEADERS: Final = {"Content-Type": "application/json"}
 
 Post = Callable[[bytes], Awaitable[int]]
 
 
-def run_httpx_shared(task: Task, folder: Path, clock: Clock) -> Outcome:
+def run_httpx_shared(
+    task: Task, folder: Path, clock: Clock, n_parallel: int = N_PARALLEL
+) -> Outcome:
     """One AsyncClient for all streams, as httpx's page advises."""
     del folder
-    url, credential = _target(task)
+    target = target_of(task)
 
     async def send(packets: dict[str, list[bytes]]) -> None:
-        limits = httpx.Limits(max_connections=N_PARALLEL)
-        async with _client(credential, limits) as client:
-            await _in_order(packets, [_httpx_post(client, url)] * N_PARALLEL)
+        async with _client(target, n_parallel) as client:
+            await _in_order(packets, [_httpx_post(client, target.url)] * n_parallel)
 
     return _run(task, clock, send)
 
 
-def run_httpx_per_worker(task: Task, folder: Path, clock: Clock) -> Outcome:
+def run_httpx_per_worker(
+    task: Task, folder: Path, clock: Clock, n_parallel: int = N_PARALLEL
+) -> Outcome:
     """An AsyncClient per worker, each with one connection."""
     del folder
-    url, credential = _target(task)
+    target = target_of(task)
 
     async def send(packets: dict[str, list[bytes]]) -> None:
-        n_workers = min(N_PARALLEL, len(packets))
-        clients = [_client(credential, httpx.Limits(max_connections=1)) for _ in range(n_workers)]
+        clients = [_client(target, 1) for _ in range(min(n_parallel, len(packets)))]
         try:
-            await _in_order(packets, [_httpx_post(client, url) for client in clients])
+            await _in_order(packets, [_httpx_post(client, target.url) for client in clients])
         finally:
             for client in clients:
                 await client.aclose()
@@ -52,30 +55,28 @@ def run_httpx_per_worker(task: Task, folder: Path, clock: Clock) -> Outcome:
     return _run(task, clock, send)
 
 
-def run_aiohttp(task: Task, folder: Path, clock: Clock) -> Outcome:
+def run_aiohttp(task: Task, folder: Path, clock: Clock, n_parallel: int = N_PARALLEL) -> Outcome:
     """One aiohttp session: the transport that ours uses, and nothing around it."""
     del folder
-    url, (username, password) = _target(task)
+    target = target_of(task)
+    basic = aiohttp.encode_basic_auth(target.username, target.password)
 
     async def send(packets: dict[str, list[bytes]]) -> None:
-        connector = aiohttp.TCPConnector(limit=N_PARALLEL)
-        headers = {**_HEADERS, "Authorization": aiohttp.encode_basic_auth(username, password)}
+        connector = aiohttp.TCPConnector(limit=n_parallel, ssl=target.tls or True)
+        headers = {**_HEADERS, "Authorization": basic}
         async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
 
             async def post(body: bytes) -> int:
-                async with session.post(url, data=body) as answer:
+                async with session.post(target.url, data=body) as answer:
                     await answer.read()
                     return answer.status
 
-            await _in_order(packets, [post] * N_PARALLEL)
+            await _in_order(packets, [post] * n_parallel)
 
     return _run(task, clock, send)
 
 
 def _run(task: Task, clock: Clock, send: Callable[[dict[str, list[bytes]]], Any]) -> Outcome:
-    # Here: push.py lists these functions, so it cannot be imported first.
-    from energy_etl_tests.benchmarks.push import arrived, make_packets
-
     packets = make_packets(task)
     with clock:
         asyncio.run(send(packets))
@@ -109,18 +110,13 @@ def _httpx_post(client: httpx.AsyncClient, url: str) -> Post:
     return post
 
 
-def _client(credential: tuple[str, str], limits: httpx.Limits) -> httpx.AsyncClient:
+def _client(target: Target, n_connections: int) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        auth=credential,
+        auth=(target.username, target.password),
         headers=_HEADERS,
-        limits=limits,
-        # Each client would read all certificates otherwise, for connections that have none.
-        verify=_TLS,
+        limits=httpx.Limits(max_connections=n_connections, max_keepalive_connections=n_connections),
+        # Waiting for one's turn in the pool is no failure.
+        timeout=httpx.Timeout(30.0, pool=None),
+        verify=target.tls or _NO_TLS,
         trust_env=False,
     )
-
-
-def _target(task: Task) -> tuple[str, tuple[str, str]]:
-    section = sandbox_section(task.source)
-    credential = section["credentials"]["main"]
-    return section["collector_url"], (credential["username"], credential["password"])

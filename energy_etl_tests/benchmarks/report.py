@@ -77,9 +77,7 @@ def compare(
     ours = next(c for c in benchmark.contenders if c.role == "ours" and measured.get(c.name))
     _refuse_disagreement(title, measured, measured[ours.name][0])
     lines = [
-        _line(
-            benchmark, contender, measured[contender.name], measured[ours.name], ideal_per_s
-        )
+        _line(benchmark, contender, measured[contender.name], measured[ours.name], ideal_per_s)
         for contender in benchmark.contenders
         if measured.get(contender.name)
     ]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
 
+from energy_etl_tests.benchmarks.measure import BenchmarkError
 from energy_etl_tests.benchmarks.serving_collector import serve, write_certificate
 
 PAGE_SIZE: Final = 1000
@@ -75,7 +76,7 @@ def _started(arguments: Sequence[str]) -> Iterator[str]:
         # The line that ends in the address is printed when the server answers.
         line = process.stdout.readline()
         if not line:
-            raise RuntimeError(f"The server {arguments[0]} did not start; see the lines above.")
+            raise BenchmarkError(f"The server {arguments[0]} did not start; see the lines above.")
         yield line.split()[-1]
     finally:
         # Not SIGTERM: what a script starts in its background inherits that it is ignored.

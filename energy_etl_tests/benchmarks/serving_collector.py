@@ -1,4 +1,4 @@
-"""A collector that costs as little as one can: what is measured is who pushes, not who is pushed to.
+"""A collector that costs as little as one can, so that whoever pushes is what is measured.
 
 Bare connections on the fastest event loop, one decode per packet, three numbers per stream: a
 million packets leave nothing behind but the last one of each stream. It answers as the sandbox's
@@ -36,7 +36,7 @@ class _Packet(msgspec.Struct):
     """What the collector has to know of a packet."""
 
     id: str
-    tsISO8601: str  # noqa: N815 the vendor's name
+    tsISO8601: str
 
 
 @dataclass(slots=True)
@@ -200,9 +200,7 @@ def write_certificate(folder: Path) -> Path:
     pem = serialization.Encoding.PEM
     path = folder / "collector.pem"
     path.write_bytes(
-        key.private_bytes(
-            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + made.public_bytes(pem)
     )
     return path

@@ -227,3 +227,73 @@ def test_map_adds_a_row_and_changes_it_but_for_its_start(typed: Typed, folder: P
     row = streams(folder)["dp-9"]
     assert (row["field"], row["interval_minutes"]) == ("pC_2", "30")
     assert row["push_from_at"] == "2025-01-01T00:00:00Z"
+
+
+def test_map_changes_what_is_given_and_leaves_the_rest(typed: Typed, folder: Path) -> None:
+    register = "newyork-a.grid_import"
+    arguments = ("streams", "map", register, id_wattics(register), "--field", "pC_2")
+    assert typed.run(*arguments, "--content", "cumulative_wh")[0] == 0
+    row = streams(folder)[id_wattics(register)]
+    assert (row["field"], row["credential"], row["interval_minutes"]) == ("pC_2", "second", "15")
+
+
+def test_map_writes_a_further_field_and_list_shows_it(
+    typed: Typed, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENERGY_ETL_WATTICS__API_TOKEN", "")
+    before = (folder / "streams.csv").read_bytes()
+    further = ("streams", "map", "rome-a.ev", MAINS, "--field", "pC_2", "--content")
+    code, out, err = typed.run(*further, "cumulative_wh")
+    assert (code, out) == (0, f"Added field pC_2 of stream {MAINS}: rome-a.ev.\n")
+    assert typed.run(*further, "cumulative_wh")[1].startswith("Changed field pC_2")
+    fields = (folder / "stream_fields.csv").read_text()
+    assert fields.splitlines()[1:] == [f"{MAINS},pC_2,rome-a.ev,cumulative_wh"]
+    assert (folder / "streams.csv").read_bytes() == before
+    rows = {row["stream_id"]: row for row in json.loads(typed.run("streams", "list", "--json")[1])}
+    assert [each["field"] for each in rows[MAINS]["further_fields"]] == ["pC_2"]
+    assert "pC_2" in typed.run("streams", "list")[1]
+    for options, reason in (
+        (("cumulative_wh", "--interval", "30"), "are those of the stream"),
+        (("interval",), "does not fit interval"),
+    ):
+        code, _, err = typed.run(*further, *options)
+        assert code == 3
+        assert reason in err
+    assert (folder / "stream_fields.csv").read_text() == fields
+
+
+def test_map_writes_a_stream_that_files_feed_and_gives_it_a_register_later(
+    typed: Typed, folder: Path
+) -> None:
+    files = ("streams", "map", "dp-9", "--files", "--zone", "Europe/Rome", "--field", "value")
+    code, out, _ = typed.run(*files)
+    assert (code, out) == (0, "Added stream dp-9: files in value.\n")
+    row = streams(folder)["dp-9"]
+    assert (row["register_id"], row["content"], row["zone"]) == ("", "file", "Europe/Rome")
+    assert (row["interval_minutes"], row["credential"]) == ("15", "main")
+    fed = ("rome-a.fridge", "dp-9", "--field", "value", "--content", "interval")
+    assert typed.run("streams", "map", *fed)[1] == "Changed stream dp-9: rome-a.fridge in value.\n"
+    assert streams(folder)["dp-9"]["zone"] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ("dp-9 --files --field value", "with --files and --zone"),
+        ("dp-9 --files --zone Europe/Rom --field value", "did you mean Europe/Rome"),
+        ("dp-9 --files --zone Europe/Rome --field volts", "volts is no field of a packet"),
+        ("dp-9 --files --zone Europe/Rome --field value --content interval", "write either"),
+        ("rome-a.ev dp-9 --files --zone Europe/Rome --field value", "the stream alone"),
+        ("dp-9 --field value --content interval", "name a register and a stream"),
+        ("rome-a.ev dp-9 --field value", "with --content"),
+        ("rome-a.ev dp-9 --field value --content interval --zone Europe/Rome", "write either"),
+    ],
+)
+def test_map_with_half_of_what_it_needs_says_so_and_changes_nothing(
+    typed: Typed, folder: Path, arguments: str, reason: str
+) -> None:
+    before = (folder / "streams.csv").read_bytes()
+    code, _, err = typed.run("streams", "map", *arguments.split())
+    assert code == 3
+    assert reason in err
+    assert (folder / "streams.csv").read_bytes() == before

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from energy_etl.delivery import Outbox, StreamPlan
+from energy_etl.delivery.mirror import packet_frame
 from energy_etl.sandbox import SandboxServer, World, fixed_clock
 from energy_etl.state import connect
 
@@ -135,8 +136,6 @@ def states(outbox: Outbox, stream_id: str) -> dict[int, str]:
 
 
 def reasons(outbox: Outbox, stream_id: str) -> dict[int, str | None]:
-    rows = outbox.connection.execute(
-        "SELECT stamped_ms, hold_reason FROM packet WHERE stream_id = ? ORDER BY stamped_ms",
-        (stream_id,),
-    )
-    return {(ms - stamp_ms(0)) // 900_000: reason for ms, reason in rows}
+    """Return what people are shown as the reason of each packet of a stream, by its number."""
+    frame = packet_frame(outbox, stream_id=stream_id)
+    return {(at - START_AT) // STEP: why for at, why in frame["stamped_at", "hold_reason"].rows()}

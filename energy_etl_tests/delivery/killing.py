@@ -14,7 +14,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from energy_etl_tests.delivery.conftest import CollectorServer
-from energy_etl_tests.delivery.known_intervals import N_DAYS, KnownStream
+from energy_etl_tests.delivery.known_intervals import (
+    N_DAYS,
+    KnownStream,
+    differences,
+    expected,
+    intervals_of,
+    stream_map,
+)
 
 MAX_ROUNDS_BESIDE_KILLS = 25
 REQUEST_TIMEOUT_S = 0.3
@@ -114,8 +121,9 @@ def kill_until_delivered(
         fill = sorted({*filled, chance.choice(days)})
         is_filled = len(filled) == len(days)
         tasks = [send] if is_filled else [f"fill:{','.join(map(str, fill))}", send]
+        kinds = [task.partition(":")[0] for task in tasks]
         before = n_collected(server, streams)
-        pids = dict(zip((task.partition(":")[0] for task in tasks), workers.start(*tasks)))
+        pids = dict(zip(kinds, workers.start(*tasks), strict=True))
         if sum(killed.n_kills.values()) < n_kills:
             # One of the two; the other goes on beside it, as in life.
             kind = chance.choice([*pids])
@@ -125,7 +133,7 @@ def kill_until_delivered(
                 wait_for_packets(server, streams, before + chance.randrange(200))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pids[kind], signal.SIGKILL)
-        codes = dict(zip(pids, workers.ended()))
+        codes = dict(zip(kinds, workers.ended(), strict=True))
         for kind, code in codes.items():
             key = "fill" if kind == "fill" else "send"
             killed.n_kills[key] += code == -signal.SIGKILL
@@ -149,3 +157,14 @@ def wait_for_packets(
     deadline = time.monotonic() + 1.0
     while n_collected(server, streams) < n_packets and time.monotonic() < deadline:
         time.sleep(0.001)
+
+
+def faults_found(server: CollectorServer, streams: Sequence[KnownStream]) -> dict[str, list[str]]:
+    """Compare what the collector holds with what the intervals say through the stream map."""
+    due = expected(intervals_of(streams, range(N_DAYS)), *stream_map(streams))
+    return {
+        stream.stream_id: differences(
+            server.collected(stream.stream_id, stream.credential).bodies, due[stream.stream_id]
+        )
+        for stream in streams
+    }

@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 import os
 import resource
-import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,10 +24,18 @@ from energy_etl_tests.delivery.conftest import (
     plan,
     states,
 )
+from energy_etl_tests.warehouse.frames import other_process
 
 LIMITS = DrainLimits(request_timeout_s=0.3, backoff_base_s=0.01, max_attempts=2)
-N_PACKETS = 400
-IS_FULL = r"(is full|disk I/O error).*: (nothing was written|check the path)"
+N_PACKETS = 250
+# What another process does that works on the state file for longer than anybody waits.
+HOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("ready", flush=True)
+sys.stdin.read()
+"""
 
 
 class SmallDisk:
@@ -39,6 +46,9 @@ class SmallDisk:
 
     def __init__(self, folder: Path, *, is_mounted: bool) -> None:
         self.folder = folder
+        self.sentence = r"^The disk of .* is full .*: nothing was written, make room and run again"
+        if not is_mounted:
+            self.sentence = "disk I/O error.*: check the path"
         self._is_mounted = is_mounted
         self._ballast = folder / "ballast"
 
@@ -84,15 +94,17 @@ def filled(path: Path) -> list[str]:
     return ids
 
 
-def push(path: Path, server: CollectorServer, *, busy_timeout_s: float = 30.0) -> DrainReport:
+def push(
+    path: Path, server: CollectorServer, on_progress: Callable[[int, int], None] | None = None
+) -> DrainReport:
     """Send what is released, on a connection of its own as each run has."""
     settings = WatticsSettings.model_validate(sandbox_section(server.url))
 
     async def run(outbox: Outbox) -> DrainReport:
         async with open_collectors(settings) as collectors:
-            return await drain(outbox, collectors, limits=LIMITS)
+            return await drain(outbox, collectors, limits=LIMITS, on_progress=on_progress)
 
-    with contextlib.closing(connect(path, busy_timeout_s=busy_timeout_s)) as connection:
+    with open_state(path) as connection:
         return asyncio.run(run(Outbox(connection)))
 
 
@@ -109,19 +121,20 @@ def is_one_sentence(error: EnergyEtlError) -> bool:
     return text.endswith(".") and "\n" not in text and "Traceback" not in text
 
 
-@pytest.mark.parametrize("n_bytes", [0, 40_000, 160_000])
+# Nothing at all, which shows at once, and so much that it shows in the middle of the sending.
+@pytest.mark.parametrize("n_bytes", [0, 160_000])
 def test_full_disk_stops_a_send_with_a_sentence_and_it_goes_on_when_there_is_room(
     disk: SmallDisk, server: CollectorServer, n_bytes: int
 ) -> None:
     path = disk.folder / "state.sqlite"
     ids = filled(path)
 
-    with disk.full(n_bytes), pytest.raises(WarehouseError, match=IS_FULL) as raised:
+    with disk.full(n_bytes), pytest.raises(WarehouseError, match=disk.sentence) as raised:
         push(path, server)
 
     assert is_one_sentence(raised.value)
     n_sent = sum(len(server.collected(each).bodies) for each in ids)
-    assert n_sent < 4 * N_PACKETS
+    assert bool(n_bytes) <= n_sent < 4 * N_PACKETS
     # Whatever had arrived without being noted is found again, not sent again.
     assert push(path, server).is_complete
     assert_delivered(path, server, ids)
@@ -134,7 +147,10 @@ def test_full_disk_stops_a_fill_that_leaves_nothing_and_can_be_repeated(disk: Sm
 
     with open_state(path) as connection:
         outbox = Outbox(connection)
-        with disk.full(40_000), pytest.raises(WarehouseError, match=IS_FULL) as raised:
+        with (
+            disk.full(40_000),
+            pytest.raises(WarehouseError, match=disk.sentence) as raised,
+        ):
             outbox.fill(more, [plan(stream_id)], now=NOW)
         assert is_one_sentence(raised.value)
         assert len(states(outbox, stream_id)) == N_PACKETS
@@ -142,19 +158,29 @@ def test_full_disk_stops_a_fill_that_leaves_nothing_and_can_be_repeated(disk: Sm
         assert outbox.fill(more, [plan(stream_id)], now=NOW).n_added == 5999 - N_PACKETS
 
 
-def test_state_file_held_by_another_process_stops_a_send_and_it_goes_on_afterwards(
-    tmp_path: Path, server: CollectorServer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_sending", [False, True])
+def test_state_file_held_by_another_process_stops_a_send_that_names_it_and_goes_on_afterwards(
+    tmp_path: Path, server: CollectorServer, monkeypatch: pytest.MonkeyPatch, is_sending: bool
 ) -> None:
     path = tmp_path / "state.sqlite"
     ids = filled(path)
-    monkeypatch.setattr("energy_etl.state.BUSY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(connect, "__kwdefaults__", {"busy_timeout_s": 0.2})
 
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(WarehouseLockedError, match="another process") as raised:
-            push(path, server, busy_timeout_s=0.2)
-        assert is_one_sentence(raised.value)
-        assert "nothing was written, run again when that process has ended" in str(raised.value)
+    with contextlib.ExitStack() as held:
+        pids: list[int] = []
 
+        def hold(*_: object) -> None:
+            if not pids:
+                pids.append(held.enter_context(other_process(HOLD, path)).pid)
+
+        if not is_sending:
+            hold()
+        with pytest.raises(WarehouseLockedError, match="by another process") as raised:
+            push(path, server, hold)
+
+    assert is_one_sentence(raised.value)
+    assert f"{path} is being written by another process, {pids[0]}," in str(raised.value)
+    assert "nothing was written, run again when that process has ended" in str(raised.value)
+    assert is_sending == any(server.collected(each).bodies for each in ids)
     assert push(path, server).is_complete
     assert_delivered(path, server, ids)

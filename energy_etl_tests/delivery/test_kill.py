@@ -1,17 +1,14 @@
 """Kill -9 of fills and sends at random moments: nothing lost, nothing doubled, all in order."""
 
 import json
-from collections.abc import Sequence
 
 import pytest
 
 from energy_etl.delivery import Outbox
 from energy_etl_tests.delivery.conftest import CollectorServer, new_id
-from energy_etl_tests.delivery.killing import kill_until_delivered, workers
+from energy_etl_tests.delivery.killing import faults_found, kill_until_delivered, workers
 from energy_etl_tests.delivery.known_intervals import (
     N_DAYS,
-    KnownStream,
-    differences,
     expected,
     intervals_of,
     known_streams,
@@ -20,17 +17,6 @@ from energy_etl_tests.delivery.known_intervals import (
 
 N_KILLS = 8
 N_KILLS_OF_CONTROL = 2
-
-
-def faults_found(server: CollectorServer, streams: Sequence[KnownStream]) -> dict[str, list[str]]:
-    """Compare what the collector holds with what the intervals say through the stream map."""
-    due = expected(intervals_of(streams, range(N_DAYS)), *stream_map(streams))
-    return {
-        stream.stream_id: differences(
-            server.collected(stream.stream_id, stream.credential).bodies, due[stream.stream_id]
-        )
-        for stream in streams
-    }
 
 
 @pytest.mark.journey
@@ -52,6 +38,10 @@ def test_kills_at_random_moments_lose_and_double_nothing(
         assert (collected.n_duplicates, collected.n_out_of_order) == (0, 0)
         assert outbox.count("confirmed", stream.stream_id) == len(collected.bodies)
     assert outbox.count("superseded") == outbox.count("rejected") == 0
+    # In the night in which Dublin leaves summer time it is half past one twice.
+    in_dublin = [body for body in server.collected(f"{name}-wh").bodies if "T01:30:00" in body]
+    offsets = [json.loads(body)["tsISO8601"][23:] for body in in_dublin]
+    assert offsets == ["+01:00", "+01:00", "+00:00", "+00:00"]
 
 
 @pytest.mark.journey

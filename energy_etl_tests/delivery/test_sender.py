@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,13 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from energy_etl.delivery import Collector, DrainLimits, DrainReport, Outbox, drain, release
-from energy_etl.delivery.lease import hold_lease
+from energy_etl.delivery import DrainLimits, DrainReport, Outbox, drain, release
 from energy_etl.delivery.mirror import status_frame
 from energy_etl.errors import BadRequestError, DeliveryError
 from energy_etl.state import connect
-from energy_etl.vendors.wattics.collector import PostAnswer, WatticsCollector, open_collectors
-from energy_etl.vendors.wattics.settings import WatticsSettings, sandbox_section
+from energy_etl.vendors.wattics.collector import PostAnswer, open_collectors
 from energy_etl_tests.delivery.conftest import (
     NOW,
     CollectorServer,
@@ -29,54 +26,15 @@ from energy_etl_tests.delivery.conftest import (
     stamp_ms,
     states,
 )
-
-TIMEOUT_S = 0.25
-LIMITS = DrainLimits(request_timeout_s=TIMEOUT_S, backoff_base_s=0.01, max_attempts=4)
-
-
-def wattics_settings(
-    server: CollectorServer,
-    timeout_s: float = TIMEOUT_S,
-    passwords: Mapping[str, str] | None = None,
-) -> WatticsSettings:
-    section = sandbox_section(server.url)
-    for name, password in (passwords or {}).items():
-        section["credentials"][name]["password"] = password
-    return WatticsSettings.model_validate({**section, "request_timeout_s": timeout_s})
-
-
-def fill(
-    outbox: Outbox, stream_id: str, n: int, *, value: float | None = None, **plan_fields: object
-) -> None:
-    agreed = plan(stream_id, **plan_fields)
-    outbox.fill(packets(stream_id, range(1, n + 1), value), [agreed], now=NOW)
-    release(outbox, [agreed], [], NOW)
-
-
-def send(
-    outbox: Outbox,
-    server: CollectorServer,
-    *,
-    limits: DrainLimits = LIMITS,
-    wrap: Callable[[str, WatticsCollector], Collector] = lambda _, collector: collector,
-    passwords: Mapping[str, str] | None = None,
-) -> DrainReport:
-    async def run() -> DrainReport:
-        async with open_collectors(wattics_settings(server, passwords=passwords)) as opened:
-            collectors: Mapping[str, Collector] = {
-                name: wrap(name, collector) for name, collector in opened.items()
-            }
-            return await drain(outbox, collectors, limits=limits)
-
-    return asyncio.run(run())
-
-
-def assert_delivered(outbox: Outbox, server: CollectorServer, stream_id: str, n: int) -> None:
-    """Everything arrived once, in order, as the outbox says, and was confirmed."""
-    collected = server.collected(stream_id)
-    assert collected.stamps_ms == [stamp_ms(number) for number in range(1, n + 1)]
-    assert collected.bodies == [body(stream_id, number) for number in range(1, n + 1)]
-    assert set(states(outbox, stream_id).values()) == {"confirmed"}
+from energy_etl_tests.delivery.sending import (
+    LIMITS,
+    TIMEOUT_S,
+    Wrapped,
+    assert_delivered,
+    fill,
+    send,
+    wattics_settings,
+)
 
 
 def test_everything_pending_arrives_in_order_and_is_confirmed(
@@ -111,19 +69,15 @@ def test_no_more_streams_are_under_way_than_the_limit(
     under_way: Counter[str] = Counter()
     most = [0]
 
-    class Counting:
+    class Counting(Wrapped):
         """Notes which streams have a packet in flight, and how many packets each has."""
-
-        def __init__(self, collector: WatticsCollector) -> None:
-            self._collector = collector
-            self.last = collector.last
 
         async def post(self, body: bytes) -> PostAnswer:
             stream_id = str(json.loads(body)["id"])
             under_way[stream_id] += 1
             assert under_way[stream_id] == 1
             most[0] = max(most[0], under_way.total())
-            answer = await self._collector.post(body)
+            answer = await super().post(body)
             under_way[stream_id] -= 1
             return answer
 
@@ -235,10 +189,7 @@ def test_without_asking_for_the_last_packet_there_are_duplicates(
 ) -> None:
     """The control: the faults above do double packets when nobody asks."""
 
-    class Blind:
-        def __init__(self, collector: WatticsCollector) -> None:
-            self.post = collector.post
-
+    class Blind(Wrapped):
         async def last(self, stream_id: str) -> datetime | None:
             raise BadRequestError(f"{stream_id}: not offered")
 
@@ -257,11 +208,12 @@ def test_without_asking_for_the_last_packet_there_are_duplicates(
     assert not report.streams[stream_id].is_confirmable
 
 
-def test_a_packet_that_is_refused_does_not_stop_the_others(
+def test_one_poisoned_stream_among_twenty_does_not_stop_the_others(
     outbox: Outbox, server: CollectorServer
 ) -> None:
-    good, bad = new_id("good"), new_id("bad")
-    fill(outbox, good, 5)
+    good, bad = [new_id("good") for _ in range(19)], new_id("bad")
+    for stream_id in good:
+        fill(outbox, stream_id, 3)
     poisoned = (
         packets(bad, range(1, 6))
         .with_row_index("n")
@@ -277,7 +229,8 @@ def test_a_packet_that_is_refused_does_not_stop_the_others(
 
     report = send(outbox, server)
 
-    assert_delivered(outbox, server, good, 5)
+    for stream_id in good:
+        assert_delivered(outbox, server, stream_id, 3)
     assert states(outbox, bad) == {
         1: "confirmed",
         2: "confirmed",
@@ -308,18 +261,29 @@ def test_a_wrong_password_stops_its_streams_at_once_and_sends_all_when_mended(
     assert_delivered(outbox, server, other, 5)
     assert report.n_pending == 10
     (sentence,) = report.sentences
-    assert "second" in sentence or "Wattics' last packet" in sentence
-    assert "401" in sentence
+    assert sentence.startswith("The collector refused credential 'second' (HTTP 401")
+    assert "`energy-etl outbox retry --credential second`" in sentence
     assert "canary" not in sentence
+    with pytest.raises(DeliveryError, match="10 packets of 2 streams were due"):
+        report.raise_if_incomplete()
     # One question per refused stream at most, no packet.
     assert server.n_requests() - before <= 2 + (1 + 5 + 1)
     assert outbox.due(datetime.now(UTC)).stream_ids == ()
+    assert [s.parked_reason for s in outbox.streams() if s.credential == "second"] == [sentence] * 2
 
+    # The same password again: nothing is asked, and no run fails for what was parked before.
+    n_requests = server.n_requests()
+    again = send(outbox, server, passwords={"second": "wrong-canary-password"})
+    assert again.sentences == [sentence]
+    again.raise_if_incomplete()
+    assert server.n_requests() == n_requests
+
+    # Mended, it goes on without any command.
     mended = send(outbox, server)
 
     assert mended.is_complete
     for stream_id in (first, second):
-        assert server.collected(stream_id, "second").stamps_ms == [stamp_ms(n) for n in range(1, 6)]
+        assert_delivered(outbox, server, stream_id, 5, "second")
 
 
 def test_an_unknown_stream_is_parked_and_goes_on_after_a_retry(
@@ -373,39 +337,6 @@ def test_a_collector_that_dies_in_the_middle_keeps_what_it_has(
     assert_delivered(outbox, server, stream_id, 6)
 
 
-def test_retry_after_is_obeyed_by_all_streams_of_the_credential(
-    outbox: Outbox, server: CollectorServer
-) -> None:
-    ids = [new_id() for _ in range(3)]
-    for stream_id in ids:
-        fill(outbox, stream_id, 3)
-    for _ in ids:
-        server.fault("slow", times=1, delay_s=0.0)
-    server.fault("status", times=1, status=429, retry_after_s=1)
-
-    report = send(outbox, server)
-
-    assert report.is_complete
-    log = [entry for entry in server.sandbox.app.log if entry.vendor == "wattics"][-25:]
-    refused_at = next(entry.at_s for entry in log if entry.status == 429)
-    # What was already under way may still arrive right after.
-    assert not [e for e in log if refused_at + 0.2 < e.at_s < refused_at + 1.0]
-    for stream_id in ids:
-        assert_delivered(outbox, server, stream_id, 3)
-
-
-def test_a_wait_beyond_the_limit_ends_the_run_with_the_reason(
-    outbox: Outbox, server: CollectorServer
-) -> None:
-    stream_id = new_id()
-    fill(outbox, stream_id, 3)
-    server.fault("slow", times=1, delay_s=0.0)
-    server.fault("status", times=1, status=429, retry_after_s=3600)
-    report = send(outbox, server)
-    assert "wait for 3600 s" in report.sentences[0]
-    assert report.n_pending == 3
-
-
 def test_somebody_else_who_pushes_the_stream_parks_it(
     outbox: Outbox, server: CollectorServer
 ) -> None:
@@ -449,16 +380,6 @@ def test_a_credential_that_is_not_configured_is_named(
     assert report.n_pending == 2
 
 
-def test_a_second_send_run_says_that_another_is_active(
-    outbox: Outbox, server: CollectorServer
-) -> None:
-    stream_id = new_id()
-    fill(outbox, stream_id, 2)
-    with hold_lease(outbox.path), pytest.raises(DeliveryError, match="Another send run is active"):
-        send(outbox, server)
-    assert send(outbox, server).is_complete
-
-
 def test_a_packet_filled_and_released_during_the_drain_is_never_out_of_order(
     outbox: Outbox, server: CollectorServer
 ) -> None:
@@ -467,24 +388,21 @@ def test_a_packet_filled_and_released_during_the_drain_is_never_out_of_order(
     outbox.fill(packets(stream_id, [1, 2, 4, 5]), [agreed], now=NOW)
     later = NOW + timedelta(hours=49)
     release(outbox, [agreed], [], later)
+    behind = body(stream_id, 4)
 
-    class Filling:
+    class Filling(Wrapped):
         """Fills the hole when the packet behind it was just sent."""
 
-        def __init__(self, collector: WatticsCollector) -> None:
-            self._collector = collector
-            self.last = collector.last
-
-        async def post(self, raw: bytes) -> object:
-            answer = await self._collector.post(raw)
-            if raw.decode() == body(stream_id, 4):
+        async def post(self, body: bytes) -> PostAnswer:
+            answer = await super().post(body)
+            if body.decode() == behind:
                 with contextlib.closing(connect(outbox.path)) as connection:
                     second = Outbox(connection)
                     second.fill(packets(stream_id, [3, 6]), [agreed], now=later)
                     release(second, [agreed], [], later)
             return answer
 
-    report = send(outbox, server, wrap=lambda _, c: Filling(c))  # pyright: ignore[reportArgumentType, reportReturnType]
+    report = send(outbox, server, wrap=lambda _, collector: Filling(collector))
 
     collected = server.collected(stream_id)
     assert collected.stamps_ms == [stamp_ms(n) for n in (1, 2, 4, 5, 6)]

@@ -16,6 +16,8 @@ LIMITS = DrainLimits(request_timeout_s=0.2, backoff_base_s=0.01, max_attempts=2)
 class _Refusing:
     """Refuses its first packet; at the next one it notes what the outbox says of the first."""
 
+    fingerprint = "0" * 16
+
     def __init__(self, state_path: str) -> None:
         self._state_path = state_path
         self.n_posts = 0

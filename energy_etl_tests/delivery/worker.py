@@ -7,8 +7,6 @@ import asyncio
 import sys
 from datetime import UTC, datetime
 
-import polars as pl
-
 from energy_etl.delivery import DrainLimits, DrainReport, Outbox, drain, release
 from energy_etl.errors import BadRequestError, DeliveryError
 from energy_etl.state import open_state

@@ -184,7 +184,7 @@ _FORMAT = (
     ),
     Row(
         "calculate the Wh consumed during the time interval by subtracting successive Wh readings",
-        f"{_WATTICS}packets:_offsets",
+        f"{_WATTICS}offsets:compute_offsets",
         f"{_TESTS}test_packets.py::"
         "test_in_any_history_a_stream_grows_by_the_energy_and_used_packets_never_change",
     ),

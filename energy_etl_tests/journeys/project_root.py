@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from energy_etl.cli.processes import free_port
+from energy_etl.delivery.outbox import Outbox
+from energy_etl.state import open_state
 
 REPOSITORY = Path(__file__).parents[2]
 ENERGY_ETL = (sys.executable, "-m", "energy_etl")
@@ -29,12 +31,18 @@ STOP_WAIT_S = 60.0
 # makes it inherit the same for SIGTERM.
 _BACKGROUND = 'trap "" INT TERM; "$@" >"$OUT" 2>"$ERR" & echo $!; wait $!; echo $?'
 
+STATES = ("confirmed", "pending", "sent", "held", "rejected", "superseded")
 FINISHED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 _REPOSITORIES = """{repositoriesOrError {
   ... on RepositoryConnection {nodes {name location {name}}}}}"""
 _RUNS = """{runsOrError {... on Runs {results {runId jobName status startTime endTime}}}}"""
 _LAUNCH = """mutation ($p: ExecutionParams!) {launchRun(executionParams: $p) {
   __typename ... on LaunchRunSuccess {run {runId}} ... on PythonError {message}}}"""
+_LAUNCH_BACKFILL = """mutation ($p: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $p) {
+    __typename ... on LaunchBackfillSuccess {backfillId} ... on PythonError {message}}}"""
+_BACKFILL = """query ($id: String!) {
+  partitionBackfillOrError(backfillId: $id) {... on PartitionBackfill {status}}}"""
 _AUTOMATION = """query ($r: RepositorySelector!) {
   schedules: schedulesOrError(repositorySelector: $r) {
     ... on Schedules {results {name scheduleState {status}}}}
@@ -97,13 +105,24 @@ class ProjectRoot:
             return row["site_id"] == site_id
 
         for path in sorted(portfolio.glob("*.csv")):
-            with path.open(newline="", encoding="utf-8") as source:
-                reader = csv.DictReader(source)
-                header, rows = list(reader.fieldnames or ()), [r for r in reader if is_kept(r)]
-            with path.open("w", newline="", encoding="utf-8") as target:
-                writer = csv.DictWriter(target, header)
-                writer.writeheader()
-                writer.writerows(rows)
+            self.rewrite(path, is_kept)
+
+    @staticmethod
+    def rewrite(path: Path, keep: Callable[[dict[str, str]], bool]) -> None:
+        """Rewrite a CSV file; `keep` may change the row and says whether it stays."""
+        with path.open(newline="", encoding="utf-8") as source:
+            reader = csv.DictReader(source)
+            header, rows = list(reader.fieldnames or ()), [row for row in reader if keep(row)]
+        with path.open("w", newline="", encoding="utf-8") as target:
+            writer = csv.DictWriter(target, header)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def outbox_counts(self) -> dict[str, int]:
+        """Return how many packets are in each state."""
+        with open_state(self.data / "state.sqlite") as connection:
+            outbox = Outbox(connection)
+            return {state: outbox.count(state) for state in STATES}
 
     def processes(self) -> dict[int, str]:
         """Return pid and command of every live process whose environment names this folder."""
@@ -233,6 +252,19 @@ class WebServer:
         )["launchRun"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
         return launched["run"]["runId"]
+
+    def launch_backfill(self, asset: str, days: Sequence[str]) -> str:
+        """Launch a backfill of an asset's partitions, as the UI does; return its id."""
+        launched = self.ask(
+            _LAUNCH_BACKFILL,
+            p={"assetSelection": [{"path": asset.split("/")}], "partitionNames": [*days]},
+        )["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        return launched["backfillId"]
+
+    def backfill_status(self, backfill_id: str) -> str:
+        """Return what the UI shows of a backfill."""
+        return self.ask(_BACKFILL, id=backfill_id)["partitionBackfillOrError"]["status"]
 
     def runs(self) -> list[dict[str, Any]]:
         """Return every run, the newest first."""

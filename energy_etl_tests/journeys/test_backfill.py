@@ -33,7 +33,6 @@ USUAL_START_S = 25.0
 # Packets wait seconds for a hole instead of two days: then nothing but the backfill itself keeps
 # the hourly run's packets from overtaking, and the holes of the world are over at the end.
 HOLD_FOR_HOURS = "0.002"
-STATES = ("confirmed", "pending", "sent", "held", "rejected", "superseded")
 
 AUTOMATION = {
     "changed_data_sensor",
@@ -43,18 +42,6 @@ AUTOMATION = {
     "hourly_wattsense",
     "outbox_pending_sensor",
 }
-
-BACKFILL = """mutation ($p: LaunchBackfillParams!) {launchPartitionBackfill(backfillParams: $p) {
-  __typename ... on LaunchBackfillSuccess {backfillId} ... on PythonError {message}}}"""
-STATUS = """query ($id: String!) {
-  partitionBackfillOrError(backfillId: $id) {... on PartitionBackfill {status}}}"""
-
-
-def outbox_counts(project: ProjectRoot) -> dict[str, int]:
-    """Return how many packets are in each state."""
-    with open_state(project.data / "state.sqlite") as connection:
-        outbox = Outbox(connection)
-        return {state: outbox.count(state) for state in STATES}
 
 
 def confirmed_per_stream(project: ProjectRoot) -> dict[str, int]:
@@ -123,20 +110,16 @@ def test_up_confirms_a_backfill_of_35_days_beside_the_hourly_run_and_goes_on_sig
     fetch(f"{up.sandbox_url()}/_sandbox/faults", json.dumps(fault).encode())
 
     started = time.monotonic()
-    launched = server.ask(
-        BACKFILL,
-        p={"assetSelection": [{"path": ["wattsense", "history"]}], "partitionNames": days},
-    )["launchPartitionBackfill"]
-    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+    backfill_id = server.launch_backfill("wattsense/history", days)
     # What the hourly schedule asks for, now: the test does not wait for the full hour.
     server.launch("extract_wattsense", first_on=days[-1], last_on=days[-1])
     refuses_a_second(project)
     seen: list[str] = []
 
     def delivered() -> dict[str, int] | None:
-        status = server.ask(STATUS, id=launched["backfillId"])["partitionBackfillOrError"]["status"]
+        status = server.backfill_status(backfill_id)
         runs = server.runs()
-        counts = outbox_counts(project)
+        counts = project.outbox_counts()
         short = [f"{run['jobName']} {run['status']}" for run in reversed(runs)]
         seen.append(f"{time.monotonic() - started:5.0f} s: {status}, {counts}, {short}")
         assert "FAIL" not in f"{status}{short}", seen[-1]

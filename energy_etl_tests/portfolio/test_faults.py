@@ -246,7 +246,7 @@ def test_unreadable_file_of_streams_makes_every_stream_wait(folder: Path) -> Non
     portfolio = Portfolio.load(folder)
     assert portfolio.frames[push.STREAM].is_empty()
     why = portfolio.why_it_waits("dp-1")
-    assert str(why).startswith("waits until streams.csv line 1, column register_id, field")
+    assert str(why).startswith("waits until streams.csv line 1, column field, content")
 
 
 def test_old_tariff_header_is_told_its_new_name(folder: Path) -> None:

@@ -28,6 +28,7 @@ def test_files_become_frames_in_the_schemas_of_their_tables(tmp_path: Path) -> N
         core.WEATHER,
         core.PORTFOLIO_PROBLEM,
         push.STREAM,
+        push.STREAM_FIELD,
     }
     for table, frame in frames.items():
         assert frame.schema == table.polars_schema, table.full_name

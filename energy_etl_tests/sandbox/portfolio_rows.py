@@ -9,7 +9,14 @@ import io
 import sys
 from pathlib import Path
 
-from energy_etl.portfolio.layout import EXCHANGES, GAPS, MANUAL_EDITS, MEASURES, WEATHER
+from energy_etl.portfolio.layout import (
+    EXCHANGES,
+    GAPS,
+    MANUAL_EDITS,
+    MEASURES,
+    STREAM_FIELDS,
+    WEATHER,
+)
 from energy_etl.sandbox.model import (
     FIELDS_SMARTGRIDONE,
     Register,
@@ -27,7 +34,7 @@ from energy_etl.sandbox.world import World
 DATA = Path(__file__).resolve().parents[2] / "data"
 Rows = list[dict[str, object]]
 # What people declare; about the sandbox there is nothing to say.
-_DECLARED = (EXCHANGES, GAPS, MANUAL_EDITS, MEASURES, WEATHER)
+_DECLARED = (EXCHANGES, GAPS, MANUAL_EDITS, MEASURES, WEATHER, STREAM_FIELDS)
 # What is paid for a kWh that is fed back, in the currency of the site; no vendor shows it.
 _EXPORT_CREDITS = {"rome-a": 0.1}
 

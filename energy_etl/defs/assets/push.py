@@ -4,22 +4,33 @@ The outbox itself is in `state.sqlite`; these tables are its mirror for people.
 """
 
 import asyncio
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import dagster as dg
+from pydantic import Field
 
-from energy_etl.defs.delivery import feeds_of, release_streams, stream_plans, streams_of
+from energy_etl.defs.delivery import feeds_of, mirror_outbox, release_streams, streams_of
 from energy_etl.defs.failures import plainly
+from energy_etl.defs.jobs import SEND_STEP
 from energy_etl.defs.marks import POOL, step_of
 from energy_etl.defs.metadata import materialized, table_spec
 from energy_etl.defs.resources import Etl
 from energy_etl.defs.sending import send_outbox
-from energy_etl.delivery import mirror
+from energy_etl.defs.watching import (
+    CHECK_SPECS,
+    judge_delivery,
+    lines_of,
+    note_told,
+    read_delivery,
+)
+from energy_etl.delivery.agreed import stream_plans
 from energy_etl.delivery.limits import DrainReport
 from energy_etl.delivery.outbox import Outbox
+from energy_etl.errors import ConfigurationError
 from energy_etl.settings import Settings
 from energy_etl.state import open_state
-from energy_etl.tables import core, push
+from energy_etl.tables import Frames, core, push
 from energy_etl.vendors.wattics.packets import compute_packets
 from energy_etl.vendors.wattics.settings import WatticsSettings
 from energy_etl.warehouse import publish
@@ -72,7 +83,7 @@ def packet(context: dg.AssetExecutionContext, etl: Etl):
     # Behind the step: its own marks are no reason to wait any more.
     n_due = release_streams(etl, context.instance, context.run.run_id)
     with open_state(settings.state_path) as connection:
-        _mirror(etl, Outbox(connection))
+        mirror_outbox(etl, Outbox(connection))
     for table in OUTBOX_TABLES:
         yield materialized(
             table,
@@ -84,8 +95,21 @@ def packet(context: dg.AssetExecutionContext, etl: Etl):
         )
 
 
+class SendConfig(dg.Config):
+    """What a run does with the outbox; empty: it sends what is due."""
+
+    is_sending: bool = Field(True, description="False sends nothing: it counts and judges only.")
+    retries_all: bool = Field(
+        False,
+        description="Unpark every stream and give refused packets another chance, then send; or "
+        "only what the two fields below name.",
+    )
+    retry_streams: list[str] = Field([], description="Retry these streams.")
+    retry_credential: str = Field("", description="Retry the streams that it pushes.")
+
+
 @dg.multi_asset(
-    name="stream_status",
+    name=SEND_STEP,
     pool="send",
     specs=[
         table_spec(
@@ -93,32 +117,107 @@ def packet(context: dg.AssetExecutionContext, etl: Etl):
             deps=(push.PACKET,),
             kinds=("sqlite",),
             note="Sent: answered with 200. Confirmed: a read-back of the stream's last packet at "
-            "the end of the run is at or after it.",
-        )
+            "the end of the run is at or after it. Counted anew by each run that sends, computes "
+            "or looks (`watch_delivery`). What is red here is mended with `energy-etl outbox "
+            "retry` or the job `retry_deliveries`.",
+        ),
+        table_spec(
+            push.HOLE,
+            deps=(push.PACKET,),
+            kinds=("sqlite",),
+            note="Wattics takes a missing packet for broken communication: declare in gaps.csv "
+            "what was never measured, load the rest with `energy-etl backfill`.",
+        ),
+        table_spec(
+            push.RESPONSE,
+            deps=(push.PACKET,),
+            kinds=("sqlite",),
+            note="Also by `energy-etl outbox responses`.",
+        ),
     ],
+    check_specs=CHECK_SPECS,
 )
 @plainly
-def stream_status(context: dg.AssetExecutionContext, etl: Etl):
+def stream_status(context: dg.AssetExecutionContext, etl: Etl, config: SendConfig):
     """Every released packet sent in order; fails when one that was due was not delivered."""
-    settings = etl.settings()
+    settings, portfolio = etl.settings(), etl.portfolio()
+    with open_state(settings.state_path) as connection:
+        retry(Outbox(connection), config, context.log.info)
     release_streams(etl, context.instance, context.run.run_id)
     with open_state(settings.state_path) as connection:
         outbox = Outbox(connection)
-        report = asyncio.run(_drained(context, settings, outbox))
-        _mirror(etl, outbox)
-        status = mirror.status_frame(outbox)
+        report = DrainReport()
+        if config.is_sending:
+            report = asyncio.run(_drained(context, settings, outbox))
+        mirror_outbox(etl, outbox)
+        frames = read_delivery(outbox, portfolio, etl.now())
+        told = lines_of(outbox, portfolio, etl.now())
     publish(etl.warehouse(), data_dir=settings.data_dir)
+    yield from _materialized(frames, report)
+    # Also when packets were not delivered: then the checks are what people look at.
+    yield from judge_delivery(frames, etl.now())
+    with open_state(settings.state_path) as connection:
+        note_told(Outbox(connection), told)
     for sentence in report.sentences:
         context.log.warning(sentence)
     report.raise_if_incomplete()
+
+
+def retry(outbox: Outbox, config: SendConfig, tell: Callable[[str], None]) -> None:
+    """Unpark what the config names, and give its refused packets another chance.
+
+    Raises:
+        ConfigurationError: it names a stream or a credential that the outbox does not know.
+    """
+    streams = outbox.streams()
+    known = {each.stream_id for each in streams} | {each.credential for each in streams}
+    named = {*config.retry_streams, *filter(None, [config.retry_credential])}
+    if named - known:
+        raise ConfigurationError(
+            f"{', '.join(sorted(named - known))}: no such stream or credential in the outbox; "
+            "push/stream_status lists the streams."
+        )
+    chosen = [
+        each.stream_id
+        for each in streams
+        if each.stream_id in config.retry_streams
+        or each.credential == config.retry_credential
+        or (config.retries_all and not named)
+    ]
+    if chosen:
+        parked = [s.stream_id for s in streams if s.parked_reason and s.stream_id in chosen]
+        n_packets = outbox.retry(chosen)
+        tell(
+            f"Unparked {len(parked)} streams ({', '.join(parked) or 'none was parked'}); "
+            f"{n_packets} refused packets go again."
+        )
+
+
+def _materialized(frames: Frames, report: DrainReport) -> Iterator[dg.MaterializeResult]:
+    status, holes = (frames[t.full_name] for t in (push.STREAM_STATUS, push.HOLE))
+    per_stream = [
+        f"| {each.stream_id} | {each.n_sent} | {each.n_confirmed} | {each.n_pending} | "
+        f"{each.n_rejected} | {each.problem or ''} |"
+        for each in report.streams.values()
+    ]
+    header = [
+        "| stream | sent | confirmed | left | refused | problem |",
+        "|---|---|---|---|---|---|",
+    ]
     yield materialized(
         push.STREAM_STATUS,
         packets_sent=report.n_sent,
         packets_confirmed=int(status["n_confirmed"].sum()),
+        packets_pending=int(status["n_pending"].sum()),
         packets_held=int(status["n_held"].sum()),
         packets_rejected=int(status["n_rejected"].sum()),
+        streams_parked=status["parked_reason"].count(),
+        longest_lag_minutes=status["lag_minutes"].max(),
         seconds=round(report.elapsed_s, 1),
+        this_run=dg.MetadataValue.md("\n".join(header + per_stream)) if per_stream else None,
     )
+    yield materialized(push.HOLE, holes=holes.height, packets_missing=int(holes["n_missing"].sum()))
+    yield materialized(push.RESPONSE, packets_posted=sum(s.n_sent for s in report.streams.values()))
 
 
 async def _drained(
@@ -128,17 +227,5 @@ async def _drained(
         settings.section(WatticsSettings),
         outbox,
         on_progress=lambda n_done, n_due: context.log.info(f"{n_done} of {n_due} packets."),
+        on_wait=context.log.info,
     )
-
-
-def _mirror(etl: Etl, outbox: Outbox) -> None:
-    with etl.warehouse().write() as writer:
-        # Read under the lock: of two runs that mirror, the later one must show the later outbox.
-        frames = {
-            push.PACKET: mirror.packet_frame(outbox),
-            push.CORRECTION: mirror.correction_frame(outbox),
-            push.STREAM_OFFSET: mirror.offset_frame(outbox),
-            push.STREAM_STATUS: mirror.status_frame(outbox),
-        }
-        for table, frame in frames.items():
-            writer.replace_all(table, frame)

@@ -10,9 +10,13 @@ No repetition here: whether a packet may be sent again is decided by `delivery/s
 
 import base64
 import contextlib
+import functools
+import hashlib
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final, Self
 
 import aiohttp
@@ -21,11 +25,14 @@ from yarl import URL
 from energy_etl.errors import (
     AuthenticationError,
     BadRequestError,
+    ConfigurationError,
     MalformedError,
     PermissionDeniedError,
     RateLimitedError,
     UnavailableError,
+    VendorError,
 )
+from energy_etl.rest.failures import parse_retry_after_s
 from energy_etl.vendors.wattics.settings import WatticsCredential, WatticsSettings, checked_url
 from energy_etl.vendors.wattics.wire import parse_last
 
@@ -56,9 +63,16 @@ class WatticsCollector:
         *,
         request_timeout_s: float = 10.0,
         max_connections: int = 32,
+        ca_file: Path | None = None,
     ) -> None:
-        """Check the URL; nothing is opened before the context is entered."""
+        """Check the URL; nothing is opened before the context is entered.
+
+        Raises:
+            ConfigurationError: the file of certificates cannot be read.
+        """
         self._url = URL(checked_url(url))
+        self._credential = credential
+        self._tls = _trusting(ca_file) if self._url.scheme == "https" and ca_file else True
         self._timeout = aiohttp.ClientTimeout(total=request_timeout_s)
         self._max_connections = max_connections
         pair = f"{credential.username}:{credential.password.get_secret_value()}"
@@ -71,7 +85,7 @@ class WatticsCollector:
     async def __aenter__(self) -> Self:
         """Open the session."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._max_connections),
+            connector=aiohttp.TCPConnector(limit=self._max_connections, ssl=self._tls),
             # unsafe: the sandbox is an IP address, for which cookies are dropped otherwise. The jar
             # sees one host only.
             cookie_jar=aiohttp.CookieJar(unsafe=True),
@@ -86,6 +100,15 @@ class WatticsCollector:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells this credential and URL from any other; slow to compute the first time."""
+        return _fingerprint(
+            str(self._url),
+            self._credential.username,
+            self._credential.password.get_secret_value(),
+        )
 
     async def post(self, body: bytes) -> PostAnswer:
         """POST one packet once; a failure of the network is an answer without status."""
@@ -156,10 +179,39 @@ async def open_collectors(
                     credential,
                     request_timeout_s=settings.request_timeout_s,
                     max_connections=settings.max_parallel_streams,
+                    ca_file=settings.ca_file,
                 )
             )
             for name, credential in settings.credentials.items()
         }
+
+
+def fingerprints(settings: WatticsSettings) -> dict[str, str]:
+    """Return the fingerprint of each credential by its name, as its collector has it."""
+    return {
+        name: WatticsCollector(settings.collector_url, credential).fingerprint
+        for name, credential in settings.credentials.items()
+    }
+
+
+# Kept per process: a sensor asks every few seconds, and it is slow on purpose.
+@functools.lru_cache(maxsize=128)
+def _fingerprint(url: str, username: str, password: str) -> str:
+    # scrypt with 16 MB: whoever finds a fingerprint on a disk cannot try passwords by the million.
+    salt = f"energy_etl: has this credential changed? {url} {username}".encode()
+    return hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1, dklen=8).hex()
+
+
+def _trusting(ca_file: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"wattics.ca_file: {ca_file} cannot be read as certificates ({error}): give the path "
+            "of a PEM file, or leave the setting out."
+        ) from None
+    return context
 
 
 async def _read(response: aiohttp.ClientResponse) -> str:
@@ -174,35 +226,39 @@ async def _read(response: aiohttp.ClientResponse) -> str:
 
 
 def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
-    text = response.headers.get("Retry-After", "")
-    try:
-        wait_s = float(text)
-    except ValueError:
-        return None
-    return min(max(wait_s, 0.0), _RETRY_AFTER_CAP_S) if wait_s == wait_s else None
+    wait_s = parse_retry_after_s(response.headers.get("Retry-After"))
+    return None if wait_s is None else min(wait_s, _RETRY_AFTER_CAP_S)
 
 
 def _raise_for(status: int, text: str, retry_after_s: float | None, where: str) -> None:
     what = f"{where}: HTTP {status} {' '.join(text.split())[:120]}".rstrip()
     if status == 404:
         return
+    error = _error(status, what, retry_after_s)
+    error.status = status
+    raise error
+
+
+def _error(status: int, what: str, retry_after_s: float | None) -> VendorError:
     if status == 401:
-        raise AuthenticationError(
+        return AuthenticationError(
             f"{what}: check the credential's user name and password in the settings; "
             "its packets wait."
         )
     if status == 403:
-        raise PermissionDeniedError(
+        return PermissionDeniedError(
             f"{what}: the credential may not see the stream, check `credential` in streams.csv; "
             "its packets wait."
         )
     if status == 429:
-        raise RateLimitedError(f"{what}: too many calls.", retry_after_s)
+        return RateLimitedError(f"{what}: too many calls.", retry_after_s)
+    if status == 503 and retry_after_s is not None:
+        return RateLimitedError(f"{what}: the collector wants to be left alone.", retry_after_s)
     if status >= 500 or status == 408:
-        raise UnavailableError(f"{what}: the collector is not well, the next send run asks again.")
+        return UnavailableError(f"{what}: the collector is not well, the next send run asks again.")
     if status in (400, 405, 410):
-        raise BadRequestError(f"{what}: the collector does not offer the last packet.")
-    raise MalformedError(f"{what}: an answer that was not to be expected, check the URL.")
+        return BadRequestError(f"{what}: the collector does not offer the last packet.")
+    return MalformedError(f"{what}: an answer that was not to be expected, check the URL.")
 
 
 def _brief(error: Exception) -> str:

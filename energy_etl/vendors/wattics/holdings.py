@@ -2,10 +2,10 @@
 
 Both sides are added up per stream and local day in the same way: a packet belongs to the sampling
 interval that ends with its stamp; cumulative packets count by their difference to the packet before
-(the vendor "subtracts successive Wh readings", of each phase), others by their value. Only packets that had been
-accepted when Wattics was asked are compared, so that what was sent since is no difference. A
-stream of samples has no amount, so Wattics is not asked for it; of a stream that files feed it is
-not known what its numbers are, so it is left out.
+(the vendor "subtracts successive Wh readings", of each phase), others by their value. Only packets
+that had been accepted when Wattics was asked are compared, so that what was sent since is no
+difference. A stream of samples has no amount, so Wattics is not asked for it; of a stream that
+files feed it is not known what its numbers are, so it is left out.
 """
 
 from collections.abc import Mapping

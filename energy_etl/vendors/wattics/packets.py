@@ -83,7 +83,8 @@ def compute_packets(
             _means(feeds.filter(pl.col("content") == "sample"), samples),
         ]
     )
-    return Packets(_bodies(numbers, feeds), new_offsets)
+    # Of finite values the sum may be none.
+    return Packets(_bodies(numbers.filter(pl.col("number").is_finite()), feeds), new_offsets)
 
 
 def _feeds(

@@ -1,6 +1,9 @@
 """Wattics' section `wattics` of the settings."""
 
-from typing import Any, Final
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -10,6 +13,11 @@ SANDBOX_PATH: Final = "/measurements/v2/unifiedjson/"
 LIVE_API_URL: Final = "https://api.wattics.com/api/v1"
 SANDBOX_API_PATH: Final = "/wattics/api/v1"
 _LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
+# Modelled, not verified: the page documents no refusal but 401. A refused value concerns one
+# packet; a stream that nobody knows concerns all of its packets.
+ON_REFUSAL: Final[Mapping[int, Literal["reject", "park"]]] = MappingProxyType(
+    {400: "reject", 404: "park", 413: "reject", 422: "reject"}
+)
 
 
 class WatticsCredential(BaseModel):
@@ -34,8 +42,17 @@ class WatticsSettings(BaseModel):
     Attributes:
         collector_url: production's; the sandbox's on the target sandbox.
         credentials: by the name that streams.csv gives in `credential`.
+        ca_file: certificates (PEM) that are trusted beside the system's, for networks whose proxy
+            opens TLS; none by default.
         request_timeout_s: after this the packet is asked for, not sent again.
         max_parallel_streams: streams under way at once; each has one packet in flight.
+        on_refusal: HTTP status -> reject: the packet is set aside and the stream goes on; park: the
+            stream waits until somebody acts. For 400, 404, 413 and 422; what is not given is as in
+            `ON_REFUSAL`.
+        breaker_after: calls of one credential that fail in a row before its streams wait and one
+            call at a time is tried.
+        breaker_gives_up_after: waits like that, with no packet accepted in between, that end a
+            send run for the credential.
         api_url: of the read and management API; the sandbox's on the target sandbox.
         api_token: sent as it is; empty: nothing is read from Wattics, pushing goes on.
         max_parallel: calls to the API at once.
@@ -46,8 +63,12 @@ class WatticsSettings(BaseModel):
 
     collector_url: str = LIVE_URL
     credentials: dict[str, WatticsCredential] = Field(default_factory=dict)
+    ca_file: Path | None = None
     request_timeout_s: float = Field(default=10.0, gt=0, le=300)
     max_parallel_streams: int = Field(default=32, ge=1, le=512)
+    on_refusal: dict[int, Literal["reject", "park"]] = Field(default_factory=lambda: {**ON_REFUSAL})
+    breaker_after: int = Field(default=5, ge=1)
+    breaker_gives_up_after: int = Field(default=5, ge=1, le=20)
     api_url: str = LIVE_API_URL
     api_token: SecretStr = SecretStr("")
     max_parallel: int = Field(default=8, ge=1, le=64)
@@ -59,6 +80,18 @@ class WatticsSettings(BaseModel):
     @classmethod
     def _is_safe(cls, url: str) -> str:
         return checked_url(url)
+
+    @field_validator("on_refusal")
+    @classmethod
+    def _has_known_statuses(
+        cls, given: dict[int, Literal["reject", "park"]]
+    ) -> dict[int, Literal["reject", "park"]]:
+        unknown = sorted(given.keys() - ON_REFUSAL.keys())
+        if unknown:
+            raise ValueError(
+                f"{unknown[0]} cannot be set: a refusal is one of {', '.join(map(str, ON_REFUSAL))}"
+            )
+        return {**ON_REFUSAL, **given}
 
 
 def sandbox_section(sandbox_url: str) -> dict[str, Any]:

@@ -119,6 +119,16 @@ def test_counter_is_compared_by_its_growth_within_one_wh(
     assert row["held_native"] == amount
 
 
+def test_growth_of_all_phases_is_one_amount_whatever_stands_beside() -> None:
+    bodies = ['"v_1":230.0,"pC_1":1000.0,"pC_2":50.0', '"pC_1":1010.0', '"v_1":1.0,"pC_2":55.0']
+    pushed = [
+        row | {"body": f'{{"id":"dp-e","tsISO8601":"2026",{fields}}}'}
+        for row, fields in zip(packets("dp-e", [0, 0, 0]), bodies, strict=True)
+    ]
+    row = compared(pushed, [held("dp-e", 15.0)])["dp-e", DAY]
+    assert (row["verdict"], row["pushed_native"]) == ("equal", 15.0)
+
+
 def test_values_are_added_in_their_own_unit() -> None:
     rows = compared(
         [*packets("dp-w", [0.1, 0.2]), *packets("dp-k", [1.5, 2e-1])],

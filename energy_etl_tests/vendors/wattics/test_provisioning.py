@@ -47,6 +47,17 @@ def listed(
     )
 
 
+def add_files(folder: Path) -> None:
+    """A further field of dp-1, and a stream that files feed."""
+    (folder / "stream_fields.csv").write_text(
+        "stream_id,field,register_id,content\ndp-1,pC_2,berlin.import,cumulative_wh\n"
+    )
+    header, *rows = (folder / "streams.csv").read_text().splitlines()
+    lines = [f"{header},zone", *(f"{row}," for row in rows)]
+    lines.append("dp-4,,value,file,15,main,,Europe/Rome")
+    (folder / "streams.csv").write_text("\n".join(lines) + "\n")
+
+
 def plan(folder: Path, there: Listed, only: tuple[str, ...] = (), **options: Any) -> Plan:
     """Plan for a portfolio from which berlin.room's stream and rome.gas's were taken."""
     write_files(
@@ -73,14 +84,32 @@ def plan(folder: Path, there: Listed, only: tuple[str, ...] = (), **options: Any
         ("aP_1", "sample", "electricity", "kW", "is in W, and the register in kW"),
         ("c_1", "sample", "electricity", "V", "is in A"),
         ("pC_1", "cumulative_wh", "electricity", "m3", "is in Wh"),
+        ("aP_1", "interval", "electricity", "W", "carries what is measured, so write sample"),
+        ("v_1", "file", None, None, None),
+        ("volts", "file", None, None, "volts is no field of a packet"),
     ],
 )
 def test_field_is_checked_against_content_commodity_and_unit(
-    field: str, content: str, commodity: str, unit: str, reason: str | None
+    field: str, content: str, commodity: str | None, unit: str | None, reason: str | None
 ) -> None:
     problem = field_problem(field, content, commodity, unit)
     assert (problem is None) == (reason is None)
     assert reason is None or reason in str(problem)
+
+
+def test_value_never_stands_beside_another_field() -> None:
+    assert field_problem("value", "interval", "gas", "m3", 1) is None
+    assert "value stands alone" in str(field_problem("value", "interval", "gas", "m3", 2))
+    assert field_problem("v_1", "sample", "electricity", "V", 21) is None
+
+
+def test_register_of_a_further_field_needs_no_stream_of_its_own(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    add_files(tmp_path)
+    frames = Portfolio.load(tmp_path).frames
+    made = plan_streams(frames, listed(), only=["berlin.import"], credentials=["main"])
+    assert not made.streams
+    assert "berlin.import has a stream already" in made.refused[0]
 
 
 def test_what_is_proposed_for_any_register_fits_it() -> None:
@@ -150,15 +179,23 @@ def test_unknown_credential_is_refused(tmp_path: Path) -> None:
 
 
 def test_list_shows_the_map_beside_what_wattics_lists(tmp_path: Path) -> None:
-    streams = Portfolio.load(write_files(tmp_path)).frames[push.STREAM]
+    write_files(tmp_path)
+    add_files(tmp_path)
+    frames = Portfolio.load(tmp_path).frames
+    streams, further = frames[push.STREAM], frames[push.STREAM_FIELD]
     meters = listed(("7", "70", "dp-1"), ("9", "70", "dp-new")).meter
-    rows = {row["stream_id"]: row for row in list_streams(streams, meters)}
+    rows = {row["stream_id"]: row for row in list_streams(streams, further, meters)}
     assert {stream_id: row["state"] for stream_id, row in rows.items()} == {
         "dp-1": "mapped",
         "dp-2": "unknown there",
         "dp-3": "unknown there",
+        "dp-4": "unknown there",
         "dp-new": "unmapped",
     }
     assert rows["dp-1"]["meter_id_wattics"] == "7"
     assert rows["dp-new"]["register_id"] is None
-    assert {row["state"] for row in list_streams(streams, None)} == {"not asked"}
+    assert {row["state"] for row in list_streams(streams, further, None)} == {"not asked"}
+    assert rows["dp-1"]["further_fields"] == [
+        {"field": "pC_2", "register_id": "berlin.import", "content": "cumulative_wh"}
+    ]
+    assert (rows["dp-4"]["register_id"], rows["dp-4"]["zone"]) == (None, "Europe/Rome")

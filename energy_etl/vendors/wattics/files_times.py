@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from energy_etl.vendors.wattics.file_lines import BadLines
+from energy_etl.vendors.wattics.files_lines import BadLines
 
 # Two changes of clocks are months apart.
 _ANOTHER_NIGHT: Final = timedelta(days=2)

@@ -4,7 +4,7 @@ The vendor's page: `,` between cells, `.` in numbers, stamps as `2018-06-01 00:1
 electrical parameters the measurements stand in the page's order (short lines are allowed),
 otherwise there is exactly one. An empty cell is no value. Only lines that cannot be read are looked
 at one by one, to say why. Which field a column is, and which instant a local time, is decided in
-`files.py` and `file_times.py`.
+`files.py` and `files_times.py`.
 """
 
 import csv
@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from energy_etl.vendors.wattics.file_lines import UNREADABLE, BadLines
+from energy_etl.vendors.wattics.files_lines import UNREADABLE, BadLines
 from energy_etl.vendors.wattics.wire import ELECTRICAL_FIELDS
 
 MOST_COLUMNS: Final = len(ELECTRICAL_FIELDS)
@@ -39,7 +39,8 @@ def parse_csv(lines: pl.DataFrame, n_columns: int, bad: BadLines) -> pl.DataFram
         bad: takes the lines that cannot be read.
     """
     cells = _cells(lines)
-    n_there = min(n_columns, (cells["cells"].list.len().max() or 1) - 1)  # pyright: ignore[reportOperatorIssue]
+    n_cells: int = cells.select(pl.col("cells").list.len().max()).item() or 1
+    n_there = min(n_columns, n_cells - 1)
     stamp = pl.col("cells").list.get(0).str.strip_chars(_BLANKS)
     texts = {
         column(number): pl.col("cells").list.get(number, null_on_oob=True).str.strip_chars(_BLANKS)
@@ -60,8 +61,8 @@ def parse_csv(lines: pl.DataFrame, n_columns: int, bad: BadLines) -> pl.DataFram
         pl.col("local_at").is_not_null(),
         ~pl.col("has_spare"),
         *(
-            pl.col(name).is_finite().fill_null(False)  # noqa: FBT003
-            | ~pl.col(f"given_{name}").fill_null(False)  # noqa: FBT003
+            pl.col(name).is_finite().fill_null(value=False)
+            | ~pl.col(f"given_{name}").fill_null(value=False)
             for name in texts
         ),
     )
@@ -98,7 +99,7 @@ def _why(text: str, n_columns: int) -> str:
         stamp, *cells = (cell.strip(_BLANKS) for cell in next(csv.reader([text], strict=True)))
     except csv.Error:
         return f"{_shown(text)} has a quote that is not closed"
-    if "," not in text and (other := next((c for c in ";\t" if c in text), None)):
+    if other := next((c for c in ";\t" if c in stamp), None):
         name = "a tab" if other == "\t" else f"{other!r}"
         return f"its cells are separated by {name}: write ','"
     if not re.fullmatch(_STAMP_PATTERN[1:-1], stamp):

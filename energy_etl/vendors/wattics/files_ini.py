@@ -4,7 +4,7 @@ Modelled on Swarm 1.1.0 and its example, verified with no running one:
 
 | setting | meaning |
 |---|---|
-| `[General] Filename` | the CSV; a relative one is looked for beside the ini (Swarm: where it runs) |
+| `[General] Filename` | the CSV, looked for beside the ini (by Swarm: where it runs) |
 | `ChannelReference` | the stream's id |
 | `ChannelType` real_electricity | columns in the order of the vendor's page |
 | `other` | one column, sent as `value` |
@@ -21,6 +21,7 @@ has to have set such a stream up for it, so it is sent as Swarm sends it.
 """
 
 import configparser
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +30,11 @@ from typing import Final, Literal
 from energy_etl.errors import DeliveryError
 
 ChannelType = Literal["real_electricity", "fake_electricity", "other"]
-_CHANNEL_TYPES: Final[tuple[ChannelType, ...]] = ("real_electricity", "fake_electricity", "other")
+_CHANNEL_TYPES: Final[dict[str, ChannelType]] = {
+    "real_electricity": "real_electricity",
+    "fake_electricity": "fake_electricity",
+    "other": "other",
+}
 _GENERAL: Final = "General"
 _LONGEST_SHIFT_MINUTES: Final = 7 * 24 * 60
 _LONGEST_SLOT_MINUTES: Final = 24 * 60
@@ -58,17 +63,17 @@ def read_ini(path: Path) -> SwarmIni:
     parser = configparser.RawConfigParser(allow_no_value=True)
     try:
         parser.read_string(_text(path))
+    except configparser.MissingSectionHeaderError as error:
+        raise _refusal(path, f"line {error.lineno} stands before any [section]") from None
     except configparser.ParsingError as error:
         # Without the line itself: it may be the password.
         raise _refusal(path, f"line {error.errors[0][0]} is no setting") from None
-    except configparser.MissingSectionHeaderError as error:
-        raise _refusal(path, f"line {error.lineno} stands before any [section]") from None
     except (configparser.DuplicateOptionError, configparser.DuplicateSectionError) as error:
         raise _refusal(path, f"line {error.lineno} gives something twice") from None
     if not parser.has_section(_GENERAL):
         raise _refusal(path, "the section [General] is missing")
-    general = dict(parser.items(_GENERAL))
-    channel_type = next((t for t in _CHANNEL_TYPES if t == general.get("channeltype")), None)
+    general: dict[str, str | None] = dict(parser.items(_GENERAL))
+    channel_type = _CHANNEL_TYPES.get(general.get("channeltype") or "")
     if channel_type is None:
         raise _refusal(path, f"ChannelType must be one of {', '.join(_CHANNEL_TYPES)}")
     shift_minutes = _whole_number(path, general, "MinutesShift", _LONGEST_SHIFT_MINUTES) or 0
@@ -98,7 +103,7 @@ def _text(path: Path) -> str:
         raise DeliveryError(f"There is no file {path}: correct its name.") from None
 
 
-def _needed(path: Path, general: dict[str, str | None], name: str) -> str:
+def _needed(path: Path, general: Mapping[str, str | None], name: str) -> str:
     text = general.get(name.lower())
     if not text:
         raise _refusal(path, f"{name} is missing in [General]")
@@ -106,7 +111,7 @@ def _needed(path: Path, general: dict[str, str | None], name: str) -> str:
 
 
 def _whole_number(
-    path: Path, general: dict[str, str | None], name: str, largest: int
+    path: Path, general: Mapping[str, str | None], name: str, largest: int
 ) -> int | None:
     text = general.get(name.lower())
     if not text:

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from energy_etl.vendors.wattics.file_lines import UNREADABLE, BadLines
+from energy_etl.vendors.wattics.files_lines import UNREADABLE, BadLines
 from energy_etl.vendors.wattics.wire import FIELDS
 
 _Packet: Final = msgspec.defstruct(
@@ -36,28 +36,34 @@ def parse_json(lines: pl.DataFrame, bad: BadLines) -> pl.DataFrame:
     """
     packets, numbers, refused = [], [], []
     for line, text in lines.select("line", "text").iter_rows():
+        if UNREADABLE in text:
+            refused.append((line, "it is not UTF-8: save the file as UTF-8"))
+            continue
         try:
             packets.append(_DECODE(text))
             numbers.append(line)
         except msgspec.DecodeError as error:
             refused.append((line, _plain(error)))
         except RecursionError:
-            refused.append((line, "is no packet"))
+            refused.append((line, "it is no packet of one line (too deep)"))
     bad.add(
         pl.DataFrame(refused, schema={"line": pl.UInt32, "why": pl.String}, orient="row"),
         lambda row: row["why"],
     )
-    columns = {field: [getattr(packet, field) for packet in packets] for field in FIELDS}
-    frame = pl.DataFrame(
-        {
-            "line": numbers,
-            "stream_id": [packet.id for packet in packets],
-            "stamp": [packet.tsISO8601 for packet in packets],
-            **{field: values for field, values in columns.items() if any(map(_is_given, values))},
-        },
-        schema_overrides={"line": pl.UInt32, "stream_id": pl.String, "stamp": pl.String}
-        | {field: pl.Float64 for field in FIELDS if any(map(_is_given, columns[field]))},
+    names = ("stream_id", "stamp", *FIELDS)
+    columns = dict(
+        zip(names, zip(*map(msgspec.structs.astuple, packets), strict=True), strict=False)
     )
+    given = [
+        name for name in FIELDS if name in columns and any(n is not None for n in columns[name])
+    ]
+    schema = {
+        "line": pl.UInt32,
+        "stream_id": pl.String,
+        "stamp": pl.String,
+        **dict.fromkeys(given, pl.Float64),
+    }
+    frame = pl.DataFrame({"line": numbers, **columns}, schema=schema)
     return _stamped(frame, bad)
 
 
@@ -69,9 +75,11 @@ def _stamped(frame: pl.DataFrame, bad: BadLines) -> pl.DataFrame:
             .str.to_datetime(_STAMP_FORMAT, time_unit="us", time_zone="UTC", strict=False)
             .dt.truncate("1ms")
         ),
-        is_finite=pl.all_horizontal(pl.lit(True), *(pl.col(f).is_finite() for f in fields)),  # noqa: FBT003
+        is_finite=pl.all_horizontal(
+            pl.lit(True), *(pl.col(field).is_finite().fill_null(value=True) for field in fields)
+        ),
     )
-    is_stamped, is_finite = pl.col("stamped_at").is_not_null(), pl.col("is_finite") != False  # noqa: E712
+    is_stamped = pl.col("stamped_at").is_not_null()
     bad.add(
         frame.filter(~is_stamped),
         lambda row: (
@@ -80,13 +88,10 @@ def _stamped(frame: pl.DataFrame, bad: BadLines) -> pl.DataFrame:
         ),
     )
     bad.add(
-        frame.filter(is_stamped, ~is_finite), lambda _: "a number of it is beyond every measurement"
+        frame.filter(is_stamped, ~pl.col("is_finite")),
+        lambda _: "a number in it is beyond every measurement",
     )
-    return frame.filter(is_stamped, is_finite).select("line", "stream_id", "stamped_at", *fields)
-
-
-def _is_given(number: float | None) -> bool:
-    return number is not None
+    return frame.filter(is_stamped, "is_finite").select("line", "stream_id", "stamped_at", *fields)
 
 
 def _plain(error: msgspec.DecodeError) -> str:
@@ -94,8 +99,6 @@ def _plain(error: msgspec.DecodeError) -> str:
     text = str(error)
     place = _IN_SHORT.search(text)
     text = _IN_SHORT.sub("", text)
-    if UNREADABLE in text or "utf-8" in text.lower():
-        return "it is not UTF-8: save the file as UTF-8"
     if place and place[1]:
         return f"{place[1]} does not fit a packet ({text})"
     return f"it is no packet of one line ({text})"

@@ -1,7 +1,7 @@
 """A file as numbered lines, block by block, and the lines of it that cannot be sent.
 
 Faults of one line are counted and told with its number (`BadLines`); what is no text file at all is
-refused with one sentence. What a line says is read in `file_csv.py` and `file_json.py`.
+refused with one sentence. What a line says is read in `files_csv.py` and `files_json.py`.
 """
 
 import heapq

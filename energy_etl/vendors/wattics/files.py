@@ -1,0 +1,385 @@
+"""Files of measurements to packets: Swarm's CSV and ini, and JSON lines. Nothing is sent here.
+
+A file is read whole before anything of it goes anywhere. What every format shares is here: which
+streams files may feed, what a column means, order, repetitions, and the body of each packet. How
+lines are read is in `files_lines.py`, `files_csv.py`, `files_json.py`, local times in
+`files_times.py`, Swarm's settings in `files_ini.py`.
+
+A CSV alone does not say what its columns are, so this is modelled on the vendor's page and not
+verified: where a line has more than one measurement, the columns are the page's electrical ones in
+its order; where all measurements of the file stand in the first column, they are the stream's
+`field` of streams.csv. In the first case that field must occur, or the file is taken for another
+stream's. Source: Wattics' API page ("CSV format", "JSON Format", "Groups of measurements").
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final, Literal
+
+import polars as pl
+
+from energy_etl.errors import ConfigurationError, DeliveryError
+from energy_etl.vendors.wattics.files_csv import MOST_COLUMNS, column, parse_csv
+from energy_etl.vendors.wattics.files_ini import SwarmIni, read_ini
+from energy_etl.vendors.wattics.files_json import parse_json
+from energy_etl.vendors.wattics.files_lines import BadLines, read_lines
+from energy_etl.vendors.wattics.files_times import to_instants
+from energy_etl.vendors.wattics.wire import (
+    ELECTRICAL_FIELDS,
+    FIELDS,
+    SINGLE_FIELD,
+    packet_head,
+    stamp_expression,
+)
+
+FileFormat = Literal["csv", "ini", "jsonl"]
+Progress = Callable[[int, int], None]
+FROM_FILES: Final = "file"
+_BY_SUFFIX: Final[dict[str, FileFormat]] = {".ini": "ini", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_KEY: Final = ("stream_id", "stamped_at")
+_BATCH_PACKETS: Final = 50_000
+# A last packet of 1970 stands for "nothing received yet" at the vendor.
+_FIRST_YEAR: Final = 1971
+
+
+@dataclass(frozen=True, slots=True)
+class FileStream:
+    """A stream that files may feed."""
+
+    stream_id: str
+    field: str
+    zone: str
+    interval: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class StreamMap:
+    """Which streams files may feed, and why the others not.
+
+    Attributes:
+        by_id: those that they may.
+        others: a stream that a register feeds -> that register.
+    """
+
+    by_id: dict[str, FileStream]
+    others: dict[str, str]
+
+    @classmethod
+    def of(cls, streams: pl.DataFrame) -> "StreamMap":
+        """Read the rows of push.stream."""
+        rows = streams.to_dicts()
+        return cls(
+            {
+                row["stream_id"]: FileStream(
+                    row["stream_id"],
+                    row["field"],
+                    row["zone"],
+                    timedelta(minutes=row["interval_minutes"]),
+                )
+                for row in rows
+                if row["content"] == FROM_FILES and row["zone"] is not None
+            },
+            {row["stream_id"]: row["register_id"] for row in rows if row["register_id"]},
+        )
+
+    def why_not(self, stream_id: str) -> str:
+        """Say why files may not feed a stream that is not among `by_id`."""
+        if stream_id in self.others:
+            return (
+                f"stream {stream_id} is fed by the register {self.others[stream_id]}: packets of "
+                "files would come between its own; have another stream agreed for files"
+            )
+        return (
+            f"{stream_id} is no stream for files: add it to streams.csv with content file and its "
+            "zone, and without a register"
+        )
+
+    def get(self, stream_id: str) -> FileStream:
+        """Return a stream that files may feed.
+
+        Raises:
+            ConfigurationError: it is not in streams.csv, or a register feeds it.
+        """
+        if stream_id not in self.by_id:
+            sentence = self.why_not(stream_id)
+            raise ConfigurationError(f"{sentence[0].upper()}{sentence[1:]}.")
+        return self.by_id[stream_id]
+
+
+@dataclass(frozen=True)
+class FilePackets:
+    """What a file says, sorted by stream and instant, one row per packet.
+
+    Attributes:
+        rows: line, stream_id, stamped_at, and a column per field that occurs (null: left out).
+        bad: the lines that cannot be sent.
+        notes: what was decided or left aside, as sentences.
+    """
+
+    rows: pl.DataFrame
+    bad: BadLines
+    notes: tuple[str, ...]
+    _zones: dict[str, str] = field(repr=False)
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields that occur, in the order of the vendor's page."""
+        return [name for name in FIELDS if name in self.rows.columns]
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Yield stream_id, stamped_at, body in slices, so that a large file stays small."""
+        for rows in self.rows.iter_slices(_BATCH_PACKETS) if self.rows.height else ():
+            parts = [
+                part.select(*_KEY, body=self._body(str(zone)))
+                for (zone,), part in rows.with_columns(
+                    zone=pl.col("stream_id").replace_strict(self._zones),
+                    head=pl.col("stream_id").replace_strict(
+                        {stream_id: packet_head(stream_id) for stream_id in self._zones}
+                    ),
+                ).group_by("zone", maintain_order=True)
+            ]
+            yield pl.concat(parts).sort(_KEY)
+
+    def _body(self, zone: str) -> pl.Expr:
+        numbers = (
+            pl.when(pl.col(name).is_not_null())
+            .then(pl.concat_str(pl.lit(f',"{name}":'), name))
+            .otherwise(pl.lit(""))
+            for name in self.fields
+        )
+        return pl.concat_str(
+            "head", stamp_expression("stamped_at", zone), pl.lit('"'), *numbers, pl.lit("}")
+        )
+
+
+def one_packet(stream: FileStream, stamped_at: datetime, number: float) -> FilePackets:
+    """Return one packet of a stream with a number in its field, stamped in whole milliseconds."""
+    rows = pl.DataFrame(
+        [(1, stream.stream_id, stamped_at, number)],
+        schema={
+            "line": pl.UInt32,
+            "stream_id": pl.String,
+            "stamped_at": pl.Datetime("us", "UTC"),
+            stream.field: pl.Float64,
+        },
+        orient="row",
+    ).with_columns(pl.col("stamped_at").dt.truncate("1ms"))
+    return FilePackets(rows, BadLines(), (), {stream.stream_id: stream.zone})
+
+
+def format_of(path: Path) -> FileFormat:
+    """Return the format that a file's name says: .ini, .jsonl or .ndjson, else CSV."""
+    return _BY_SUFFIX.get(path.suffix.lower(), "csv")
+
+
+def read_packets(
+    path: Path,
+    streams: StreamMap,
+    *,
+    now: datetime,
+    stream_id: str | None = None,
+    file_format: FileFormat | None = None,
+    on_progress: Progress | None = None,
+) -> FilePackets:
+    """Read a file whole; lines that cannot be sent are in `bad`, the others in `rows`.
+
+    Args:
+        path: the file.
+        streams: which streams files may feed.
+        now: a stamp further ahead than one interval is bad: everything later would come too late.
+        stream_id: of a CSV; of an ini instead of its ChannelReference; of JSON lines the only one
+            that may occur.
+        file_format: default by the file's name.
+        on_progress: called with (bytes read, bytes of the file).
+
+    Raises:
+        DeliveryError: the file cannot be read at all, or is taken for another stream's.
+        ConfigurationError: there is no such stream for files.
+    """
+    chosen, bad = file_format or format_of(path), BadLines()
+    notes: list[str] = []
+    if not streams.by_id:
+        raise ConfigurationError(
+            "No stream takes files: have one agreed, then add it to streams.csv with content file "
+            "and its zone, and without a register."
+        )
+    if chosen == "jsonl":
+        if stream_id is not None:
+            streams = StreamMap({stream_id: streams.get(stream_id)}, {})
+        parsed = [parse_json(lines, bad) for lines in read_lines(path, on_progress)]
+        rows = _known_streams(pl.concat(parsed, how="diagonal"), streams, stream_id, bad)
+    else:
+        ini = read_ini(path) if chosen == "ini" else None
+        wanted = stream_id or (ini.stream_id if ini else None)
+        if wanted is None:
+            raise ConfigurationError("A CSV does not say which stream it is for: give --stream.")
+        rows = _csv_rows(
+            ini.csv_path if ini else path, streams.get(wanted), ini, bad, notes, on_progress
+        )
+    rows = _with_values(rows, notes)
+    rows = _in_time(rows, streams, now, bad)
+    zones = {stream_id: stream.zone for stream_id, stream in streams.by_id.items()}
+    return FilePackets(_in_order(rows, bad, notes), bad, tuple(notes), zones)
+
+
+def _csv_rows(
+    path: Path,
+    stream: FileStream,
+    ini: SwarmIni | None,
+    bad: BadLines,
+    notes: list[str],
+    on_progress: Progress | None,
+) -> pl.DataFrame:
+    channel = ini.channel_type if ini else None
+    is_single = stream.field == SINGLE_FIELD
+    if channel is not None and is_single != (channel == "other"):
+        raise DeliveryError(
+            f"The ini's ChannelType is {channel}, and stream {stream.stream_id} carries "
+            f"{stream.field} in streams.csv: one of the two is wrong; nothing was sent."
+        )
+    if ini and ini.has_own_login:
+        notes.append("URL, user and password of the ini are not used, those of the settings are.")
+    n_columns = 1 if is_single or channel == "fake_electricity" else MOST_COLUMNS
+    parsed = [parse_csv(lines, n_columns, bad) for lines in read_lines(path, on_progress)]
+    rows = pl.concat(parsed, how="diagonal")
+    rows = to_instants(rows, stream.zone, bad)
+    if ini and ini.shift:
+        rows = rows.with_columns(pl.col("stamped_at") + ini.shift)
+        notes.append(f"Each stamp was shifted by {ini.shift // timedelta(minutes=1)} minutes.")
+    numbers = _fields_of(rows, stream, ini)
+    if channel == "fake_electricity":
+        notes.append(
+            "fake_electricity: pC_1 is the energy of one slot and no counter, as Swarm sends it; "
+            "the stream has to be set up for that at Wattics."
+        )
+    return rows.select("line", "stamped_at", stream_id=pl.lit(stream.stream_id), **numbers)
+
+
+def _fields_of(rows: pl.DataFrame, stream: FileStream, ini: SwarmIni | None) -> dict[str, pl.Expr]:
+    """Field -> its number, by what the file, its ini and the stream map say."""
+    there = [name for name in rows.columns if name[0] == "m" and rows[name].count()]
+    first = pl.col(column(1)) if column(1) in rows.columns else pl.lit(None, pl.Float64)
+    if ini and ini.channel_type == "fake_electricity":
+        assert ini.slot_minutes is not None
+        return {"aP_1": first * 60.0 / ini.slot_minutes, "pC_1": first}
+    is_ordered = ini is not None and ini.channel_type == "real_electricity"
+    if not is_ordered and set(there) <= {column(1)}:
+        return {stream.field: first}
+    numbers = {
+        name: pl.col(column(number))
+        for number, name in enumerate(ELECTRICAL_FIELDS, 1)
+        if column(number) in there
+    }
+    if there and stream.field not in numbers:
+        raise DeliveryError(
+            f"The columns of the file are {', '.join(numbers)} in the vendor's order, and "
+            f"{stream.field}, the field of stream {stream.stream_id} in streams.csv, has no value "
+            "in it: choose the stream it is for, or mend streams.csv; nothing was sent."
+        )
+    return numbers
+
+
+def _known_streams(
+    rows: pl.DataFrame, streams: StreamMap, only: str | None, bad: BadLines
+) -> pl.DataFrame:
+    """Rows of streams that files may feed, with `value` or electrical fields as agreed."""
+    is_known = pl.col("stream_id").is_in(list(streams.by_id))
+    bad.add(
+        rows.filter(~is_known),
+        lambda row: (
+            streams.why_not(row["stream_id"])
+            if only is None
+            else f"it is of stream {row['stream_id']}, and only {only} was asked for"
+        ),
+    )
+    rows = rows.filter(is_known)
+    singles = [s.stream_id for s in streams.by_id.values() if s.field == SINGLE_FIELD]
+    electrical = [name for name in ELECTRICAL_FIELDS if name in rows.columns]
+    has_single = (
+        pl.col(SINGLE_FIELD).is_not_null() if SINGLE_FIELD in rows.columns else pl.lit(value=False)
+    )
+    has_electrical = pl.any_horizontal(pl.lit(value=False), pl.col(electrical).is_not_null())
+    is_single = pl.col("stream_id").is_in(singles)
+    is_other_kind = pl.when(is_single).then(has_electrical).otherwise(has_single)
+    bad.add(
+        rows.filter(is_other_kind),
+        lambda row: (
+            f"stream {row['stream_id']} carries {streams.by_id[row['stream_id']].field}: a packet "
+            f"of it has {'value alone' if row['stream_id'] in singles else 'no value'}"
+        ),
+    )
+    return rows.filter(~is_other_kind)
+
+
+def _with_values(rows: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
+    """Rows with a number in them; -0.0 and 0.0 are equal and become the same text."""
+    fields = [name for name in FIELDS if name in rows.columns and rows[name].count()]
+    rows = rows.select(
+        "line",
+        *_KEY,
+        *(pl.when(pl.col(f) == 0.0).then(0.0).otherwise(pl.col(f)).alias(f) for f in fields),
+    )
+    kept = rows.filter(pl.any_horizontal(pl.lit(value=False), pl.col(fields).is_not_null()))
+    if n_without := rows.height - kept.height:
+        notes.append(f"{n_without} lines without any value were left out: they are holes.")
+    return kept
+
+
+def _in_time(rows: pl.DataFrame, streams: StreamMap, now: datetime, bad: BadLines) -> pl.DataFrame:
+    """Rows that are neither ahead of now nor of the time that stands for "none"."""
+    ahead = {s.stream_id: s.interval for s in streams.by_id.values()}
+    latest = pl.lit(now) + pl.col("stream_id").replace_strict(
+        ahead, return_dtype=pl.Duration("us"), default=timedelta(0)
+    )
+    is_ahead, is_ancient = (
+        pl.col("stamped_at") > latest,
+        pl.col("stamped_at").dt.year() < _FIRST_YEAR,
+    )
+    bad.add(
+        rows.filter(is_ahead),
+        lambda row: (
+            f"{row['stamped_at'].isoformat()} is still to come: it would bar the way of every "
+            "packet before it; check the stamps and the stream's zone in streams.csv"
+        ),
+    )
+    bad.add(
+        rows.filter(is_ancient),
+        lambda row: f"{row['stamped_at'].isoformat()} is before {_FIRST_YEAR}: check the stamps",
+    )
+    return rows.filter(~is_ahead, ~is_ancient)
+
+
+def _in_order(rows: pl.DataFrame, bad: BadLines, notes: list[str]) -> pl.DataFrame:
+    """Rows by stream and instant, each instant once; contradictions are bad, all of them."""
+    rows = rows.sort("line")
+    is_late = pl.col("stamped_at") < pl.col("stamped_at").cum_max().over("stream_id")
+    if n_late := rows.select(is_late.sum()).item():
+        notes.append(f"{n_late} lines were not in order of time: they were sorted.")
+    rows = rows.sort(*_KEY, "line")
+    same_as_before = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in _KEY)
+    if not rows.select(same_as_before.any()).item():
+        return rows
+    is_repeated = same_as_before | same_as_before.shift(-1)
+    marked = rows.with_columns(is_repeated=is_repeated.fill_null(value=False))
+    repeated = marked.filter("is_repeated").drop("is_repeated")
+    others = [name for name in rows.columns if name not in ("line", *_KEY)]
+    groups = repeated.group_by(_KEY).agg(
+        n_bodies=pl.struct(others).n_unique(), first_line=pl.col("line").min()
+    )
+    told = repeated.join(groups, on=_KEY)
+    bad.add(
+        told.filter(pl.col("n_bodies") > 1),
+        lambda row: (
+            f"{row['stamped_at'].isoformat()} is given more than once with different numbers, "
+            f"first in line {row['first_line']}"
+        ),
+    )
+    same = told.filter(pl.col("n_bodies") == 1)
+    if not same.is_empty():
+        n_left_out = same.height - groups.filter(pl.col("n_bodies") == 1).height
+        notes.append(f"{n_left_out} lines that repeat another one were left out.")
+    once = same.filter(pl.col("line") == pl.col("first_line")).select(rows.columns)
+    single = marked.filter(~pl.col("is_repeated")).select(rows.columns)
+    return pl.concat([single, once]).sort(_KEY)

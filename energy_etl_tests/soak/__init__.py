@@ -1,0 +1,1 @@
+"""`make soak`: the proofs of delivery at full size, minutes each. The small ones are tests."""
