@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 
-.PHONY: demo up test check bench format lock dictionary clean
+.PHONY: demo up test check bench soak format lock dictionary clean
 
 demo: $(STAMP)
 	$(BIN)/energy-etl demo $(ARGS)
@@ -26,6 +26,10 @@ check: $(STAMP)
 
 bench: $(STAMP) $(BENCH_VENV)/.installed
 	$(BENCH_VENV)/bin/python -m energy_etl_tests.benchmarks $(ARGS)
+
+# Delivery's proofs at full size: forty kills, and 365 days x 50 streams interrupted twice.
+soak: $(STAMP)
+	$(BIN)/python -m energy_etl_tests.soak $(ARGS)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

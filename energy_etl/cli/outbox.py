@@ -125,11 +125,11 @@ def retry(
         print("There is nothing to retry: no stream is parked, no packet was refused.")
         return
     if parked:
-        print(f"Unparked {len(parked)} streams: {', '.join(parked)}.")
+        print(f"Unparked: {', '.join(parked)}.")
     if n_packets:
         print(
-            f"{n_packets} refused packets go again, in order; those behind a packet that was "
-            "accepted since are held (`energy-etl outbox list`)."
+            f"Refused packets that go again, in order: {n_packets}. Those behind a packet that "
+            "was accepted since are held (`energy-etl outbox list`)."
         )
     print(
         "They are sent within a minute while `energy-etl up` runs; else when `send_outbox` runs.",
@@ -158,14 +158,13 @@ def drop(
                 "is held, pending or rejected."
             )
             return
-        n_packets = sum(found.values())
         told = ", ".join(f"{n} {state}" for state, n in sorted(found.items()))
-        print(f"{n_packets} packets of stream {stream} are given up ({told}): never sent.")
+        print(f"Packets of stream {stream} to be given up, never to be sent: {told}.")
         if not yes:
             typer.confirm("Do it?", abort=True)
         # Those that were accepted while the question stood there are not dropped.
         n_dropped = outbox.drop(stream, _ms(from_at), _ms(to_at), reason.strip())
-    print(f"Dropped {n_dropped} packets of stream {stream}.")
+    print(f"Packets of stream {stream} given up: {n_dropped}.")
 
 
 @app.command()
@@ -182,7 +181,7 @@ def export(
         else:
             with out.open("w", encoding="utf-8") as file:
                 n_lines = _write(lines, file)
-    print(f"{n_lines} packets written.", file=sys.stderr)
+    print(f"Packets written: {n_lines}.", file=sys.stderr)
 
 
 def _settings() -> "Settings":
@@ -214,7 +213,10 @@ def _plans(settings: "Settings") -> "list[StreamPlan]":
     if not folder.is_dir() and settings.target == "sandbox":
         folder = settings.data_dir / "portfolio.example"
     try:
-        return stream_plans(Portfolio.load(folder))
+        portfolio = Portfolio.load(folder)
+        for problem in portfolio.problems:
+            print(f"energy-etl: {problem.message}", file=sys.stderr)
+        return stream_plans(portfolio)
     except ConfigurationError as error:
         print(f"energy-etl: Lag and holes cannot be told: {error}", file=sys.stderr)
         return []

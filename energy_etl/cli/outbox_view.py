@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from energy_etl.delivery.plan import StreamPlan
 
 _TIME: Final = "%m-%d %H:%M"
+_COUNTS: Final = ("confirmed", "pending", "held", "rejected", "holes")
 
 
 def status_rows(
@@ -65,19 +66,20 @@ def print_status(rows: list[dict[str, Any]], handlers: Sequence[str]) -> None:
     if not rows:
         print("The outbox is empty: nothing was computed for a stream of streams.csv yet.")
         return
-    headers = ("stream", "by", "is", "sent", "conf.", "pend.", "held", "rej.", "last (UTC)", "lag")
-    screen = _screen(headers, n_text=3)
+    headers = ("stream", "by", "is", "sent", "conf.", "pend.", "held", "rej.", "holes")
+    screen = _screen((*headers, "last (UTC)", "lag"), n_text=3)
     for row in rows:
         screen.add_row(
             row["stream_id"],
             row["credential"] or "-",
             row["condition"],
             str(row["n_sent"] + row["n_confirmed"] + row["n_superseded"]),
-            *(str(row[f"n_{state}"]) for state in ("confirmed", "pending", "held", "rejected")),
+            *(str(row[f"n_{what}"]) for what in _COUNTS),
             _time(row["last_sent_at"]),
             lag_text(row["lag_minutes"]),
         )
     _print(screen)
+    print()
     for row in rows:
         for sentence in _sentences(row):
             print(f"{row['stream_id']}: {sentence}")
@@ -90,17 +92,14 @@ def _sentences(row: dict[str, Any]) -> Iterable[str]:
     if row["parked_reason"]:
         yield f"parked since {_time(row['parked_at'])}. {row['parked_reason']} {retry}"
     if row["n_rejected"]:
-        yield f"{row['n_rejected']} packets were refused (`energy-etl outbox list`). {retry}"
+        yield f"refused packets: {row['n_rejected']} (`energy-etl outbox list`). {retry}"
     if row["failure"]:
         again = f" Tried again at {_time(row['retry_at'])}." if row["retry_at"] else ""
         yield f"{row['failure']}{again}"
     if row["n_held"] and row["hold_reason"]:
-        yield f"{row['n_held']} held, the oldest: {row['hold_reason']}."
+        yield f"held packets: {row['n_held']}; the oldest: {row['hold_reason']}."
     if row["n_holes"]:
-        yield (
-            f"{row['n_missing']} packets are missing in {row['n_holes']} holes (push.hole names "
-            "them)."
-        )
+        yield f"holes: {row['n_holes']}, missing packets: {row['n_missing']} (see push.hole)."
 
 
 def print_packets(rows: list[dict[str, Any]], *, is_default: bool) -> None:
@@ -111,7 +110,7 @@ def print_packets(rows: list[dict[str, Any]], *, is_default: bool) -> None:
         return
     for row in rows:
         status = f", HTTP {row['status']}" if row["status"] is not None else ""
-        tries = f", posted {row['n_attempts']} times" if row["n_attempts"] else ""
+        tries = f", attempts: {row['n_attempts']}" if row["n_attempts"] else ""
         print(f"{row['stream_id']} {row['stamped_at']} {row['state']}{status}{tries}")
         for why in filter(None, (row["error"], row["hold_reason"])):
             print(f"  {why}")
@@ -145,7 +144,7 @@ def _screen(headers: Sequence[str], n_text: int) -> "ScreenTable":
     from rich import box
     from rich.table import Table as ScreenTable
 
-    screen = ScreenTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    screen = ScreenTable(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     for number, name in enumerate(headers):
         is_text = number < n_text
         screen.add_column(

@@ -15,6 +15,7 @@ import polars as pl
 from energy_etl.defs.sending import send_outbox
 from energy_etl.delivery.agreed import stream_plans
 from energy_etl.delivery.frontier import release
+from energy_etl.delivery.loop import run_fast
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.delivery.plan import StreamPlan
 from energy_etl.delivery.settled import states_of
@@ -153,7 +154,7 @@ def deliver(
         # Nobody will fill a hole of a file later, so it is not waited for.
         release(outbox, plans, (), datetime.now(UTC), hold_for=timedelta(0))
         try:
-            report = asyncio.run(
+            report = run_fast(
                 send_outbox(
                     target.section,
                     outbox,

@@ -155,7 +155,7 @@ def map_(
     """Write a register's stream into streams.csv, or change the stream's row.
 
     Another register in another field of a stream that is there becomes a further field of the same
-    packets, in stream_fields.csv. With --files the stream is fed by files.
+    packets, in stream_fields.csv. With --files the stream is fed by files, whatever their age.
     """
     from energy_etl.portfolio import Portfolio, set_stream, set_stream_field
     from energy_etl.tables import push
@@ -199,8 +199,8 @@ def map_(
         cells["credential"] = credential
     if files or there["zone"].drop_nulls().len():
         cells["zone"] = zone
-    # Of a stream that is there the start stays, unless it is given.
-    if push_from or there.is_empty():
+    # Of a stream that is there the start stays, unless it is given; a file is older than today.
+    if push_from or (there.is_empty() and not files):
         cells["push_from_at"] = _text(_instant(push_from))
     is_new = set_stream(settings.portfolio_dir, cells, field_problem)
     print(f"{'Added' if is_new else 'Changed'} stream {stream_id}: {fed_by} in {field}.")

@@ -107,11 +107,15 @@ def close_lost_runs(settings: Settings, message: str) -> None:
     """Report the runs whose workers are gone as cancelled; queued ones go on at the next start.
 
     For who holds the home only: then nobody else runs anything. Left as started, such a run would
-    keep its pool's slot and make sensors wait for it for ever.
+    keep its pool's slot and make sensors wait for it for ever. A run of a backfill is reported as
+    failed: the daemon then runs it again, where a cancelled one ends its backfill with a hole.
     """
     with open_instance(settings.dagster_home) as instance:
         for run in _runs_with_worker(instance):
-            instance.report_run_canceled(run, message=message)
+            if _is_of_backfill(run):
+                instance.report_run_failed(run, message=message)
+            else:
+                instance.report_run_canceled(run, message=message)
 
 
 def _start(
@@ -151,12 +155,21 @@ def _start(
 
 
 def _end_active_runs(settings: Settings) -> None:
-    """Ask run workers to stop: SIGTERM on the code server alone leaves them behind."""
+    """Ask run workers to stop: SIGTERM on the code server alone leaves them behind.
+
+    Those of a backfill are ended with their session: asked, they would be cancelled for good.
+    """
     with open_instance(settings.dagster_home) as instance:
         for run in _runs_with_worker(instance):
+            if _is_of_backfill(run):
+                continue
             # A worker that cannot be asked is ended with its session in the next step.
             with contextlib.suppress(dg.DagsterError, OSError):
                 instance.run_launcher.terminate(run.run_id)
+
+
+def _is_of_backfill(run: dg.DagsterRun) -> bool:
+    return "dagster/backfill" in run.tags
 
 
 def _runs_with_worker(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:

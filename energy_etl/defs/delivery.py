@@ -13,9 +13,8 @@ from energy_etl.delivery import mirror
 from energy_etl.delivery.agreed import stream_plans
 from energy_etl.delivery.frontier import BusyWindow, hold_unplanned, release
 from energy_etl.delivery.outbox import Outbox
-from energy_etl.portfolio import Portfolio
 from energy_etl.state import Marks, open_state
-from energy_etl.tables import core, push
+from energy_etl.tables import core
 from energy_etl.vendors import discover_vendors
 from energy_etl.vendors.wattics.collector import fingerprints
 from energy_etl.vendors.wattics.settings import WatticsSettings
@@ -46,24 +45,7 @@ def release_streams(etl: Etl, instance: dg.DagsterInstance, own_run_id: str | No
 
 def mirror_outbox(etl: Etl, outbox: Outbox) -> pl.DataFrame:
     """Show in layer push what changed in the outbox; return push.stream_status."""
-    plans = stream_plans(etl.portfolio())
-    with etl.warehouse().write() as writer:
-        # Read under the lock: of two runs that mirror, the later one must show the later outbox.
-        shown = writer.read("SELECT token, response_id FROM push.mirror")
-        changes = mirror.changes(outbox, plans, datetime.now(UTC), shown)
-        if changes.is_whole:
-            for table in (push.PACKET, push.CORRECTION, push.RESPONSE):
-                writer.replace_all(table, table.empty_frame())
-        for windows, packets in changes.packets():
-            writer.replace_window(push.PACKET, packets, ids=windows, is_empty_kept=False)
-        writer.merge(push.CORRECTION, changes.corrections())
-        for responses in changes.responses():
-            writer.append(push.RESPONSE, responses)
-        small = changes.small_tables()
-        for table, frame in small.items():
-            writer.replace_all(table, frame)
-    outbox.mirrored(changes.token)
-    return small[push.STREAM_STATUS]
+    return mirror.show(etl.warehouse(), outbox, stream_plans(etl.portfolio()), datetime.now(UTC))
 
 
 def _loads(instance: dg.DagsterInstance, own_run_id: str | None) -> list[BusyWindow]:
@@ -86,19 +68,3 @@ def _marked(marks: Marks) -> list[BusyWindow]:
         for stage in STAGES_BEFORE_OUTBOX
         for mark in marks.windows(stage)
     ]
-
-
-def streams_of(portfolio: Portfolio, register_ids: set[str]) -> pl.DataFrame:
-    """Return the streams that one of these registers feeds, in any of their fields."""
-    named = pl.col("register_id").is_in(sorted(register_ids))
-    return portfolio.frames[push.STREAM].join(
-        feeds_of(portfolio).filter(named), on="stream_id", how="semi"
-    )
-
-
-def feeds_of(portfolio: Portfolio) -> pl.DataFrame:
-    """Return stream_id, register_id: every register that feeds a field of a stream."""
-    return pl.concat(
-        portfolio.frames[table].select("stream_id", "register_id")
-        for table in (push.STREAM, push.STREAM_FIELD)
-    ).drop_nulls()

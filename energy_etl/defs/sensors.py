@@ -21,7 +21,9 @@ from energy_etl.defs.jobs import (
 from energy_etl.defs.partitions import CHANGED_TAG
 from energy_etl.defs.resources import Etl
 from energy_etl.defs.watching import last_told, lines_of, why_not_told
+from energy_etl.delivery.lease import hold_lease
 from energy_etl.delivery.outbox import DueSummary, Outbox
+from energy_etl.errors import DeliveryError
 from energy_etl.state import Marks, open_state
 
 # What marks wait for: readings to become intervals, figures to be merged, intervals packets.
@@ -73,7 +75,12 @@ def build_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
         if not n_due:
             with open_state(etl.settings().state_path) as connection:
                 return dg.SkipReason(_nothing_due(Outbox(connection).due(datetime.now(UTC))))
-        return dg.RunRequest(tags={"energy_etl/n_due": str(n_due)})
+        # `energy-etl push` may be sending: a run would only fail, and the next one too.
+        try:
+            with hold_lease(etl.settings().state_path):
+                return dg.RunRequest(tags={"energy_etl/n_due": str(n_due)})
+        except DeliveryError as held:
+            return dg.SkipReason(str(held))
 
     @dg.sensor(
         name="lagging_stream_sensor",

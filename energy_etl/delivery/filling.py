@@ -15,34 +15,38 @@ from energy_etl.delivery.plan import StreamPlan
 from energy_etl.errors import DeliveryError
 from energy_etl.state import instant_to_us, us_to_instant
 
+# The + and CROSS JOIN make SQLite go through what came in and look each packet up: it would
+# rather go through every packet that was ever there, and a small fill would take seconds.
 _STATEMENTS: Final = {
     # An open packet: the newest body wins, wherever it stands.
     "updated": """UPDATE packet SET body = incoming.body,
         body_before = iif(state = 'pending' AND (SELECT is_sending FROM stream WHERE
         stream.stream_id = packet.stream_id), coalesce(body_before, packet.body), NULL),
         state = iif(state = 'rejected', 'held', state)
-        FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
-        incoming.stamped_ms) AND state IN ('held', 'pending', 'rejected')
+        FROM temp.incoming WHERE packet.stream_id = +incoming.stream_id
+        AND packet.stamped_ms = +incoming.stamped_ms AND state IN ('held', 'pending', 'rejected')
         AND packet.body <> incoming.body""",
     "measured": """UPDATE packet SET is_estimated = incoming.is_estimated,
         is_incomplete = incoming.is_incomplete
-        FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
-        incoming.stamped_ms) AND (packet.is_estimated, packet.is_incomplete)
+        FROM temp.incoming WHERE packet.stream_id = +incoming.stream_id
+        AND packet.stamped_ms = +incoming.stamped_ms AND (packet.is_estimated, packet.is_incomplete)
         <> (incoming.is_estimated, incoming.is_incomplete)""",
     # A delivered one keeps its body; what we would say today is told beside it.
     "corrected": """INSERT OR IGNORE INTO correction
         SELECT stream_id, stamped_ms, packet.body, incoming.body, :now_us
-        FROM temp.incoming JOIN packet USING (stream_id, stamped_ms)
+        FROM temp.incoming CROSS JOIN packet USING (stream_id, stamped_ms)
         WHERE state IN ('sent', 'confirmed', 'superseded') AND packet.body <> incoming.body""",
     "superseded": """UPDATE packet SET state = 'superseded' FROM temp.incoming
-        WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
-        incoming.stamped_ms) AND state IN ('sent', 'confirmed') AND packet.body <> incoming.body""",
+        WHERE packet.stream_id = +incoming.stream_id
+        AND packet.stamped_ms = +incoming.stamped_ms AND state IN ('sent', 'confirmed')
+        AND packet.body <> incoming.body""",
     "restored": """UPDATE packet SET state = iif(confirmed_us IS NULL, 'sent', 'confirmed')
-        FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
-        incoming.stamped_ms) AND state = 'superseded' AND packet.body = incoming.body""",
+        FROM temp.incoming WHERE packet.stream_id = +incoming.stream_id
+        AND packet.stamped_ms = +incoming.stamped_ms AND state = 'superseded'
+        AND packet.body = incoming.body""",
     "returned": """UPDATE packet SET is_withdrawn = 0
-        FROM temp.incoming WHERE (packet.stream_id, packet.stamped_ms) = (incoming.stream_id,
-        incoming.stamped_ms) AND is_withdrawn = 1 AND state = 'held'""",
+        FROM temp.incoming WHERE packet.stream_id = +incoming.stream_id
+        AND packet.stamped_ms = +incoming.stamped_ms AND is_withdrawn = 1 AND state = 'held'""",
     # What was dropped is there, so it is not added again.
     "added": """INSERT INTO packet
         (stream_id, stamped_ms, body, is_estimated, is_incomplete, state, filled_us)

@@ -1,17 +1,16 @@
-"""The outbox as frames: what `push.*` shows of it to people. Nothing is decided here.
+"""The outbox as frames, and layer `push` as its mirror for people. Nothing is decided here.
 
-Showing a year of many streams anew after each run would take longer than the run. So `changes`
-says from which stamp on each stream changed since the last time (the outbox keeps that by
-triggers), and whoever has written these windows calls `Outbox.mirrored`. A token goes with the
-frames into `push.mirror`: when what stands there is not the last one (the warehouse was emptied,
-replaced, or restored from a copy; so was the outbox), everything is shown anew. A kill in between
-only repeats work.
+Showing a year of many streams anew after each run would take longer than the run. The outbox keeps
+(by triggers) from which stamp on each stream changed since the last time, and only that is written.
+A token goes with it into `push.mirror`: when what stands there is not the last one (the warehouse
+was emptied, replaced, or restored from a copy; so was the outbox), everything is shown anew. A kill
+in between only repeats work.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -31,15 +30,18 @@ from energy_etl.tables.push import (
     STREAM_STATUS,
 )
 
+if TYPE_CHECKING:
+    # The command line looks into the outbox without waiting for DuckDB to be imported.
+    from energy_etl.warehouse import Warehouse
+
 __all__ = [
-    "MirrorChanges",
-    "changes",
     "correction_frame",
     "hole_frame",
     "last_accepted",
     "offset_frame",
     "packet_frame",
     "response_frame",
+    "show",
     "status_frame",
 ]
 
@@ -63,22 +65,20 @@ _RESPONSES: Final = (
 
 
 @dataclass(frozen=True)
-class MirrorChanges:
+class _Changes:
     """What changed in the outbox since it was shown last; frames are read when they are asked for.
 
-    Attributes:
-        token: for `Outbox.mirrored`, once everything is durable.
-        is_whole: True when what is shown now must go: the frames hold everything.
-        windows: stream_id, from_at, to_at: whatever is shown of these is not right any more.
+    `windows`: stream_id, from_at, to_at: whatever is shown of these is not right any more;
+    `is_whole`: nothing that is shown is. `token` is for `Outbox.mirrored`.
     """
 
     token: str
     is_whole: bool
     windows: pl.DataFrame
-    _outbox: Outbox
-    _plans: tuple[StreamPlan, ...]
-    _now: datetime
-    _shown_response_id: int
+    outbox: Outbox
+    plans: tuple[StreamPlan, ...]
+    now: datetime
+    shown_response_id: int
 
     def packets(self) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         """Yield some of the windows and all packets in them (push.packet), until all are told."""
@@ -87,7 +87,7 @@ class MirrorChanges:
         for window in self.windows.iter_slices(1):
             stream_id, from_at, _ = window.row(0)
             windows.append(window)
-            frames.append(packet_frame(self._outbox, stream_id=stream_id, from_at=from_at))
+            frames.append(packet_frame(self.outbox, stream_id=stream_id, from_at=from_at))
             if sum(frame.height for frame in frames) >= _BATCH_ROWS:
                 yield pl.concat(windows), pl.concat(frames)
                 windows, frames = [], []
@@ -97,57 +97,66 @@ class MirrorChanges:
     def corrections(self) -> pl.DataFrame:
         """Return the corrections in the windows (push.correction); none is ever taken back."""
         frames = [
-            correction_frame(self._outbox, stream_id=stream_id, from_at=from_at)
+            correction_frame(self.outbox, stream_id=stream_id, from_at=from_at)
             for stream_id, from_at, _ in self.windows.rows()
         ]
         return pl.concat([CORRECTION.empty_frame(), *frames])
 
     def responses(self) -> Iterator[pl.DataFrame]:
         """Yield the responses that are not shown yet (push.response)."""
-        after_id = self._shown_response_id
-        while (frame := response_frame(self._outbox, after_id, limit=_BATCH_ROWS)).height:
+        after_id = self.shown_response_id
+        while (frame := response_frame(self.outbox, after_id, limit=_BATCH_ROWS)).height:
             yield frame
             after_id = frame["response_id"][-1]
 
     def small_tables(self) -> dict[Table, pl.DataFrame]:
-        """Return the tables that are shown whole each time; to be called behind `responses`."""
-        watched = watch(self._outbox, self._plans, self._now)
-        shown = self._outbox.connection.execute("SELECT max(response_id) FROM response").fetchone()
-        mirror = [(self.token, shown[0] or 0, self._now)]
+        """Return the tables that are shown whole each time."""
+        watched = watch(self.outbox, self.plans, self.now)
         return {
-            STREAM_OFFSET: offset_frame(self._outbox),
+            STREAM_OFFSET: offset_frame(self.outbox),
             STREAM_STATUS: watched.status,
             HOLE: watched.holes,
-            MIRROR: pl.DataFrame(mirror, schema=MIRROR.polars_schema, orient="row"),
         }
 
 
-def changes(
-    outbox: Outbox, plans: Iterable[StreamPlan], now: datetime, shown: pl.DataFrame
-) -> MirrorChanges:
-    """Say what changed since the outbox was shown last.
+def show(
+    warehouse: "Warehouse", outbox: Outbox, plans: Iterable[StreamPlan], now: datetime
+) -> pl.DataFrame:
+    """Bring layer push up to the outbox; return push.stream_status.
 
     Args:
+        warehouse: where layer push is.
         outbox: the packets.
         plans: what was agreed, for the status.
         now: when, for the status.
-        shown: `push.mirror` as it is now, read under the same lock that the frames are written.
+
+    Raises:
+        WarehouseLockedError: one of the two files was held by somebody else for too long; nothing
+            was written.
     """
-    token, response_id = shown["token", "response_id"].rows()[0] if shown.height else (None, 0)
-    token, is_whole = outbox.begin_mirroring(token)
-    rows = outbox.connection.execute(
-        "SELECT stream_id, mirroring_ms FROM stream WHERE mirroring_ms IS NOT NULL "
-        "ORDER BY stream_id"
-    ).fetchall()
-    first_ms = instant_to_us(_FIRST_AT) // 1000
-    windows = pl.DataFrame(
-        [(stream_id, max(from_ms, first_ms)) for stream_id, from_ms in rows],
-        schema={"stream_id": pl.String, "from_at": pl.Int64},
-        orient="row",
-    ).with_columns(ms_to_instant("from_at"), to_at=pl.lit(_END_AT).cast(_US))
-    return MirrorChanges(
-        token, is_whole, windows, outbox, tuple(plans), now, 0 if is_whole else response_id
-    )
+    with warehouse.write() as writer:
+        # Read under the lock: of two runs that show it, the later one must show the later outbox.
+        shown = writer.read("SELECT token, response_id FROM push.mirror")
+        changes = _changes(outbox, plans, now, shown)
+        if changes.is_whole:
+            for table in (PACKET, CORRECTION, RESPONSE):
+                writer.replace_all(table, table.empty_frame())
+        for windows, packets in changes.packets():
+            writer.replace_window(PACKET, packets, ids=windows, is_empty_kept=False)
+        writer.merge(CORRECTION, changes.corrections())
+        shown_id = changes.shown_response_id
+        for responses in changes.responses():
+            writer.append(RESPONSE, responses)
+            shown_id = responses["response_id"][-1]
+        # Its token is book-keeping, so it would not be replaced for that alone.
+        writer.replace_all(MIRROR, MIRROR.empty_frame())
+        mirror = [(changes.token, shown_id, now)]
+        writer.append(MIRROR, pl.DataFrame(mirror, schema=MIRROR.polars_schema, orient="row"))
+        small = changes.small_tables()
+        for table, frame in small.items():
+            writer.replace_all(table, frame)
+    outbox.mirrored(changes.token)
+    return small[STREAM_STATUS]
 
 
 def packet_frame(
@@ -240,3 +249,23 @@ def _frame(
 
 def _ms(instant: datetime | None) -> int | None:
     return None if instant is None else instant_to_us(instant) // 1000
+
+
+def _changes(
+    outbox: Outbox, plans: Iterable[StreamPlan], now: datetime, shown: pl.DataFrame
+) -> _Changes:
+    token, response_id = shown["token", "response_id"].rows()[0] if shown.height else (None, 0)
+    token, is_whole = outbox.begin_mirroring(token)
+    rows = outbox.connection.execute(
+        "SELECT stream_id, mirroring_ms FROM stream WHERE mirroring_ms IS NOT NULL "
+        "ORDER BY stream_id"
+    ).fetchall()
+    first_ms = instant_to_us(_FIRST_AT) // 1000
+    windows = pl.DataFrame(
+        [(stream_id, max(from_ms, first_ms)) for stream_id, from_ms in rows],
+        schema={"stream_id": pl.String, "from_at": pl.Int64},
+        orient="row",
+    ).with_columns(ms_to_instant("from_at"), to_at=pl.lit(_END_AT).cast(_US))
+    return _Changes(
+        token, is_whole, windows, outbox, tuple(plans), now, 0 if is_whole else response_id
+    )

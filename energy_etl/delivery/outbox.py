@@ -122,11 +122,17 @@ class Outbox:
         return result
 
     def offsets(self) -> pl.DataFrame:
-        """Return stream_id, field, from_at, offset_wh, is_frozen, used_to_at (newest released)."""
+        """Return stream_id, field, from_at, offset_wh, is_frozen, used_to_at.
+
+        The last is the newest released packet that has the field: others went without it.
+        """
         rows = self.connection.execute(
-            "SELECT stream_id, field, from_ms, offset_wh, is_frozen, "
-            "iif(is_frozen, released_ms, NULL) FROM stream_offset LEFT JOIN stream "
-            "USING (stream_id) ORDER BY stream_id, field, from_ms"
+            "SELECT stream_id, field, from_ms, offset_wh, is_frozen, iif(is_frozen, "
+            "(SELECT stamped_ms FROM packet WHERE packet.stream_id = stream_offset.stream_id "
+            "AND stamped_ms <= released_ms AND state <> 'held' "
+            "AND instr(body, '\"' || field || '\":') ORDER BY stamped_ms DESC LIMIT 1), NULL) "
+            "FROM stream_offset LEFT JOIN stream USING (stream_id) "
+            "ORDER BY stream_id, field, from_ms"
         ).fetchall()
         schema = {
             "stream_id": pl.String,

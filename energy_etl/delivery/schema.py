@@ -71,22 +71,26 @@ _SCHEMA: Final = (
         mirror_id INTEGER PRIMARY KEY CHECK (mirror_id = 1), begun TEXT, done TEXT)""",
 )
 # Triggers, because a statement that somebody adds cannot forget them. They cost one look into a
-# small table per packet: 2 us of 20.
+# small table per packet, a tenth of an acknowledgement. The long number is EARLIEST_MS.
 _TRIGGERS: Final = (
-    """CREATE TRIGGER IF NOT EXISTS packet_touched_by_insert AFTER INSERT ON packet BEGIN
-        UPDATE stream SET touched_ms = NEW.stamped_ms WHERE stream_id = NEW.stream_id
-        AND (touched_ms IS NULL OR touched_ms > NEW.stamped_ms); END""",
-    """CREATE TRIGGER IF NOT EXISTS packet_touched_by_update AFTER UPDATE ON packet BEGIN
-        UPDATE stream SET touched_ms = NEW.stamped_ms WHERE stream_id = NEW.stream_id
-        AND (touched_ms IS NULL OR touched_ms > NEW.stamped_ms); END""",
-    """CREATE TRIGGER IF NOT EXISTS packet_touched_by_delete AFTER DELETE ON packet BEGIN
-        UPDATE stream SET touched_ms = OLD.stamped_ms WHERE stream_id = OLD.stream_id
-        AND (touched_ms IS NULL OR touched_ms > OLD.stamped_ms); END""",
-    """CREATE TRIGGER IF NOT EXISTS correction_touched_by_insert AFTER INSERT ON correction BEGIN
-        UPDATE stream SET touched_ms = NEW.stamped_ms WHERE stream_id = NEW.stream_id
-        AND (touched_ms IS NULL OR touched_ms > NEW.stamped_ms); END""",
+    """CREATE TRIGGER IF NOT EXISTS packet_touched_by_insert AFTER INSERT ON packet
+        WHEN NEW.stamped_ms < (SELECT coalesce(touched_ms, 4611686018427387904) FROM stream
+            WHERE stream_id = NEW.stream_id)
+        BEGIN UPDATE stream SET touched_ms = NEW.stamped_ms WHERE stream_id = NEW.stream_id; END""",
+    """CREATE TRIGGER IF NOT EXISTS packet_touched_by_update AFTER UPDATE ON packet
+        WHEN NEW.stamped_ms < (SELECT coalesce(touched_ms, 4611686018427387904) FROM stream
+            WHERE stream_id = NEW.stream_id)
+        BEGIN UPDATE stream SET touched_ms = NEW.stamped_ms WHERE stream_id = NEW.stream_id; END""",
+    """CREATE TRIGGER IF NOT EXISTS packet_touched_by_delete AFTER DELETE ON packet
+        WHEN OLD.stamped_ms < (SELECT coalesce(touched_ms, 4611686018427387904) FROM stream
+            WHERE stream_id = OLD.stream_id)
+        BEGIN UPDATE stream SET touched_ms = OLD.stamped_ms WHERE stream_id = OLD.stream_id; END""",
+    """CREATE TRIGGER IF NOT EXISTS correction_touched_by_insert AFTER INSERT ON correction
+        WHEN NEW.stamped_ms < (SELECT coalesce(touched_ms, 4611686018427387904) FROM stream
+            WHERE stream_id = NEW.stream_id)
+        BEGIN UPDATE stream SET touched_ms = NEW.stamped_ms WHERE stream_id = NEW.stream_id; END""",
     # Held packets tell another reason when their stream has passed them, or waits for something
-    # else. The number is EARLIEST_MS: with IS NULL beside it the index would not be used.
+    # else. (With IS NULL instead of the number the index would not be used.)
     """CREATE TRIGGER IF NOT EXISTS stream_passed AFTER UPDATE OF last_sent_ms ON stream
         WHEN NEW.last_sent_ms IS NOT OLD.last_sent_ms BEGIN
         UPDATE stream SET touched_ms = (SELECT min(stamped_ms) FROM packet WHERE state = 'held'

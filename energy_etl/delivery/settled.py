@@ -1,11 +1,21 @@
 """What became of some packets: the answer for whoever filled them."""
 
+from typing import Final
+
 import polars as pl
 
 from energy_etl.delivery.outbox import Outbox, ms_to_instant
-from energy_etl.state import instant_to_us
+from energy_etl.delivery.schema import HOLD_REASON, REASONS
 
-_BATCH_ROWS = 100_000
+_BATCH_ROWS: Final = 100_000
+_PACKETS: Final = " ".join(
+    (
+        "SELECT stamped_ms, state, CASE state WHEN 'rejected' THEN error ELSE",
+        HOLD_REASON,
+        "END FROM packet JOIN stream USING (stream_id)",
+        "WHERE stream_id = :stream_id AND stamped_ms BETWEEN :from_ms AND :to_ms",
+    )
+)
 
 
 def states_of(outbox: Outbox, stamps: pl.DataFrame) -> pl.DataFrame:
@@ -17,11 +27,13 @@ def states_of(outbox: Outbox, stamps: pl.DataFrame) -> pl.DataFrame:
     """
     found = [pl.DataFrame(schema=dict.fromkeys(("stream_id", "state", "why"), pl.String))]
     for (stream_id,), part in stamps.group_by("stream_id"):
+        from_ms, to_ms = part.select(
+            from_ms=pl.col("stamped_at").dt.epoch("ms").min(),
+            to_ms=pl.col("stamped_at").dt.epoch("ms").max(),
+        ).row(0)
         rows = outbox.connection.execute(
-            "SELECT stamped_ms, state, CASE state WHEN 'held' THEN hold_reason "
-            "WHEN 'rejected' THEN error END FROM packet WHERE stream_id = ? "
-            "AND stamped_ms BETWEEN ? AND ?",
-            (stream_id, *(instant_to_us(at) // 1000 for at in _span(part))),
+            _PACKETS,
+            {"stream_id": stream_id, "from_ms": from_ms, "to_ms": to_ms, **REASONS},
         )
         while batch := rows.fetchmany(_BATCH_ROWS):
             frame = pl.DataFrame(
@@ -37,7 +49,3 @@ def states_of(outbox: Outbox, stamps: pl.DataFrame) -> pl.DataFrame:
         .agg(n_packets=pl.len(), why=pl.col("why").drop_nulls().first())
         .sort("stream_id", "state")
     )
-
-
-def _span(part: pl.DataFrame) -> tuple:
-    return part.select(first=pl.col("stamped_at").min(), last=pl.col("stamped_at").max()).row(0)

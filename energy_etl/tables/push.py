@@ -146,7 +146,7 @@ RESPONSE: Final = Table(
         Column("response_id", "int", "Running number of the outbox.", is_nullable=False),
         Column("stream_id", "text", "The stream.", is_nullable=False),
         Column("stamped_at", "instant", "The instant of the packet.", is_nullable=False),
-        Column("posted_at", "instant", "When the packet was posted.", False, is_bookkeeping=True),
+        Column("posted_at", "instant", "When the packet was posted.", is_nullable=False),
         Column("seconds", "float", "Until the answer, or until none came.", is_bookkeeping=True),
         Column("status", "int", "HTTP status; null: no answer came."),
         Column("text", "text", "Beginning of the answer, or why there is none; null when 200."),

@@ -18,6 +18,7 @@ from energy_etl.transform.registers_grid import ranges
 
 # 2**43 milliseconds are 278 years: what a lane can hold. 2**63 / 2**43 lanes fit.
 _LANE_WIDTH: Final = 2**43
+_LAST_WITHIN: Final = _LANE_WIDTH - 2
 _MAX_LANES: Final = 2**20 - 1
 _MICROSECONDS_PER_MILLISECOND: Final = 1000
 
@@ -80,9 +81,10 @@ class Axis:
         """
         run = np.arange(len(first))
         last = np.append(first[1:], len(at)) - 1
-        run_of_row = pl.Series(np.repeat(run, last - first + 1))
+        at_ms = at.dt.epoch("us").to_numpy() // _MICROSECONDS_PER_MILLISECOND
         # Each run on a lane of its own: so all instants ascend.
-        keys = pl.select(self.key(pl.lit(run_of_row), pl.lit(at))).to_series().to_numpy()
+        keys = np.repeat(run * _LANE_WIDTH, last - first + 1)
+        keys += (at_ms - self.origin).clip(-1, _LAST_WITHIN)
         edges = self.edges.to_numpy()
         to_lane = (lane - run) * _LANE_WIDTH
         low, high = (
@@ -98,7 +100,7 @@ class Axis:
 
 
 def _key(lane: pl.Expr, at: pl.Expr, origin: int) -> pl.Expr:
-    within = (_milliseconds(at) - origin).clip(-1, _LANE_WIDTH - 2)
+    within = (_milliseconds(at) - origin).clip(-1, _LAST_WITHIN)
     return lane.cast(pl.Int64) * _LANE_WIDTH + within
 
 

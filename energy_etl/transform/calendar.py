@@ -7,6 +7,7 @@ whole sites `site_energy.py`, windows of some days `windows.py`.
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -52,7 +53,7 @@ _NO_PIECES: Final = pl.DataFrame(
 )
 # A quarter of the CPU time of all rows at once: what is made on the way is used again while it is
 # in the cache, and fresh memory costs more than arithmetic.
-_ROWS_PER_SLICE: Final = 1 << 18
+_ROWS_PER_SLICE: Final = 1 << 19
 
 
 def compute_daily(
@@ -233,12 +234,20 @@ def _days_of(
     first_at = None
     if first_on is None:
         first_at = lazy.select(pl.col("start_at").min()).collect(engine="streaming").item()
-    rows = []
+    days = [DAY_SCHEMA.to_frame()]
     for lane, zone in enumerate(counted["zone"].unique().sort()):
         day_on = first_on if first_at is None else local_day_of(zone, first_at)
         if day_on is not None:
-            rows += [(lane, zone, *day) for day in list_days(zone, day_on, now)]
-    return pl.DataFrame(rows, schema=DAY_SCHEMA, orient="row")
+            of_zone = _days_of_zone(zone, day_on, now)
+            days.append(of_zone.select(pl.lit(lane, pl.Int64).alias("lane"), pl.all()))
+    return pl.concat(days)
+
+
+@lru_cache(maxsize=64)
+def _days_of_zone(zone: str, first_on: date, now: datetime) -> pl.DataFrame:
+    """The days of a zone; hours, days and each batch of registers ask for the same ones."""
+    days = [(zone, *day) for day in list_days(zone, first_on, now)]
+    return pl.DataFrame(days, schema=DAY_SCHEMA.to_frame().drop("lane").schema, orient="row")
 
 
 def _hours_of(days: pl.DataFrame) -> pl.DataFrame:
@@ -285,7 +294,12 @@ def _slices(intervals: pl.DataFrame | pl.LazyFrame) -> Iterator[pl.DataFrame]:
     needed = intervals.lazy().select(*_NEEDED)
     frames = [needed.collect()] if isinstance(intervals, pl.DataFrame) else needed.collect_batches()
     for frame in frames:
-        yield from frame.iter_slices(_ROWS_PER_SLICE)
+        if frame.n_chunks() * _ROWS_PER_SLICE > 8 * frame.height:
+            frame = frame.rechunk()
+        start = 0
+        for n_rows in frame["start_at"].chunk_lengths():
+            yield from frame.slice(start, n_rows).iter_slices(_ROWS_PER_SLICE)
+            start += n_rows
 
 
 def _sum_pieces(rows: pl.DataFrame, known: pl.DataFrame, axis: Axis) -> pl.DataFrame:
@@ -303,28 +317,27 @@ def _sum_pieces(rows: pl.DataFrame, known: pl.DataFrame, axis: Axis) -> pl.DataF
     runs = rows.select(pl.col("register_id").gather(first)).join(
         known, on="register_id", how="left", maintain_order="left"
     )
-    lane = runs["lane"].fill_null(0).cast(pl.Int64).to_numpy()
+    lane = runs["lane"].fill_null(0).to_numpy().astype(np.int64)
     start, stretch = axis.cut(rows["start_at"], lane, first)
+    quality = rows["quality"]
     # What no sum takes (NaN, infinities) is no value, or a day without it would look complete.
-    has_value = pl.coalesce("energy_kwh", "volume_m3").is_finite()
-    quality = pl.col("quality")
-    # Two comparisons: `is_in` costs three times as much.
-    is_measured = (quality == "measured") | (quality == "integrated")
-    counts = rows.select_seq(
-        n_measured=has_value & is_measured,
-        n_estimated=has_value & (quality == "estimated"),
-        n_settled=has_value & ~pl.col("is_provisional"),
-    ).fill_null(False)
-    register_no = runs["register_no"].gather(np.searchsorted(first, start, "right") - 1)
+    value = rows.select_seq(pl.coalesce("energy_kwh", "volume_m3")).to_series()
+    has_value = value.is_finite().fill_null(False)
+    counted = {
+        # Two comparisons: `is_in` costs three times as much.
+        "n_measured": has_value & ((quality == "measured") | (quality == "integrated")),
+        "n_estimated": has_value & (quality == "estimated"),
+        "n_settled": has_value & ~rows["is_provisional"],
+    }
     return pl.DataFrame(
         {
-            "register_no": register_no,
+            "register_no": runs["register_no"].gather(np.searchsorted(first, start, "right") - 1),
             "stretch": stretch,
             "energy_kwh": sum_runs(rows["energy_kwh"], start),
             "volume_m3": sum_runs(rows["volume_m3"], start),
             **{
-                name: np.add.reduceat(counts[name].to_numpy(), start, dtype=np.int64)
-                for name in counts.columns
+                name: np.add.reduceat(is_counted.to_numpy(), start, dtype=np.int64)
+                for name, is_counted in counted.items()
             },
         }
     ).drop_nulls("register_no")

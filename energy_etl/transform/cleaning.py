@@ -20,7 +20,6 @@ import polars as pl
 from energy_etl.transform.cleaning_edits import DROPPED_SCHEMA, name_dropped, name_unusable
 from energy_etl.transform.cleaning_story import (
     GRACE_S,
-    Bools,
     Floats,
     Ints,
     Kind,

@@ -82,7 +82,7 @@ def compute_delivery_findings(
 
 def why_stopped(row: dict) -> str:
     """Return why a stream is stopped in one or two sentences, from its `push.stream_status`."""
-    rejected = f"{row['n_rejected']} packets were refused." if row["n_rejected"] else None
+    rejected = f"Refused packets: {row['n_rejected']}." if row["n_rejected"] else None
     return " ".join(filter(None, (row["parked_reason"], rejected)))
 
 
@@ -147,8 +147,8 @@ def _holes(holes: pl.DataFrame, status: pl.DataFrame) -> list[tuple]:
                 stream_id,
                 stretches[0][0],
                 stretches[-1][1],
-                f"Stream {stream_id} lacks {group['n_missing'].sum()} packets in {len(stretches)} "
-                f"stretches between accepted ones (UTC, packets): {told}{more}.{waiting}",
+                f"Stream {stream_id} has holes between accepted packets; in all "
+                f"{group['n_missing'].sum()} are missing (UTC, packets): {told}{more}.{waiting}",
                 "Where nothing was measured declare the stretch in gaps.csv; else load it with "
                 "`energy-etl backfill`. What comes behind a later packet is held: Wattics takes "
                 "it only when historical data was agreed (`is_historical` in streams.csv).",

@@ -219,9 +219,7 @@ class Measured:
             .filter(pl.col("start_us") >= first_us, pl.col("end_us") <= last_us)
             .collect(engine="streaming")
         )
-        number = numbers_of(
-            frame, registers.select("register_id", pl.col("number").cast(pl.Int64))
-        )
+        number = numbers_of(frame, registers.select("register_id", pl.col("number").cast(pl.Int64)))
         axis = number * width_us + frame["start_us"] - first_us
         rows = _sorted(
             frame.select(axis.alias("axis"), "end_us", "energy_kwh").drop_nulls("axis"), "axis"

@@ -308,7 +308,7 @@ def _interval_frame(
 def _ids_of(numbers: np.ndarray, ids: pl.Series) -> pl.Series:
     """Return the id of each number; a register's rows are neighbours and are filled at once."""
     n_rows = np.bincount(numbers, minlength=len(ids))
-    return pl.concat([ids.new_from_index(k, int(n)) for k, n in enumerate(n_rows)])
+    return pl.concat([ids.new_from_index(k, int(n)) for k, n in enumerate(n_rows)], rechunk=True)
 
 
 def _sample_frame(samples: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:

@@ -73,7 +73,7 @@ def compute_totals(
     if exchanges:
         readings = _cut_at_exchanges(readings, exchanges, np.cumsum(n_segments) - n_segments)
     else:
-        readings = readings.with_columns(pl.col("register").alias("segment"))
+        readings = readings.hstack([readings["register"].alias("segment")])
     limits = Limits(
         rate_per_s=_per_segment([c.rate_per_s for c in counters], counter_of),
         resolution=_per_segment([c.resolution for c in counters], counter_of),

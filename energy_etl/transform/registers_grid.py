@@ -253,10 +253,12 @@ class _Laying:
     def mark_readings(self) -> None:
         """Flag what is known of single readings: dropped, corrected, suspect, far from an edge."""
         dropped = self.cleaned.dropped.filter(pl.col("next_row").is_not_null())
+        rules = dropped["rule"].to_numpy()
+        at_us, next_row = dropped["at_us"].to_numpy(), dropped["next_row"].to_numpy()
         for rule, flag in _DROPPED_FLAG.items():
-            here = dropped.filter(pl.col("rule") == rule)
-            at = here["at_us"].to_numpy()
-            self.flags[self._positions(here["next_row"].to_numpy(), at - 1, at)] |= flag
+            here = np.flatnonzero(rules == rule)
+            at, rows = at_us[here], next_row[here]
+            self.flags[self._positions(rows, at - 1, at)] |= flag
         corrected = self.cleaned.kept.select(pl.arg_where(pl.col("is_corrected"))).to_series()
         rows = corrected.cast(pl.Int64).to_numpy()
         self.flags[self._positions(rows, self.t[rows] - 1, self.t[rows])] |= Flag.CORRECTED
@@ -279,22 +281,16 @@ class _Laying:
         last_row = np.append(self.first_row[1:], len(self.t)) - 1
         open_from, open_to = self.ends[last_row] - self.n_edges[last_row], self.ends[last_row]
         is_open[ranges(open_from, open_to)] = True
-        n_intervals = np.maximum(self.stop - self.base - 1, 0)
-        # Slices instead of a mask: a third of the time.
-        intervals = [slice(base + 1, stop) for base, stop in zip(self.base, self.stop, strict=True)]
+        # Without each register's first edge; slices instead of a mask: a third of the time.
+        kept = [slice(base + 1, stop) for base, stop in zip(self.base, self.stop, strict=True)]
         totals = GridTotals(
-            np.repeat(self.register[self.first_row], n_intervals),
-            *(
-                np.concatenate([values[at] for at in intervals])
-                for values in (
-                    self.edge_us,
-                    self.shown,
-                    energy,
-                    self.quality,
-                    self.flags,
-                    is_open,
-                )
-            ),
+            np.repeat(self.register[self.first_row], np.maximum(self.stop - self.base - 1, 0)),
+            np.concatenate([self.edge_us[at] for at in kept]),
+            np.concatenate([self.shown[at] for at in kept]),
+            np.concatenate([energy[at] for at in kept]),
+            np.concatenate([self.quality[at] for at in kept]),
+            np.concatenate([self.flags[at] for at in kept]),
+            np.concatenate([is_open[at] for at in kept]),
         )
         if watch_stuck:
             _flag_stuck(totals, self.grid)

@@ -12,11 +12,11 @@ import polars as pl
 
 from energy_etl.errors import TransformError
 from energy_etl.transform.cleaning_story import Ints
-from energy_etl.transform.runs import numbers_of
+from energy_etl.transform.runs import number_runs, spread
 
 NEEDED_COLUMNS: Final = ("register_id", "read_at", "reading_native", "version")
 # Readings worked on at once: what bounds the memory beside input and output.
-CHUNK_READINGS: Final = 1 << 17
+CHUNK_READINGS: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class OrderedReadings:
                 slices.append((start, n))
         rows = pl.concat([self.frame.slice(start, n) for start, n in slices])
         register = pl.Series("register", np.repeat(np.arange(len(codes)), self.n_rows[codes]))
-        return rows.with_columns(register)
+        return rows.hstack([register])
 
 
 def order_readings(readings: pl.DataFrame, register_ids: Sequence[str]) -> OrderedReadings:
@@ -94,16 +94,19 @@ def order_readings(readings: pl.DataFrame, register_ids: Sequence[str]) -> Order
         {"register_id": register_ids, "number": np.arange(len(register_ids), dtype=np.int32)},
         schema_overrides={"register_id": pl.String},
     )
+    first, codes = number_runs(readings, known)
     frame = readings.select(
-        numbers_of(readings, known).alias("code"),
         pl.col("read_at").dt.cast_time_unit("us").to_physical().alias("at_us"),
         pl.col("reading_native").cast(pl.Float64).alias("reading"),
         "version",
     )
-    if frame["code"].null_count():
-        frame = frame.drop_nulls("code")
-    frame = _sorted_unique(frame)
-    counts = np.bincount(frame["code"].to_numpy(), minlength=len(register_ids)).astype(np.int64)
+    counts = np.zeros(len(register_ids), dtype=np.int64)
+    if _is_ordered(frame["at_us"].to_numpy(), first, codes):
+        counts[codes.to_numpy()] = np.diff(first, append=frame.height)
+    else:
+        frame = frame.with_columns(code=spread(codes, first, frame.height))
+        frame = _sorted_unique(frame.drop_nulls("code"))
+        np.add.at(counts, frame["code"].to_numpy(), 1)
     return OrderedReadings(
         frame.select("at_us", "reading", (pl.col("version") > 1).alias("is_corrected")),
         np.cumsum(counts) - counts,
@@ -111,11 +114,16 @@ def order_readings(readings: pl.DataFrame, register_ids: Sequence[str]) -> Order
     )
 
 
+def _is_ordered(at_us: Ints, first: Ints, codes: pl.Series) -> bool:
+    """Say whether each register is one run, in the order of the codes, its instants ascending."""
+    if codes.null_count() or not (np.diff(codes.to_numpy()) > 0).all():
+        return False
+    not_after = np.flatnonzero(at_us[1:] <= at_us[:-1]) + 1
+    return bool(np.isin(not_after, first).all())
+
+
 def _sorted_unique(frame: pl.DataFrame) -> pl.DataFrame:
-    code, at = pl.col("code"), pl.col("at_us")
-    is_after = (code > code.shift()) | ((code == code.shift()) & (at > at.shift()))
-    if frame.select(is_after.all()).item():
-        return frame
     frame = frame.sort("code", "at_us", "version", "reading")
+    code, at = pl.col("code"), pl.col("at_us")
     is_newest = ((code != code.shift(-1)) | (at != at.shift(-1))).fill_null(True)
     return frame.filter(is_newest)

@@ -22,8 +22,8 @@ def first_of_runs(columns: Sequence[pl.Series]) -> Ints:
     return np.union1d(np.zeros(1, np.int64), np.concatenate(ends))[:-1]
 
 
-def numbers_of(frame: pl.DataFrame, known: pl.DataFrame) -> pl.Series:
-    """Return each row's `number` of the one whose other columns are the same, null for none.
+def number_runs(frame: pl.DataFrame, known: pl.DataFrame) -> tuple[Ints, pl.Series]:
+    """Return the first row of each run, and the `number` of what it says, null for none.
 
     Args:
         frame: rows with the other columns of `known`, in any order.
@@ -31,10 +31,16 @@ def numbers_of(frame: pl.DataFrame, known: pl.DataFrame) -> pl.Series:
     """
     keys = [name for name in known.columns if name != "number"]
     first = first_of_runs([frame[name] for name in keys])
-    if first.size * MIN_ROWS > frame.height:
-        rows = frame.select(keys)
-        return rows.join(known, on=keys, how="left", maintain_order="left")["number"]
     runs = frame.select(pl.col(keys).gather(first))
-    numbers = runs.join(known, on=keys, how="left", maintain_order="left")["number"]
-    lengths = np.diff(first, append=frame.height)
-    return numbers.gather(np.repeat(np.arange(first.size), lengths))
+    return first, runs.join(known, on=keys, how="left", maintain_order="left")["number"]
+
+
+def spread(numbers: pl.Series, first: Ints, n_rows: int) -> pl.Series:
+    """Return the number of each row from those of runs."""
+    return numbers.gather(np.repeat(np.arange(first.size), np.diff(first, append=n_rows)))
+
+
+def numbers_of(frame: pl.DataFrame, known: pl.DataFrame) -> pl.Series:
+    """Return the number of each row; as `number_runs` does."""
+    first, numbers = number_runs(frame, known)
+    return spread(numbers, first, frame.height)

@@ -20,6 +20,7 @@ import polars as pl
 
 from energy_etl.delivery.frontier import release
 from energy_etl.delivery.limits import DrainLimits, DrainReport
+from energy_etl.delivery.loop import run_fast
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.delivery.plan import StreamPlan
 from energy_etl.delivery.sender import drain
@@ -51,12 +52,12 @@ from energy_etl_tests.benchmarks.push_peers import (
     run_httpx_shared,
 )
 from energy_etl_tests.benchmarks.push_vendor import (
-    VENDOR_PORT,
     has_java_client,
     has_ruby_client,
     is_at_vendor_port,
     run_java,
     run_ruby,
+    vendor_port,
 )
 from energy_etl_tests.benchmarks.serving import collector_server
 
@@ -115,7 +116,7 @@ def drain_all(outbox: Outbox, target: Target, clock: Clock, n_parallel: int = N_
         {**target.section, "max_parallel_streams": n_parallel, **target.trust}
     )
     with clock:
-        report = asyncio.run(_drained(outbox, settings))
+        report = run_fast(_drained(outbox, settings))
     report.raise_if_incomplete()
 
 
@@ -134,6 +135,8 @@ class _Posts(asyncio.Protocol):
     def __init__(self, requests: Sequence[bytes]) -> None:
         self._left = iter(requests)
         self._received = b""
+        self._is_complete = False
+        # Set when the connection is closed: a loop that ends before loses what TLS has to say.
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -154,14 +157,17 @@ class _Posts(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
-            self.done.set_exception(BenchmarkError(f"The collector hung up ({exc})."))
+            if self._is_complete:
+                self.done.set_result(None)
+            else:
+                self.done.set_exception(BenchmarkError(f"The collector hung up ({exc})."))
 
     def _next(self) -> None:
         request = next(self._left, None)
         if request is not None:
             self._transport.write(request)
         else:
-            self.done.set_result(None)
+            self._is_complete = True
             self._transport.close()
 
 
@@ -212,7 +218,7 @@ def send_bare(task: Task, packets: dict[str, list[bytes]], clock: Clock | None =
 def _cases(scale: Scale, folder: Path) -> Iterator[list[Case]]:
     del folder
     # The vendor's clients know no other place on this machine.
-    port = VENDOR_PORT if has_java_client() or has_ruby_client() else 0
+    port = vendor_port() if has_java_client() or has_ruby_client() else 0
     n_packets = _N_PACKETS[scale]
     with collector_server(port=port) as plain, collector_server(has_tls=True) as with_tls:
         yield [

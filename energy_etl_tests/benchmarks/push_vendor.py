@@ -6,7 +6,8 @@ Nothing of them is in this repository. In that folder, anywhere:
     src/main/java        or its source, which is compiled with the driver
     lib/wattics-api-client.rb    the Ruby client; the gems that it needs are installed
 
-Their environments for tests push to port 8080 of this machine. What a driver does: it makes all
+Their environments for tests push to port 8080 of this machine; `WATTICS_CLIENTS_PORT` is for copies
+in which that was changed. What a driver does: it makes all
 measurements, hands them over as one group, and waits until each was answered. Its clock, and its
 process's CPU time, run from there: starting Java or Ruby is not counted, memory is not measured.
 """
@@ -30,17 +31,22 @@ from energy_etl_tests.benchmarks.push_input import (
     target_of,
 )
 
-VENDOR_PORT: Final = 8080
+_VENDOR_PORT: Final = 8080
 _DRIVERS: Final = Path(__file__).parent / "clients"
 # The slowest of them was seen to send 280 packets per second. They repeat what failed for ever.
 _LONGEST_S_PER_PACKET: Final = 0.02
-_START_S: Final = 60.0
+START_S: Final = 60.0
 
 
 def clients_folder() -> Path | None:
     """Return the folder that WATTICS_CLIENTS names."""
     named = os.environ.get("WATTICS_CLIENTS")
     return Path(named).expanduser().resolve() if named else None
+
+
+def vendor_port() -> int:
+    """Return the port that the vendor's clients push to."""
+    return int(os.environ.get("WATTICS_CLIENTS_PORT", _VENDOR_PORT))
 
 
 def has_java_client() -> bool:
@@ -58,7 +64,7 @@ def has_ruby_client() -> bool:
 def is_at_vendor_port(task: Task) -> bool:
     """True when a task's collector is where the vendor's clients look for one."""
     parts = urlsplit(task.source)
-    return parts.scheme == "http" and parts.port == VENDOR_PORT
+    return parts.scheme == "http" and parts.port == vendor_port()
 
 
 def run_java(task: Task, folder: Path, clock: Clock) -> Outcome:
@@ -69,8 +75,8 @@ def run_java(task: Task, folder: Path, clock: Clock) -> Outcome:
     driver = _DRIVERS / "PushDriver.java"
     compiling = ["javac", "-nowarn", "-d", str(folder), "-cp", classpath or "."]
     compiling += ["-sourcepath", sources] if sources else []
-    _call([*compiling, str(driver)], _START_S)
-    return _run(
+    _call([*compiling, str(driver)], START_S)
+    return push_with(
         task, folder, clock, ["java", "-cp", f"{folder}{os.pathsep}{classpath}", driver.stem]
     )
 
@@ -79,15 +85,20 @@ def run_ruby(task: Task, folder: Path, clock: Clock) -> Outcome:
     """Push with the vendor's Ruby agent."""
     entry = _ruby_entries(clients_folder())[0]
     command = ["ruby", "-I", str(entry.parent), str(_DRIVERS / "push_driver.rb"), entry.stem]
-    return _run(task, folder, clock, command)
+    return push_with(task, folder, clock, command)
 
 
-def _run(task: Task, folder: Path, clock: Clock, command: Sequence[str]) -> Outcome:
+def push_with(task: Task, folder: Path, clock: Clock, command: Sequence[str]) -> Outcome:
+    """Push with a driver: its arguments are the measurements' file, user name and password.
+
+    Raises:
+        BenchmarkError: it failed, or did not end.
+    """
     target, ids = target_of(task), stream_ids(task)
     measurements = folder / "measurements.tsv"
     _write_measurements(measurements, ids, task.n_per_group)
     arguments = [str(measurements), target.username, target.password]
-    longest_s = _START_S + task.n_items * _LONGEST_S_PER_PACKET
+    longest_s = START_S + task.n_items * _LONGEST_S_PER_PACKET
     took = json.loads(_call([*command, *arguments], longest_s).splitlines()[-1])
     clock.wall_s += took["wall_s"]
     clock.cpu_s += took["cpu_s"]

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
 
-from energy_etl_tests.benchmarks.measure import BenchmarkError
-from energy_etl_tests.benchmarks.serving_collector import serve, write_certificate
+from energy_etl_tests.benchmarks.serving_collector import BareCollector, serve, write_certificate
 
 PAGE_SIZE: Final = 1000
 N_DEVICES: Final = 4
@@ -61,9 +60,16 @@ def collector_server(
         has_tls: with a certificate of its own.
         port: where; 0: anywhere.
     """
+    # Here: the servers, which import this module too, start without what comes with it.
+    from energy_etl.vendors.wattics.settings import SANDBOX_PATH, sandbox_section
+
+    credential = sandbox_section("")["credentials"]["main"]
+    known = [SANDBOX_PATH, credential["username"], credential["password"]]
     with tempfile.TemporaryDirectory(prefix="energy-etl-bench-") as folder:
         certificate = write_certificate(Path(folder)) if has_tls else None
-        with _started(["collector", str(port), str(delay_s), str(certificate or "")]) as url:
+        with _started(
+            ["collector", str(port), str(delay_s), str(certificate or ""), *known]
+        ) as url:
             yield f"{url}#{certificate}" if certificate else url
 
 
@@ -76,6 +82,9 @@ def _started(arguments: Sequence[str]) -> Iterator[str]:
         # The line that ends in the address is printed when the server answers.
         line = process.stdout.readline()
         if not line:
+            # Here: a server, which imports this module too, needs none of what comes with it.
+            from energy_etl_tests.benchmarks.measure import BenchmarkError
+
             raise BenchmarkError(f"The server {arguments[0]} did not start; see the lines above.")
         yield line.split()[-1]
     finally:
@@ -159,4 +168,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "pages":
         asyncio.run(_serve_pages(int(sys.argv[2]), int(sys.argv[3])))
     else:
-        serve(int(sys.argv[2]), float(sys.argv[3]), sys.argv[4])
+        at_port, delay, certificate_path, *credential = sys.argv[2:]
+        serve(BareCollector(*credential, delay_s=float(delay)), int(at_port), certificate_path)

@@ -22,9 +22,6 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from energy_etl.vendors.wattics.settings import SANDBOX_PATH, sandbox_section
-
-CREDENTIAL: Final = sandbox_section("")["credentials"]["main"]
 _STREAMS_PATH: Final = "/_sandbox/streams"
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _CHALLENGE: Final = b'WWW-Authenticate: Basic realm="Wattics"\r\n'
@@ -53,13 +50,13 @@ class _Stream:
 class BareCollector:
     """The streams of one server, and what it answers."""
 
-    def __init__(self, delay_s: float = 0.0) -> None:
-        """Begin with no packets."""
+    def __init__(self, path: str, username: str, password: str, delay_s: float = 0.0) -> None:
+        """Begin with no packets; whoever comes with this user name and password is let in."""
         self.delay_s = delay_s
+        self._path = path
         self._streams: dict[str, _Stream] = {}
         self._decode = msgspec.json.Decoder(_Packet).decode
-        pair = f"{CREDENTIAL['username']}:{CREDENTIAL['password']}"
-        self._authorization = base64.b64encode(pair.encode())
+        self._authorization = base64.b64encode(f"{username}:{password}".encode())
 
     def answer(self, head: bytes, body: bytes) -> bytes:
         """Return the whole answer to a request."""
@@ -69,7 +66,7 @@ class BareCollector:
             return _answer(200, msgspec.json.encode(self._told()))
         if self._authorization not in head:
             return _answer(401, b"Full authentication is required.", _CHALLENGE)
-        if path != SANDBOX_PATH:
+        if path != self._path:
             return _answer(404)
         extra = b"" if b"JSESSIONID" in head else _COOKIE
         if method == b"GET":
@@ -147,12 +144,11 @@ def _content_length(head: bytes) -> int:
     return int(rest.partition(b"\r\n")[0]) if found else 0
 
 
-async def _serve(port: int, delay_s: float, certificate: str) -> None:
+async def _serve(collector: BareCollector, port: int, certificate: str) -> None:
     context = None
     if certificate:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(certificate)
-    collector = BareCollector(delay_s)
     server = await asyncio.get_running_loop().create_server(
         lambda: _Connection(collector), "127.0.0.1", port, ssl=context, backlog=1024
     )
@@ -162,14 +158,14 @@ async def _serve(port: int, delay_s: float, certificate: str) -> None:
     await server.serve_forever()
 
 
-def serve(port: int, delay_s: float, certificate: str) -> None:
+def serve(collector: BareCollector, port: int, certificate: str) -> None:
     """Serve until the process ends; a certificate's file makes it TLS.
 
     The line that ends in the address is printed when the server answers.
     """
     uvloop = importlib.import_module("uvloop")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(port, delay_s, certificate))
+        runner.run(_serve(collector, port, certificate))
 
 
 def write_certificate(folder: Path) -> Path:

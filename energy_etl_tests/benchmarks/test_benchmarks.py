@@ -1,7 +1,6 @@
 """The benchmarks do the work that they claim to do, at a tiny scale; no time is asserted."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from rich.table import Table
 
 from energy_etl.defs.assets import core
-from energy_etl_tests.benchmarks import disaggregation, load, push, transform
+from energy_etl_tests.benchmarks import disaggregation, load, transform
 from energy_etl_tests.benchmarks.__main__ import main
 from energy_etl_tests.benchmarks.measure import (
     BenchmarkError,
@@ -25,11 +24,7 @@ from energy_etl_tests.benchmarks.measure import (
     run_here,
 )
 from energy_etl_tests.benchmarks.report import compare, table_of, write_json
-from energy_etl_tests.benchmarks.serving import (
-    collector_server,
-    pages_server,
-    reading_wh,
-)
+from energy_etl_tests.benchmarks.serving import pages_server, reading_wh
 from energy_etl_tests.benchmarks.transform_agreement import agree
 from energy_etl_tests.benchmarks.transform_input import READINGS_OF_BOTH_CHANGES, read_truth
 
@@ -159,26 +154,6 @@ def test_contender_that_holds_everything_is_left_out_of_larger_tasks() -> None:
     (pandas,) = (c for c in transform.BENCHMARK.contenders if c.needs == ("pandas",))
     assert pandas.is_able(Task(250, 40_000))
     assert not pandas.is_able(Task(2500, 40_000))
-
-
-@pytest.fixture(scope="module")
-def collector() -> Iterator[str]:
-    with collector_server() as url:
-        yield url
-
-
-@pytest.mark.parametrize("contender", contenders("push"), ids=lambda c: c.name)
-def test_push_delivers_every_packet_once_and_in_order(contender: Contender, collector: str) -> None:
-    assert run_here(contender, [Task(5, 8, collector)]).n_items == 40
-
-
-def test_push_of_packets_that_came_twice_is_refused(collector: str) -> None:
-    task = Task(1, 3, collector)
-    packets = push.make_packets(task)
-    twice = {stream: [*bodies, *bodies] for stream, bodies in packets.items()}
-    push.send_bare(task, twice)
-    with pytest.raises(BenchmarkError, match="twice or out of order"):
-        push.arrived(task, packets)
 
 
 def test_contender_in_a_fresh_process_reports_time_and_memory(tmp_path: Path) -> None:

@@ -271,6 +271,7 @@ def test_map_writes_a_stream_that_files_feed_and_gives_it_a_register_later(
     row = streams(folder)["dp-9"]
     assert (row["register_id"], row["content"], row["zone"]) == ("", "file", "Europe/Rome")
     assert (row["interval_minutes"], row["credential"]) == ("15", "main")
+    assert row["push_from_at"] == "", "what is in a file is older than today"
     fed = ("rome-a.fridge", "dp-9", "--field", "value", "--content", "interval")
     assert typed.run("streams", "map", *fed)[1] == "Changed stream dp-9: rome-a.fridge in value.\n"
     assert streams(folder)["dp-9"]["zone"] == ""

@@ -155,10 +155,15 @@ def test_wrong_password_mended_sends_everything_without_a_reload(computed: Proje
     assert not result.success
     assert "password" in failure_text(result)
     assert "wrong" not in failure_text(result).replace("wrong or", "")
+    # Red although the step that judges it failed.
+    verdicts = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
+    assert verdicts["delivered"] is False
     assert project.count("pending") == n_due
     dotenv.write_text("")
-    assert project.send().success
+    mended = project.send()
+    assert mended.success
     assert project.count("confirmed") == n_due
+    assert all(e.passed for e in mended.get_asset_check_evaluations())
 
 
 def test_digiwatt_down_and_wattsense_readings_are_pushed_all_the_same(computed: Project) -> None:

@@ -1,10 +1,10 @@
 """Filling and draining an outbox in one line each, as the tests of the sender need it."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from energy_etl.delivery import Collector, DrainLimits, DrainReport, Outbox, drain, release
+from energy_etl.delivery.loop import run_fast
 from energy_etl.vendors.wattics.collector import PostAnswer, WatticsCollector, open_collectors
 from energy_etl.vendors.wattics.settings import WatticsSettings, sandbox_section
 from energy_etl_tests.delivery.conftest import (
@@ -73,7 +73,7 @@ def send(
             }
             return await drain(outbox, collectors, limits=limits, on_wait=on_wait)
 
-    return asyncio.run(run())
+    return run_fast(run())
 
 
 def assert_delivered(

@@ -6,10 +6,27 @@ from datetime import timedelta
 import pytest
 
 from energy_etl.delivery import Outbox, release
-from energy_etl.delivery.acks import AckWriter, Confirmed, Ended, Parked, Sent
+from energy_etl.delivery.acks import (
+    AckWriter,
+    Confirmed,
+    Ended,
+    Parked,
+    Response,
+    Sent,
+    apply,
+)
+from energy_etl.delivery.mirror import response_frame
 from energy_etl.errors import WarehouseError, WarehouseLockedError
 from energy_etl.state import transaction
-from energy_etl_tests.delivery.conftest import NOW, body, packets, plan, stamp_ms, states
+from energy_etl_tests.delivery.conftest import (
+    NOW,
+    body,
+    packets,
+    plan,
+    stamp,
+    stamp_ms,
+    states,
+)
 
 N = 250
 
@@ -38,6 +55,26 @@ def test_acknowledgements_are_committed_in_groups_and_in_their_order(filled: Out
     assert states(filled, "s")[N] == "sent"
     (state,) = filled.streams()
     assert (state.last_sent_ms, state.last_confirmed_ms) == (stamp_ms(N), stamp_ms(N - 1))
+
+
+def test_responses_between_acknowledgements_are_kept_with_them(filled: Outbox) -> None:
+    n_statements = []
+    events = []
+    for number in range(1, 101):
+        events += [Response("s", stamp_ms(number), 1, 0.5, 200, None), _sent(number)]
+    filled.connection.set_trace_callback(n_statements.append)
+    apply(filled, events, NOW)
+    filled.connection.set_trace_callback(None)
+
+    assert filled.count("sent") == 100
+    frame = response_frame(filled)
+    assert frame["stamped_at"].to_list() == [stamp(n) for n in range(1, 101)]
+    assert (frame["seconds"].unique().to_list(), frame["status"].unique().to_list()) == (
+        [0.5],
+        [200],
+    )
+    # One by one each would have moved the stream's last packet.
+    assert sum("SET last_sent_ms" in statement for statement in n_statements) < 10
 
 
 def test_flush_returns_when_everything_before_it_is_durable(filled: Outbox) -> None:

@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 
 from energy_etl.delivery import BusyWindow, Outbox, release
-from energy_etl.delivery.acks import Sent, apply
+from energy_etl.delivery.acks import Ended, Sent, apply
 from energy_etl.delivery.frontier import UNPLANNED, hold_unplanned
+from energy_etl.delivery.outbox import BEHIND
 from energy_etl_tests.delivery.conftest import (
     NOW,
     START_AT,
@@ -240,3 +241,96 @@ def test_releasing_again_changes_nothing(outbox: Outbox) -> None:
     before = list(outbox.connection.iterdump())
     assert release(outbox, [plan("s")], [], NOW, HOLD_FOR).n_released == 0
     assert list(outbox.connection.iterdump()) == before
+
+
+def _with(numbers: list[int], **split: list[int]) -> pl.DataFrame:
+    """Return packets of s, of which some are_estimated or are_incomplete."""
+    frame = packets("s", numbers)
+    return frame.with_columns(
+        pl.col("stamped_at").is_in([stamp(n) for n in chosen]).alias(name)
+        for name, chosen in split.items()
+    )
+
+
+def test_held_estimates_are_a_hole_that_is_passed_over_and_never_sent(outbox: Outbox) -> None:
+    agreed = plan("s", sends_estimates=False)
+    outbox.fill(_with([1, 2, 3, 4], is_estimated=[2, 3]), [agreed], now=NOW)
+
+    release(outbox, [agreed], [], NOW, HOLD_FOR)
+    assert _pending(outbox) == [1]
+    assert str(reasons(outbox, "s")[3]).startswith(
+        "readings are missing from 2025-01-06T00:15Z to 2025-01-06T00:45Z: waits until"
+    )
+    release(outbox, [agreed], [], NOW + HOLD_FOR, HOLD_FOR)
+    assert _pending(outbox) == [1, 4]
+    # The readings of one of them come in time, before a newer packet is sent.
+    outbox.fill(_with([1, 2, 3, 4], is_estimated=[3]), [agreed], now=NOW + HOLD_FOR)
+    release(outbox, [agreed], [], NOW + HOLD_FOR, HOLD_FOR)
+    assert _pending(outbox) == [1, 2, 4]
+    apply(outbox, [Sent("s", stamp_ms(4), body("s", 4), 200, 1)], NOW)
+    assert reasons(outbox, "s")[3] == BEHIND
+
+
+def test_estimates_behind_the_newest_reading_wait_for_theirs(outbox: Outbox) -> None:
+    agreed = plan("s", sends_estimates=False)
+    outbox.fill(_with([1, 2, 3], is_estimated=[2, 3]), [agreed], now=NOW)
+    release(outbox, [agreed], [], NOW + EVERYTHING, HOLD_FOR)
+    assert _pending(outbox) == [1]
+    assert str(reasons(outbox, "s")[2]).startswith(
+        "estimates from 2025-01-06T00:15Z to 2025-01-06T00:45Z: wait for readings"
+    )
+
+
+@pytest.mark.parametrize(
+    ("waited", "has_load", "expected"),
+    [
+        (HOLD_FOR - timedelta(seconds=1), False, [1]),
+        (HOLD_FOR, False, [1, 2, 3]),
+        (EVERYTHING, True, [1]),
+    ],
+)
+def test_a_packet_that_lacks_fields_waits_like_a_hole_and_goes_without_them(
+    outbox: Outbox, waited: timedelta, has_load: bool, expected: list[int]
+) -> None:
+    outbox.fill(_with([1, 2, 3], is_incomplete=[2]), [plan("s")], now=NOW)
+    busy = [BusyWindow(stamp(1), stamp(2), None, "the backfill b1")] if has_load else []
+    release(outbox, [plan("s")], busy, NOW + waited, HOLD_FOR)
+    assert _pending(outbox) == expected
+    if expected == [1]:
+        assert str(reasons(outbox, "s")[2]).startswith("fields are missing from 2025-01-06T00:15Z")
+    outbox.fill(packets("s", [1, 2, 3]), [plan("s")], now=NOW)
+    release(outbox, [plan("s")], busy, NOW, HOLD_FOR)
+    assert _pending(outbox) == [1, 2, 3]
+
+
+def test_a_historical_stream_takes_older_packets_when_nothing_will_change_them(
+    outbox: Outbox,
+) -> None:
+    agreed = plan("s", is_historical=True, push_from_at=None)
+    outbox.fill(packets("s", [20, 21]), [agreed], now=NOW)
+    release(outbox, [agreed], [], NOW, HOLD_FOR)
+    apply(outbox, [Sent("s", stamp_ms(n), body("s", n), 200, 1) for n in (20, 21)], NOW)
+
+    older = _with([1, 2, 3, 5, 20, 21], is_incomplete=[5])
+    outbox.fill(older, [agreed], now=NOW)
+    busy = [BusyWindow(stamp(1), stamp(2), None, "the backfill b1")]
+    assert release(outbox, [agreed], busy, NOW, HOLD_FOR).n_released == 2
+    assert _pending(outbox) == [1, 3]
+
+    # While one may be on its way nothing older is released: what arrived is told by the order.
+    outbox.begin_sending(["s"])
+    assert release(outbox, [agreed], [], NOW + HOLD_FOR, HOLD_FOR).n_released == 0
+    apply(outbox, [Ended("s", None, is_open=False)], NOW)
+    assert release(outbox, [agreed], [], NOW + HOLD_FOR, HOLD_FOR).n_released == 2
+    assert _pending(outbox) == [1, 2, 3, 5]
+
+
+def test_a_release_reads_no_further_than_to_the_first_hole(outbox: Outbox) -> None:
+    n_read = []
+    outbox.fill(packets("s", [1, *range(3, 6003)]), [plan("s")], now=NOW)
+    release(outbox, [plan("s")], [], NOW, HOLD_FOR)
+    # Every 1,000 steps of SQLite's machine: a walk over all would take 60,000 and more.
+    outbox.connection.set_progress_handler(lambda: n_read.append(1), 1000)
+    release(outbox, [plan("s")], [], NOW, HOLD_FOR)
+    outbox.connection.set_progress_handler(None, 0)
+    assert len(n_read) < 20

@@ -4,14 +4,23 @@ import subprocess
 import sys
 import time
 from datetime import UTC, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from energy_etl.delivery import Outbox, release
-from energy_etl.delivery.acks import Confirmed, Ended, Failed, FoundDelivered, Sent, apply
+from energy_etl.delivery import BusyWindow, Outbox, release
+from energy_etl.delivery.acks import (
+    Confirmed,
+    Ended,
+    Failed,
+    FoundDelivered,
+    Parked,
+    Sent,
+    apply,
+)
 from energy_etl.delivery.outbox import BEHIND, NOT_RELEASED, WITHDRAWN
 from energy_etl.errors import DeliveryError
 from energy_etl.state import connect
@@ -282,7 +291,7 @@ def test_due_tells_when_waiting_packets_may_go_without_news(outbox: Outbox) -> N
 def test_offsets_of_released_packets_are_frozen_and_others_are_replaced(outbox: Outbox) -> None:
     def offsets(rows: list[tuple[int, float, bool, int | None]]) -> pl.DataFrame:
         return pl.DataFrame(
-            [("s", stamp(a), b, c, None if d is None else stamp(d)) for a, b, c, d in rows],
+            [("s", "pC_1", stamp(a), b, c, None if d is None else stamp(d)) for a, b, c, d in rows],
             schema=outbox.offsets().schema,
             orient="row",
         )
@@ -320,6 +329,90 @@ def test_a_kill_during_a_fill_leaves_all_or_nothing(outbox: Outbox) -> None:
     process.kill()
     process.communicate()
     assert outbox.count("held") in (2, 20_000)
+
+
+def test_dropped_packets_are_never_sent_again_and_hold_nothing(outbox: Outbox) -> None:
+    outbox.fill(packets("s", [1, 2, 3, 4, 6]), [plan("s")], now=NOW)
+    assert outbox.drop("s", stamp_ms(2), stamp_ms(4), "the meter was exchanged") == 2
+
+    # Neither the same value nor another one, nor the word that it is gone, brings them back.
+    for frame in (packets("s", [2, 3]), packets("s", [2, 3], value=1.0), packets("s", [1, 4, 6])):
+        outbox.fill(frame, [plan("s")], now=NOW, is_whole=frame.height == 3)
+    busy = [BusyWindow(START_AT, stamp(3), None, "the backfill b1")]
+    release(outbox, [plan("s")], busy, NOW)
+
+    assert states(outbox, "s") == {
+        1: "pending",
+        2: "dropped",
+        3: "dropped",
+        4: "pending",
+        6: "held",
+    }
+    assert reasons(outbox, "s")[2] == "given up: the meter was exchanged"
+    assert outbox.connection.execute("SELECT count(*) FROM correction").fetchone() == (0,)
+    assert outbox.retry() == 0
+
+
+def test_packets_that_may_be_on_their_way_or_were_delivered_are_not_dropped(outbox: Outbox) -> None:
+    _filled(outbox, [1, 2])
+    outbox.begin_sending(["s"])
+    with pytest.raises(DeliveryError, match="may be on their way"):
+        outbox.drop("s", stamp_ms(1), stamp_ms(9), "no use")
+    _send(outbox, "s", [1])
+    apply(outbox, [Ended("s", None, is_open=False)], NOW)
+    assert outbox.drop("s", stamp_ms(1), stamp_ms(9), "no use") == 1
+    assert states(outbox, "s") == {1: "sent", 2: "dropped"}
+
+
+def test_streams_of_a_mended_credential_go_on_and_others_stay_parked(outbox: Outbox) -> None:
+    plans = [plan("a"), plan("b", credential="second"), plan("c")]
+    outbox.fill(pl.concat([packets(p.stream_id, [1]) for p in plans]), plans, now=NOW)
+    release(outbox, plans, [], NOW)
+    parked = [Parked("a", "refused", "old"), Parked("b", "refused", "old"), Parked("c", "unknown")]
+    apply(outbox, parked, NOW)
+
+    assert outbox.unpark_changed({"main": "old", "second": "old"}) == 0
+    assert outbox.unpark_changed({"main": "new", "second": "old"}) == 1
+    assert outbox.due(NOW).stream_ids == ("a",)
+    assert outbox.unpark_changed({}) == 0
+
+    outbox.retry(credential="second")
+    assert outbox.due(NOW).stream_ids == ("a", "b")
+
+
+# As version 1 made it, with packets whose offset was used.
+OLDER = """
+CREATE TABLE packet (stream_id TEXT NOT NULL, stamped_ms INTEGER NOT NULL, body TEXT NOT NULL,
+    state TEXT NOT NULL, hold_reason TEXT, is_withdrawn INTEGER NOT NULL DEFAULT 0,
+    is_estimated INTEGER NOT NULL DEFAULT 0, n_attempts INTEGER NOT NULL DEFAULT 0, status INTEGER,
+    error TEXT, body_before TEXT, filled_us INTEGER NOT NULL, sent_us INTEGER, confirmed_us INTEGER,
+    PRIMARY KEY (stream_id, stamped_ms)) WITHOUT ROWID;
+CREATE TABLE stream (stream_id TEXT PRIMARY KEY, credential TEXT NOT NULL, released_ms INTEGER,
+    last_sent_ms INTEGER, last_confirmed_ms INTEGER, parked_reason TEXT, parked_us INTEGER,
+    retry_us INTEGER, n_failures INTEGER NOT NULL DEFAULT 0, failure TEXT, release_us INTEGER,
+    is_sending INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE stream_offset (stream_id TEXT NOT NULL, from_ms INTEGER NOT NULL,
+    offset_wh REAL NOT NULL, is_frozen INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (stream_id, from_ms)) WITHOUT ROWID;
+INSERT INTO stream (stream_id, credential, released_ms) VALUES ('s', 'main', 1736122500000);
+INSERT INTO packet (stream_id, stamped_ms, body, state, filled_us) VALUES ('s', 1736122500000,
+    '{"id":"s","tsISO8601":"2025-01-06T00:15:00.000+00:00","pC_2":10.0}', 'pending', 1);
+INSERT INTO stream_offset VALUES ('s', 1736122500000, 7.5, 1), ('empty', 1736122500000, 1.0, 0);
+"""
+
+
+def test_a_state_file_of_the_version_before_keeps_its_packets_and_offsets(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    connection = connect(path)
+    connection.executescript(OLDER)
+    connection.close()
+    for _ in range(2):
+        connection = connect(path)
+        box = Outbox(connection)
+        frozen = ("s", "pC_2", stamp(1), 7.5, True, stamp(1))
+        assert box.offsets().rows() == [frozen]
+        assert states(box, "s") == {1: "pending"}
+        connection.close()
 
 
 @settings(

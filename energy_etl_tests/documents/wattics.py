@@ -25,7 +25,6 @@ _HELD = f"{_DELIVERY}test_frontier.py::test_contiguous_packets_are_released_up_t
 _MARKETING = "Tells what the platform does with the data, not how it is sent."
 _BY_HAND = "Agreed with the vendor by people, or looked at by them in the vendor's dashboard."
 _THEIR_CLIENT = "About the vendor's own client; this package is another one."
-_LATER_FILES = "A later release takes the vendor's file formats."
 
 _START = (
     *left_out(
@@ -40,7 +39,7 @@ _START = (
     ),
     Row(
         "must be registered with Wattics before measurements are pushed",
-        f"{_SENDER}_Stream._park",
+        "energy_etl.delivery.stream_sender:StreamSender._is_final",
         f"{_DELIVERY}test_sender.py::test_an_unknown_stream_is_parked_and_goes_on_after_a_retry",
     ),
     *left_out(_BY_HAND, "you must request your API startup package using the form below"),
@@ -246,7 +245,7 @@ _TESTING = (
     *left_out(_THEIR_CLIENT, "you can use third party REST plugins for Firefox and Chrome"),
     Row(
         "an error code indicating an incorrect password",
-        f"{_SENDER}_Stream._is_final",
+        "energy_etl.delivery.account:Account._refuse",
         f"{_DELIVERY}test_sender.py::"
         "test_a_wrong_password_stops_its_streams_at_once_and_sends_all_when_mended",
     ),
@@ -255,7 +254,11 @@ _TESTING = (
         f"{_WATTICS}collector:WatticsCollector.last",
         _LAST,
     ),
-    Row("to confirm that packets have been received", f"{_SENDER}_Stream._confirm", _IN_ORDER),
+    Row(
+        "to confirm that packets have been received",
+        "energy_etl.delivery.standing:Standing.confirm",
+        _IN_ORDER,
+    ),
     Row(
         "remove ‘dev-‘ from the url when pushing data to our production environment",
         f"{_WATTICS}settings:LIVE_URL",
@@ -283,15 +286,34 @@ _JAVA = left_out(
     "some basic code to get started with the library",
 )
 
-_SWARM = left_out(
-    _LATER_FILES,
-    "swarm config_file.ini",
-    "The CSV structure consists of:",
-    "otherwise only one measurement column is allowed",
-    "No header is expected",
-    "Measurements values are float numbers, where the decimal digits separator is “.” (dot)",
-    "The expected separator character is “,” (comma)",
-    "The expected timestamp format is “%Y-%m-%d %H:%M:%S”",
+_CSV_LINES = f"{_TESTS}test_files_csv.py::test_lines_are_read_as_by_a_slow_reader"
+_CSV_WHY = f"{_TESTS}test_files_csv.py::test_a_bad_line_is_told_with_its_number_and_what_to_write"
+_PARSE_CSV = f"{_WATTICS}files_csv:parse_csv"
+
+_SWARM = (
+    Row(
+        "swarm config_file.ini",
+        f"{_WATTICS}files_ini:read_ini",
+        f"{_TESTS}test_files.py::test_an_ini_of_swarm_says_file_stream_and_fields",
+    ),
+    Row("The CSV structure consists of:", _PARSE_CSV, _CSV_LINES),
+    Row(
+        "otherwise only one measurement column is allowed",
+        f"{_WATTICS}files:read_packets",
+        f"{_TESTS}test_files.py::"
+        "test_electrical_columns_stand_in_the_vendors_order_and_empty_cells_are_left_out",
+    ),
+    Row("No header is expected", _PARSE_CSV, _CSV_WHY),
+    *rows_of(
+        (
+            "Measurements values are float numbers, where the decimal digits separator is “.” "
+            "(dot)",
+            "The expected separator character is “,” (comma)",
+        ),
+        _PARSE_CSV,
+        _CSV_WHY,
+    ),
+    Row("The expected timestamp format is “%Y-%m-%d %H:%M:%S”", _PARSE_CSV, _CSV_LINES),
 )
 
 _RUBY = (
@@ -303,8 +325,8 @@ _RUBY = (
     ),
     Row(
         "You may also want send groups of measurements.",
-        "energy_etl.delivery.outbox:Outbox.fill",
-        _IN_ORDER,
+        f"{_WATTICS}files_json:parse_json",
+        f"{_TESTS}test_files.py::test_a_mixed_group_of_json_lines_becomes_packets_of_its_streams",
     ),
     Row(
         "For this you have access to measurement and response.",
@@ -318,7 +340,7 @@ _RUBY = (
     ),
     Row(
         "the gem will keep trying until it is sent",
-        f"{_SENDER}_Stream._send",
+        "energy_etl.delivery.stream_sender:StreamSender._send",
         f"{_DELIVERY}test_sender.py::test_a_fault_in_the_middle_loses_and_doubles_nothing",
     ),
     Row(

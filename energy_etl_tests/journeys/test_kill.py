@@ -6,16 +6,26 @@ import signal
 import subprocess
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from dagster._core.test_utils import create_run_for_test
 
 from energy_etl.cli.up import close_lost_runs
 from energy_etl.defs.activity import active_runs
 from energy_etl.defs.instance import open_instance
 from energy_etl.defs.jobs import SEND_JOB
-from energy_etl_tests.defs.project import Project
+from energy_etl_tests.defs.project import Project, failure_text
 from energy_etl_tests.journeys.project_root import DAGSTER, fetch, wait_for
+from energy_etl_tests.warehouse.frames import other_process
 
 SEND = (*DAGSTER, "job", "execute", "-m", "energy_etl.definitions", "-j", SEND_JOB)
+# Somebody who looks at the writer's file and leaves it open.
+HOLD = """
+import sys, duckdb
+held = duckdb.connect(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.read()
+"""
 
 
 def start_send(project: Project) -> subprocess.Popen[bytes]:
@@ -39,7 +49,9 @@ def received(project: Project) -> list[dict]:
 
 @pytest.mark.journey
 @pytest.mark.timeout(300)
-def test_send_that_is_killed_in_the_middle_is_finished_by_the_next_one(tmp_path: Path) -> None:
+def test_send_that_is_killed_in_the_middle_is_finished_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Project(tmp_path, sites=["rome-b"], push_days=2) as project:
         assert project.load_last(4).success
         assert project.compute(only=("core", "push")).success
@@ -64,14 +76,29 @@ def test_send_that_is_killed_in_the_middle_is_finished_by_the_next_one(tmp_path:
         # For Dagster it still runs; whoever starts `energy-etl up` or the demo next clears it.
         with open_instance(project.settings.dagster_home) as instance:
             assert [run.job_name for run in active_runs(instance)] == [SEND_JOB]
+            of_backfill = create_run_for_test(
+                instance, status=dg.DagsterRunStatus.STARTED, tags={"dagster/backfill": "b"}
+            )
             close_lost_runs(project.settings, "The program that ran it is gone.")
             assert active_runs(instance) == []
+            # The daemon runs it again; a cancelled one would end its backfill with a hole.
+            lost = instance.get_run_by_id(of_backfill.run_id)
+            assert lost is not None
+            assert lost.status == dg.DagsterRunStatus.FAILURE
+            assert lost.tags["dagster/will_retry"] == "true"
 
         project.sandbox.app.faults.clear()
-        again = start_send(project)
-        assert again.wait(timeout=120) == 0, (tmp_path / "send.log").read_text()
-
+        # Beside somebody who keeps the warehouse open all is sent, the run fails and names them ...
+        monkeypatch.setenv("ENERGY_ETL_LOCK_WAIT_S", "0.2")
+        with other_process(HOLD, project.settings.warehouse_path) as holder:
+            failed = project.send()
+            assert not failed.success
+            assert f"is locked by process {holder.pid}" in failure_text(failed)
         assert project.count("confirmed") == n_due
+        # ... and the next one shows people what was sent.
+        assert project.send().success
+        shown = project.warehouse.read("SELECT DISTINCT state FROM push.packet")
+        assert shown["state"].to_list() == ["confirmed"]
         assert project.count("pending") == project.count("sent") == 0
         assert sum(stream["received"] for stream in received(project)) == n_due
         for stream in received(project):

@@ -1,9 +1,10 @@
 """A backfill through the UI's API, interrupted twice: by the power, and politely.
 
 `energy-etl up` with the hourly schedules on, `energy-etl streams create` for the streams that the
-example has not mapped, one backfill over every day. At a third of the packets every process of the
-folder is killed with -9, at two thirds `up` gets SIGTERM; each time `up` is started again, and
-nothing else is done. At the end the collector holds what core.interval says, packet by packet.
+example has not mapped, one backfill over every day. In the middle of the loading every process of
+the folder is killed with -9, in the middle of the sending `up` gets SIGTERM; each time `up` is
+started again, and nothing else is done. At the end the collector holds what core.interval says,
+packet by packet.
 """
 
 import contextlib
@@ -14,9 +15,11 @@ import signal
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -29,6 +32,7 @@ from energy_etl_tests.journeys.project_root import (
     Background,
     ProjectRoot,
     WebServer,
+    wait_for,
 )
 
 LOOK_EVERY_S = 2.0
@@ -79,6 +83,27 @@ def _kind(command: str) -> str:
     return "up"
 
 
+@dataclass
+class Seen:
+    """The backfill's status, every run, and how many packets are in each state."""
+
+    status: str
+    runs: list[dict[str, Any]]
+    counts: dict[str, int]
+
+    def __str__(self) -> str:
+        """Show it on one line."""
+        runs = [f"{r['jobName']} {r['status']}" for r in self.runs if r["status"] != "SUCCESS"]
+        counts = {state: n for state, n in self.counts.items() if n}
+        return f"{self.status}, {len(self.runs)} runs, {counts} {runs}"
+
+
+def _is_over(seen: Seen) -> bool:
+    is_quiet = all(run["status"] in FINISHED for run in seen.runs)
+    n_left = seen.counts["pending"] + seen.counts["sent"] + seen.counts["held"]
+    return seen.status == "COMPLETED_SUCCESS" and is_quiet and not n_left
+
+
 def run(folder: Path, *, n_days: int, n_streams: int) -> list[str]:
     """Backfill so many days of so many streams and return what there is to say.
 
@@ -101,7 +126,7 @@ class _Soak:
         self.days = [(self.from_at + timedelta(days=n)).date().isoformat() for n in range(n_days)]
         self.registers = _choose(project, n_streams)
         self.spent = Spent()
-        self.seen: list[str] = []
+        self.shown = ""
 
     def run(self) -> list[str]:
         up, server = self._start()
@@ -110,20 +135,20 @@ class _Soak:
         _push_from(self.project, self.from_at)
         began = time.monotonic()
         backfill_id = server.launch_backfill("wattsense/history", self.days)
-        n_due = len(self.registers) * 96 * self.n_days
-        started: list[str] = []
-        for number, share in enumerate((1 / 3, 2 / 3, None)):
-            self._wait(server, backfill_id, share and share * n_due)
-            if share is None:
-                break
-            # The hourly schedule has its own minute; this is what it asks for, now.
-            server.launch("extract_wattsense", first_on=self.days[-1], last_on=self.days[-1])
-            self._interrupt(up, is_polite=number == 1)
-            started.append(f"{(time.monotonic() - began) / 60:.1f}")
-            up, server = self._start()
+        self._wait(server, backfill_id, self._is_loading)
+        # The hourly schedule has its own minute; this is what it asks for, now.
+        server.launch("extract_wattsense", first_on=self.days[-1], last_on=self.days[-1])
+        self._lose_power()
+        lost_s = time.monotonic() - began
+        up, server = self._start()
+        self._wait(server, backfill_id, self._is_sending)
+        ended = up.stop(signal.SIGTERM)
+        assert ended.code == 0, ended
+        assert not self.project.processes()
+        stopped_s = time.monotonic() - began
+        up, server = self._start()
+        self._wait(server, backfill_id, _is_over)
         minutes = (time.monotonic() - began) / 60
-        # What came in the meantime is sent, too.
-        self.spent.look(self.project)
         counts = self.project.outbox_counts()
         runs = server.runs()
         ended = up.stop(signal.SIGTERM)
@@ -137,7 +162,7 @@ class _Soak:
         cpu = self.spent.cpu_by_kind()
         return [
             f"{self.n_days} days x {len(self.registers)} streams in {minutes:.1f} minutes, "
-            f"interrupted after {' and '.join(started)} minutes",
+            f"interrupted after {lost_s / 60:.1f} and {stopped_s / 60:.1f} minutes",
             f"{counts['confirmed']} packets confirmed, each as core.interval says",
             f"{len(runs)} runs; loading took {sum(loads) / self.n_days:.2f} s per partition",
             "processor seconds per partition: "
@@ -152,40 +177,40 @@ class _Soak:
         server.wait_until_loaded()
         return up, server
 
-    def _interrupt(self, up: Background, *, is_polite: bool) -> None:
-        if is_polite:
-            ended = up.stop(signal.SIGTERM)
-            assert ended.code == 0, ended
-        else:
-            # As the power does it: nobody can tidy up.
-            for pid in self.project.processes():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        assert not self.project.processes()
+    def _lose_power(self) -> None:
+        """Kill everything at once: nobody can tidy up."""
+        for pid in self.project.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not self.project.processes() or None, 30)
 
-    def _wait(self, server: WebServer, backfill_id: str, n_packets: float | None) -> None:
-        """Look until so many packets are confirmed and more are coming; None: until the end."""
+    def _is_loading(self, seen: Seen) -> bool:
+        loads = [run["status"] for run in seen.runs if run["jobName"] == "__ASSET_JOB"]
+        n_batches = -(-self.n_days // 31)
+        return "STARTED" in loads and loads.count("SUCCESS") >= n_batches // 3
+
+    def _is_sending(self, seen: Seen) -> bool:
+        n_due = len(self.registers) * 96 * (self.n_days - 1)
+        return seen.counts["sent"] + seen.counts["confirmed"] >= n_due / 2
+
+    def _wait(
+        self, server: WebServer, backfill_id: str, is_reached: Callable[[Seen], bool]
+    ) -> None:
         deadline = time.monotonic() + max(self.n_days, 20) * LONGEST_S_PER_DAY
         while time.monotonic() < deadline:
             time.sleep(LOOK_EVERY_S)
             self.spent.look(self.project)
-            status = server.backfill_status(backfill_id)
-            runs = server.runs()
-            counts = self.project.outbox_counts()
-            short = [f"{r['jobName']} {r['status']}" for r in runs if r["status"] != "SUCCESS"]
-            self.seen.append(f"{datetime.now(UTC):%H:%M:%S} {status} {counts} {short}")
-            print(self.seen[-1], file=sys.stderr, flush=True)
-            assert status not in ("COMPLETED_FAILED", "FAILED", "CANCELED"), self.seen[-1]
-            assert not counts["rejected"], self.seen[-1]
-            if n_packets is not None:
-                if counts["confirmed"] + counts["sent"] >= n_packets:
-                    return
-                continue
-            is_quiet = all(run["status"] in FINISHED for run in runs)
-            n_left = counts["pending"] + counts["sent"] + counts["held"]
-            if status == "COMPLETED_SUCCESS" and is_quiet and not n_left:
+            seen = Seen(
+                server.backfill_status(backfill_id), server.runs(), self.project.outbox_counts()
+            )
+            if (line := str(seen)) != self.shown:
+                self.shown = line
+                print(f"{datetime.now(UTC):%H:%M:%S} {line}", file=sys.stderr, flush=True)
+            assert seen.status not in ("COMPLETED_FAILED", "FAILED", "CANCELED"), line
+            assert not seen.counts["rejected"], line
+            if is_reached(seen):
                 return
-        raise AssertionError("it took too long:\n" + "\n".join(self.seen[::10]))
+        raise AssertionError(f"it took too long: {self.shown}")
 
     def _compare(self) -> None:
         """Compare the collector's own files with core.interval, stream by stream."""

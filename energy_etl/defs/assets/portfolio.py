@@ -95,7 +95,7 @@ def portfolio(context: dg.AssetExecutionContext, etl: Etl):
         # The registers count here, not the span: it only names the partitions of the run.
         recent = (etl.now() - timedelta(days=1), etl.now())
         mark_for(settings.state_path, "interval", [Window(i, *recent, "") for i in sorted(ids)])
-        fed = sorted(_fed_anew(feeds_before, frames)) if before.height else ()
+        fed = sorted(fed_anew(feeds_before, frames)) if before.height else ()
         mark_for(settings.state_path, "packet", [Window(i, *recent, "") for i in fed])
     for table in PORTFOLIO_TABLES:
         yield materialized(table, rows=frames[table].height)
@@ -109,7 +109,7 @@ def _differing(before: pl.DataFrame, after: pl.DataFrame) -> set[str]:
     return {register_id for frame in rows for register_id in frame["register_id"]}
 
 
-def _fed_anew(before: Mapping[Table, pl.DataFrame], now: Mapping[Table, pl.DataFrame]) -> set[str]:
+def fed_anew(before: Mapping[Table, pl.DataFrame], now: Mapping[Table, pl.DataFrame]) -> set[str]:
     """Return a register of each stream of which any row changed or went: it is filled again."""
     ids: set[str] = set()
     for table in _FEEDS:

@@ -3,14 +3,15 @@
 The outbox itself is in `state.sqlite`; these tables are its mirror for people.
 """
 
-import asyncio
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
 import dagster as dg
+import polars as pl
 from pydantic import Field
 
-from energy_etl.defs.delivery import feeds_of, mirror_outbox, release_streams, streams_of
+from energy_etl.defs.delivery import mirror_outbox, release_streams
 from energy_etl.defs.failures import plainly
 from energy_etl.defs.jobs import SEND_STEP
 from energy_etl.defs.marks import POOL, step_of
@@ -26,6 +27,7 @@ from energy_etl.defs.watching import (
 )
 from energy_etl.delivery.agreed import stream_plans
 from energy_etl.delivery.limits import DrainReport
+from energy_etl.delivery.loop import run_fast
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.errors import ConfigurationError
 from energy_etl.settings import Settings
@@ -36,6 +38,7 @@ from energy_etl.vendors.wattics.settings import WatticsSettings
 from energy_etl.warehouse import publish
 
 OUTBOX_TABLES: Final = (push.PACKET, push.STREAM_OFFSET, push.CORRECTION)
+_PROGRESS_EVERY_S: Final = 5.0
 
 
 @dg.multi_asset(
@@ -58,10 +61,12 @@ def packet(context: dg.AssetExecutionContext, etl: Etl):
     settings, portfolio = etl.settings(), etl.portfolio()
     warehouse = etl.warehouse()
     with step_of(settings.state_path, "packet") as step:
-        streams = streams_of(portfolio, step.register_ids)
+        plans = [p for p in stream_plans(portfolio) if p.register_ids & step.register_ids]
+        streams = portfolio.frames[push.STREAM].filter(
+            pl.col("stream_id").is_in([plan.stream_id for plan in plans])
+        )
         # All fields of a stream make its packets, whichever register has something new.
-        feeds = feeds_of(portfolio).join(streams, on="stream_id", how="semi")
-        ids = feeds["register_id"].unique().sort().to_list()
+        ids = sorted({register_id for plan in plans for register_id in plan.register_ids})
         # From the earliest start on: before it nothing becomes a packet.
         start_at = (
             streams["push_from_at"].min() if not streams["push_from_at"].has_nulls() else None
@@ -77,8 +82,6 @@ def packet(context: dg.AssetExecutionContext, etl: Etl):
                 portfolio.frames[core.REGISTER],
                 outbox.offsets(),
             )
-            filled_ids = set(streams["stream_id"])
-            plans = [p for p in stream_plans(portfolio) if p.stream_id in filled_ids]
             filled = outbox.fill(packets, plans, offsets=offsets, is_whole=True)
     # Behind the step: its own marks are no reason to wait any more.
     n_due = release_streams(etl, context.instance, context.run.run_id)
@@ -146,14 +149,14 @@ def stream_status(context: dg.AssetExecutionContext, etl: Etl, config: SendConfi
     release_streams(etl, context.instance, context.run.run_id)
     with open_state(settings.state_path) as connection:
         outbox = Outbox(connection)
-        report = DrainReport()
+        report, waits = DrainReport(), list[str]()
         if config.is_sending:
-            report = asyncio.run(_drained(context, settings, outbox))
+            report = run_fast(_drained(context, settings, outbox, waits))
         mirror_outbox(etl, outbox)
         frames = read_delivery(outbox, portfolio, etl.now())
         told = lines_of(outbox, portfolio, etl.now())
     publish(etl.warehouse(), data_dir=settings.data_dir)
-    yield from _materialized(frames, report)
+    yield from _materialized(frames, report, len(waits))
     # Also when packets were not delivered: then the checks are what people look at.
     yield from judge_delivery(frames, etl.now())
     with open_state(settings.state_path) as connection:
@@ -188,22 +191,15 @@ def retry(outbox: Outbox, config: SendConfig, tell: Callable[[str], None]) -> No
         parked = [s.stream_id for s in streams if s.parked_reason and s.stream_id in chosen]
         n_packets = outbox.retry(chosen)
         tell(
-            f"Unparked {len(parked)} streams ({', '.join(parked) or 'none was parked'}); "
-            f"{n_packets} refused packets go again."
+            f"Unparked: {', '.join(parked) or 'none was parked'}. Refused packets that go again: "
+            f"{n_packets}."
         )
 
 
-def _materialized(frames: Frames, report: DrainReport) -> Iterator[dg.MaterializeResult]:
+def _materialized(
+    frames: Frames, report: DrainReport, n_waits: int
+) -> Iterator[dg.MaterializeResult]:
     status, holes = (frames[t.full_name] for t in (push.STREAM_STATUS, push.HOLE))
-    per_stream = [
-        f"| {each.stream_id} | {each.n_sent} | {each.n_confirmed} | {each.n_pending} | "
-        f"{each.n_rejected} | {each.problem or ''} |"
-        for each in report.streams.values()
-    ]
-    header = [
-        "| stream | sent | confirmed | left | refused | problem |",
-        "|---|---|---|---|---|---|",
-    ]
     yield materialized(
         push.STREAM_STATUS,
         packets_sent=report.n_sent,
@@ -213,19 +209,41 @@ def _materialized(frames: Frames, report: DrainReport) -> Iterator[dg.Materializ
         packets_rejected=int(status["n_rejected"].sum()),
         streams_parked=status["parked_reason"].count(),
         longest_lag_minutes=status["lag_minutes"].max(),
+        waits=n_waits,
         seconds=round(report.elapsed_s, 1),
-        this_run=dg.MetadataValue.md("\n".join(header + per_stream)) if per_stream else None,
+        streams_of_this_run=_per_stream(report),
     )
     yield materialized(push.HOLE, holes=holes.height, packets_missing=int(holes["n_missing"].sum()))
-    yield materialized(push.RESPONSE, packets_posted=sum(s.n_sent for s in report.streams.values()))
+    yield materialized(push.RESPONSE, packets_accepted=report.n_sent)
+
+
+def _per_stream(report: DrainReport) -> dg.MarkdownMetadataValue | None:
+    if not report.streams:
+        return None
+    lines = ["| stream | sent | confirmed | left | refused | problem |", "|---" * 6 + "|"]
+    for each in report.streams.values():
+        numbers = (each.n_sent, each.n_confirmed, each.n_pending, each.n_rejected)
+        # A bar in an answer would end the cell.
+        problem = (each.problem or "").replace("|", "/")
+        lines.append(f"| {' | '.join(map(str, (each.stream_id, *numbers, problem)))} |")
+    return dg.MetadataValue.md("\n".join(lines))
 
 
 async def _drained(
-    context: dg.AssetExecutionContext, settings: Settings, outbox: Outbox
+    context: dg.AssetExecutionContext, settings: Settings, outbox: Outbox, waits: list[str]
 ) -> DrainReport:
-    return await send_outbox(
-        settings.section(WatticsSettings),
-        outbox,
-        on_progress=lambda n_done, n_due: context.log.info(f"{n_done} of {n_due} packets."),
-        on_wait=context.log.info,
-    )
+    told_at = time.monotonic()
+
+    def show(n_done: int, n_due: int) -> None:
+        # Twice a second is for a screen: here each line is a commit to Dagster's storage.
+        nonlocal told_at
+        if n_done == n_due or time.monotonic() - told_at > _PROGRESS_EVERY_S:
+            told_at = time.monotonic()
+            context.log.info(f"{n_done} of {n_due} packets.")
+
+    def wait(sentence: str) -> None:
+        waits.append(sentence)
+        context.log.info(sentence)
+
+    section = settings.section(WatticsSettings)
+    return await send_outbox(section, outbox, on_progress=show, on_wait=wait)

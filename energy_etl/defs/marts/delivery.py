@@ -64,7 +64,7 @@ def _delivered(frames: Frames, now: datetime) -> Verdict:
             "n_rejected": int(status["n_rejected"].sum()),
             "n_trying_again": status["retry_at"].count(),
         },
-        f"{stopped.height} streams wait for somebody to act. {told} Mend the cause, then run "
+        f"Streams that wait for somebody to act: {stopped.height}. {told} Mend the cause, then run "
         "`energy-etl outbox retry` or launch the job `retry_deliveries`; "
         "`energy-etl outbox list` shows the packets.",
     )
@@ -88,8 +88,9 @@ def _lag(frames: Frames, now: datetime) -> Verdict:
             "n_lagging": late.height,
             "longest_lag_minutes": round(float(longest), 1) if isinstance(longest, float) else 0,
         },
-        f"{late.height} streams lag. {told} Wattics reports broken communication: see what holds "
-        "them with `energy-etl outbox status`, and the last run of their vendor's extraction.",
+        f"Streams that lag: {late.height}. {told} Wattics reports broken communication: see what "
+        "holds them with `energy-etl outbox status`, and the last run of their vendor's "
+        "extraction.",
     )
 
 
@@ -111,7 +112,7 @@ def _spacing(frames: Frames, now: datetime) -> Verdict:
     return Verdict(
         off.is_empty(),
         {"n_streams": status["spacing_minutes"].count(), "n_irregular": off.height},
-        f"{off.height} streams are not spaced as agreed. {told} The message to send to Wattics "
+        f"Streams not spaced as agreed: {off.height}. {told} The message to send to Wattics "
         "is in mart.finding (kind stream_spacing).",
     )
 
@@ -120,11 +121,11 @@ def _holes(frames: Frames, now: datetime) -> Verdict:
     del now
     holes = frames[push.HOLE.full_name].filter(~pl.col("is_declared"))
     per_stream = holes.group_by("stream_id").agg(pl.col("n_missing").sum()).sort("stream_id")
-    told = _told(f"{stream_id}: {n} packets." for stream_id, n in per_stream.rows())
+    told = _told(f"{stream_id}: {n} missing." for stream_id, n in per_stream.rows())
     return Verdict(
         holes.is_empty(),
         {"n_holes": holes.height, "n_missing": int(holes["n_missing"].sum())},
-        f"{per_stream.height} streams have holes between accepted packets. {told} The stretches "
+        f"Streams with holes between accepted packets: {per_stream.height}. {told} The stretches "
         "and what to do are in push.hole and mart.finding (kind stream_holes).",
     )
 

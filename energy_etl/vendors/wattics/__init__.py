@@ -16,10 +16,10 @@ the page only refers, from public clients of the developer pages.
 | its limits | raw data in windows of at most 90 days; `calls_per_minute` is ours |
 | interval | agreed per stream; a packet that does not come raises a notification there |
 
-Open in the document, and what is done: the statuses beside 200 and 401 (see `delivery/sender.py`);
-the shape of the last packet (read as the packet that was pushed; 404, an empty answer, 1970 and
-`Invalid Date` are "none yet"); what happens to packets out of order (never sent); how historical
-data is pushed (agreed with the vendor, nothing behind the last packet is sent).
+Open in the document, and what is done: the statuses beside 200 and 401 (`ON_REFUSAL` in
+`settings.py`); the shape of the last packet (read as the packet that was pushed; 404, an empty
+answer, 1970 and `Invalid Date` are "none yet"); what happens to packets out of order (never sent,
+but for streams that are historical by agreement, and there the oldest first).
 What the read API leaves open is listed in `api_wire.py`. Its consumptions say "Watt" for an energy:
 they are stored as Wh. Beside what it lists and holds (`tables.py`), `holdings.py` compares what was
 pushed with what Wattics says it holds.

@@ -80,16 +80,18 @@ class WatticsCollector:
             "Authorization": "Basic " + base64.b64encode(pair.encode()).decode(),
             "Content-Type": "application/json",
         }
+        self._jar: aiohttp.CookieJar | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         """Open the session."""
+        # unsafe: the sandbox is an IP address, for which cookies are dropped otherwise. The jar
+        # sees one host only. It is asked when a cookie comes and not for each packet: that was an
+        # eighth of a packet's cost.
+        self._jar = aiohttp.CookieJar(unsafe=True)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._max_connections, ssl=self._tls),
-            # unsafe: the sandbox is an IP address, for which cookies are dropped otherwise. The jar
-            # sees one host only.
-            cookie_jar=aiohttp.CookieJar(unsafe=True),
-            headers=self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
             timeout=self._timeout,
             trust_env=False,
         )
@@ -113,7 +115,10 @@ class WatticsCollector:
     async def post(self, body: bytes) -> PostAnswer:
         """POST one packet once; a failure of the network is an answer without status."""
         try:
-            async with self._open.post(self._url, data=body, allow_redirects=False) as response:
+            async with self._open.post(
+                self._url, data=body, headers=self._headers, allow_redirects=False
+            ) as response:
+                self._keep_cookies(response)
                 text = await _read(response)
                 if response.status == 200:
                     return _ACCEPTED
@@ -136,7 +141,10 @@ class WatticsCollector:
         where = f"Wattics' last packet of stream {stream_id}"
         url = self._url.with_query({"stream": stream_id})
         try:
-            async with self._open.get(url, allow_redirects=False) as response:
+            async with self._open.get(
+                url, headers=self._headers, allow_redirects=False
+            ) as response:
+                self._keep_cookies(response)
                 text = await _read(response)
                 if response.status == 200:
                     return parse_last(text, where)
@@ -157,12 +165,21 @@ class WatticsCollector:
             raise RuntimeError("the collector is used outside its `async with`")
         return self._session
 
+    def _keep_cookies(self, response: aiohttp.ClientResponse) -> None:
+        given = response.headers.getall("Set-Cookie", ())
+        if given and self._jar is not None:
+            self._jar.update_cookies_from_headers(given, self._url)
+            kept = self._jar.filter_cookies(self._url).values()
+            self._headers["Cookie"] = "; ".join(f"{c.key}={c.coded_value}" for c in kept)
+            if not kept:
+                del self._headers["Cookie"]
+
     def _unreachable(self, error: Exception) -> str:
-        advice = (
-            "start it with `energy-etl sandbox`"
-            if self._url.scheme == "http"
-            else "check the URL in the settings and the network"
-        )
+        advice = "check the URL in the settings and the network"
+        if self._url.scheme == "http":
+            advice = "start it with `energy-etl sandbox`"
+        elif isinstance(error, aiohttp.ClientConnectorCertificateError):
+            advice = "where a proxy opens TLS, give its certificates in `ca_file` of the settings"
         return f"no connection to {self._url.origin()} ({_brief(error)}): {advice}"
 
 

@@ -92,7 +92,7 @@ class StreamMap:
                 "files would come between its own; have another stream agreed for files"
             )
         return (
-            f"{stream_id} is no stream for files: add it to streams.csv with content file and its "
+            f"stream {stream_id} takes no files: add it to streams.csv with content file and its "
             "zone, and without a register"
         )
 

@@ -50,20 +50,18 @@ def parse_json(lines: pl.DataFrame, bad: BadLines) -> pl.DataFrame:
         pl.DataFrame(refused, schema={"line": pl.UInt32, "why": pl.String}, orient="row"),
         lambda row: row["why"],
     )
-    names = ("stream_id", "stamp", *FIELDS)
-    columns = dict(
-        zip(names, zip(*map(msgspec.structs.astuple, packets), strict=True), strict=False)
-    )
-    given = [
-        name for name in FIELDS if name in columns and any(n is not None for n in columns[name])
-    ]
+    columns = zip(*map(msgspec.structs.astuple, packets), strict=True)
+    columns = dict(zip(("stream_id", "stamp", *FIELDS), columns, strict=False))
+    given = [field for field in FIELDS if columns and columns[field].count(None) < len(packets)]
     schema = {
-        "line": pl.UInt32,
         "stream_id": pl.String,
         "stamp": pl.String,
         **dict.fromkeys(given, pl.Float64),
     }
-    frame = pl.DataFrame({"line": numbers, **columns}, schema=schema)
+    frame = pl.DataFrame(
+        {"line": numbers, **{name: columns.get(name, ()) for name in schema}},
+        schema={"line": pl.UInt32, **schema},
+    )
     return _stamped(frame, bad)
 
 

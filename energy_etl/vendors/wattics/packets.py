@@ -259,20 +259,19 @@ def _bodies(numbers: pl.DataFrame, feeds: pl.DataFrame) -> pl.DataFrame:
     texts = feeds.select(
         *_FEED,
         "n_fields",
+        "zone",
+        head=pl.Series(
+            [packet_head(stream_id) for stream_id in feeds["stream_id"]], dtype=pl.String
+        ),
+        name=pl.concat_str(pl.lit('"'), "field", pl.lit('":')),
         place=pl.col("field").replace_strict(
             list(FIELDS), list(range(len(FIELDS))), return_dtype=pl.Int64
         ),
     )
-    # -0.0 and 0.0 are equal but not the same text.
-    number = pl.when(pl.col("number") == 0.0).then(0.0).otherwise("number")
-    items = numbers.join(texts, on=_FEED).select(
-        "stream_id",
-        "stamped_at",
-        "is_estimated",
-        "n_fields",
-        "place",
-        items=pl.concat_str(pl.lit('"'), "field", pl.lit('":'), number),
-        is_incomplete=pl.lit(False),
+    items = numbers.join(texts, on=_FEED).with_columns(
+        # -0.0 and 0.0 are equal but not the same text.
+        items=pl.concat_str("name", pl.when(pl.col("number") == 0.0).then(0.0).otherwise("number")),
+        is_incomplete=pl.lit(value=False),
     )
     together = (
         items.filter(pl.col("n_fields") > 1)
@@ -280,30 +279,27 @@ def _bodies(numbers: pl.DataFrame, feeds: pl.DataFrame) -> pl.DataFrame:
         .group_by("stream_id", "stamped_at", maintain_order=True)
         .agg(
             pl.col("is_estimated").any(),
+            pl.col("head", "zone").first(),
             pl.col("items").str.join(","),
             is_incomplete=pl.len() < pl.col("n_fields").first(),
         )
     )
-    packets = pl.concat([items.filter(n_fields=1).select(together.columns), together])
-    heads = pl.DataFrame(
-        [
-            (row[0], packet_head(row[0]), row[1])
-            for row in feeds.select("stream_id", "zone").unique().rows()
-        ],
-        schema={"stream_id": pl.String, "head": pl.String, "zone": pl.String},
-        orient="row",
-    )
+    alone = items.filter(n_fields=1).select(together.columns)
     parts = [
-        part.with_columns(
+        part.select(
+            "stream_id",
+            "stamped_at",
+            "is_estimated",
+            "is_incomplete",
             body=pl.concat_str(
                 "head",
                 stamp_expression("stamped_at", str(zone)),
                 pl.lit('",'),
                 "items",
                 pl.lit("}"),
-            )
+            ),
         ).select(PACKET_SCHEMA.names())
-        for (zone,), part in packets.join(heads, on="stream_id").group_by("zone")
+        for (zone,), part in pl.concat([alone, together]).group_by("zone")
     ]
     if not parts:
         return PACKET_SCHEMA.to_frame()

@@ -68,7 +68,7 @@ def test_parked_stream_and_refused_packets_fail_until_somebody_acts() -> None:
     assert verdict.numbers["n_parked"] == 1
     assert verdict.numbers["n_rejected"] == 3
     assert "p: The vendor does not know stream p." in verdict.message
-    assert "r: 3 packets were refused." in verdict.message
+    assert "r: Refused packets: 3." in verdict.message
     assert "energy-etl outbox retry" in verdict.message
     assert "retry_deliveries" in verdict.message
 
@@ -189,7 +189,7 @@ def test_holes_are_a_finding_per_stream_with_the_newest_stretches(warehouse: War
     found = found_in(warehouse, frames)
     assert set(found) == {"stream_holes a"}
     row = found["stream_holes a"]
-    assert "lacks 15 packets in 5 stretches" in row["message"]
+    assert "in all 15 are missing" in row["message"]
     assert "2026-10-25 10:00 to 2026-10-25 11:30 (5), and 2 earlier" in row["message"]
     assert "Its oldest held packet waits: too late." in row["message"]
     assert "gaps.csv" in row["next_step"]
@@ -200,5 +200,5 @@ def test_stopped_stream_is_a_finding_with_the_command(warehouse: Warehouse) -> N
     rows = [status_of("p", parked_reason="Refused.", parked_at=NOW, n_rejected=2)]
     row = found_in(warehouse, {push.STREAM_STATUS: rows_of(push.STREAM_STATUS, rows)})
     stopped = row["stream_stopped p"]
-    assert stopped["message"].endswith("Refused. 2 packets were refused.")
+    assert stopped["message"].endswith("Refused. Refused packets: 2.")
     assert "energy-etl outbox retry --stream p" in stopped["next_step"]

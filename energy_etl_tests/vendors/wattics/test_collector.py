@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qs
 
@@ -17,14 +20,26 @@ from pydantic import SecretStr
 from energy_etl.errors import (
     AuthenticationError,
     BadRequestError,
+    ConfigurationError,
     MalformedError,
     PermissionDeniedError,
     RateLimitedError,
     UnavailableError,
 )
 from energy_etl.sandbox import SandboxServer, World, fixed_clock
-from energy_etl.vendors.wattics.collector import WatticsCollector
-from energy_etl.vendors.wattics.settings import SANDBOX_PATH, WatticsCredential
+from energy_etl.vendors.wattics.collector import (
+    PostAnswer,
+    WatticsCollector,
+    fingerprints,
+    open_collectors,
+)
+from energy_etl.vendors.wattics.settings import (
+    SANDBOX_PATH,
+    WatticsCredential,
+    WatticsSettings,
+    sandbox_section,
+)
+from energy_etl_tests.benchmarks.serving_collector import write_certificate
 
 NOW = datetime(2025, 2, 1, tzinfo=UTC)
 Result = TypeVar("Result")
@@ -53,10 +68,13 @@ def use(
     call: Callable[[WatticsCollector], Awaitable[Result]],
     credential: WatticsCredential = MAIN,
     timeout_s: float = 5.0,
+    ca_file: Path | None = None,
 ) -> Result:
     async def run() -> Result:
         url = base_url + SANDBOX_PATH
-        async with WatticsCollector(url, credential, request_timeout_s=timeout_s) as collector:
+        async with WatticsCollector(
+            url, credential, request_timeout_s=timeout_s, ca_file=ca_file
+        ) as collector:
             return await call(collector)
 
     return asyncio.run(run())
@@ -81,6 +99,20 @@ def test_one_session_keeps_its_connection_and_cookie(sandbox: SandboxServer) -> 
 
     use(sandbox.url, call)
     assert len(wattics._sessions) - before == 1
+
+
+def test_cookie_that_is_renewed_replaces_the_old_one(sandbox: SandboxServer) -> None:
+    wattics = sandbox.app.wattics
+
+    async def call(collector: WatticsCollector) -> int:
+        await collector.post(packet("c10"))
+        # The collector forgets its sessions, as after a restart.
+        wattics._sessions.clear()
+        for minute in (20, 21, 22):
+            await collector.post(packet("c10", f"2025-01-06T01:{minute}:00.000+01:00"))
+        return len(wattics._sessions)
+
+    assert use(sandbox.url, call) == 1
 
 
 def test_each_credential_has_its_own_session(sandbox: SandboxServer) -> None:
@@ -123,6 +155,7 @@ def test_any_id_stays_in_the_query_of_the_collectors_path(
         (418, MalformedError),
         (429, RateLimitedError),
         (500, UnavailableError),
+        (503, RateLimitedError),
     ],
 )
 def test_a_status_of_the_last_packet_is_its_error(
@@ -132,6 +165,7 @@ def test_a_status_of_the_last_packet_is_its_error(
     sandbox.app.faults.add(fault)
     with pytest.raises(error, match=f"stream c4.*HTTP {status}") as caught:
         use(sandbox.url, lambda c: c.last("c4"))
+    assert getattr(caught.value, "status", None) == status
     if isinstance(caught.value, RateLimitedError):
         assert caught.value.retry_after_s == 7.0
 
@@ -149,6 +183,14 @@ def test_retry_after_is_read(sandbox: SandboxServer) -> None:
     sandbox.app.faults.add(fault)
     answer = use(sandbox.url, lambda c: c.post(packet("c6")))
     assert (answer.status, answer.retry_after_s) == (429, 12.0)
+
+
+def test_retry_after_as_a_date_is_read() -> None:
+    at = datetime.now(UTC) + timedelta(seconds=90)
+    head = f"HTTP/1.1 503 Busy\r\nRetry-After: {format_datetime(at, usegmt=True)}\r\n"
+    answer = _post_to(f"{head}Content-Length: 0\r\n\r\n".encode())
+    assert answer.status == 503
+    assert answer.retry_after_s == pytest.approx(90, abs=5)
 
 
 @pytest.mark.parametrize("kind", ["drop_before", "drop_after"])
@@ -180,47 +222,98 @@ def test_nobody_who_listens_is_surely_not_sent_and_names_the_sandbox() -> None:
             use(url, lambda c: c.last("c9"))
 
 
-def _post_to(answer: bytes) -> tuple[int | None, str, bool]:
+def _post_to(
+    answer: bytes, certificate: Path | None = None, ca_file: Path | None = None
+) -> PostAnswer:
     """Post to a server that answers one connection with these bytes and closes it."""
 
     def serve(listener: socket.socket) -> None:
         connection, _ = listener.accept()
-        with connection, contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            if certificate:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(certificate)
+                connection = context.wrap_socket(connection, server_side=True)
             connection.recv(65536)
             connection.sendall(answer)
+        connection.close()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        found = use(url, lambda collector: collector.post(packet("r")), timeout_s=2.0)
+        scheme = "https" if certificate else "http"
+        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
+        found = use(
+            url, lambda collector: collector.post(packet("r")), timeout_s=2.0, ca_file=ca_file
+        )
         thread.join()
-    return found.status, found.text, found.may_have_arrived
+    return found
+
+
+def test_certificate_of_ones_own_is_trusted_only_where_it_is_named(tmp_path: Path) -> None:
+    certificate = write_certificate(tmp_path)
+    accepted = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    assert _post_to(accepted, certificate, ca_file=certificate).status == 200
+    answer = _post_to(accepted, certificate)
+    assert (answer.status, answer.may_have_arrived) == (None, False)
+    assert "give its certificates in `ca_file`" in answer.text
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_file_of_certificates_that_cannot_be_read_is_named(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    ca_file = tmp_path / "proxy.pem"
+    if content is not None:
+        ca_file.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"ca_file: \S+proxy.pem cannot be read"):
+        WatticsCollector("https://127.0.0.1/x/", MAIN, ca_file=ca_file)
+
+
+def test_fingerprint_tells_credentials_apart_and_gives_none_away() -> None:
+    def settings_with(**changes: str) -> WatticsSettings:
+        section = sandbox_section("http://127.0.0.1:9")
+        section["credentials"]["main"].update(changes)
+        return WatticsSettings.model_validate(section)
+
+    first = fingerprints(settings_with())
+    assert first == fingerprints(settings_with())
+    assert len(set(first.values())) == 2
+    for changed in (settings_with(password="other"), settings_with(username="other")):
+        now = fingerprints(changed)
+        assert now["main"] != first["main"]
+        assert now["second"] == first["second"]
+
+    async def opened() -> dict[str, str]:
+        async with open_collectors(settings_with()) as collectors:
+            return {name: each.fingerprint for name, each in collectors.items()}
+
+    assert asyncio.run(opened()) == first
 
 
 def test_a_redirect_is_not_followed() -> None:
-    status, _, _ = _post_to(
+    answer = _post_to(
         b"HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
     )
-    assert status == 307
+    assert answer.status == 307
 
 
 def test_an_endless_answer_is_cut() -> None:
     head = b"HTTP/1.1 400 Bad\r\nContent-Length: 50000000\r\n\r\n"
-    status, text, _ = _post_to(head + b"x" * 2_000_000)
-    assert status == 400
-    assert len(text) <= 64 * 1024
+    answer = _post_to(head + b"x" * 2_000_000)
+    assert answer.status == 400
+    assert len(answer.text) <= 64 * 1024
 
 
 def test_garbage_in_place_of_http_may_have_arrived() -> None:
-    status, text, may_have_arrived = _post_to(b"\x00\x01 no http at all\r\n\r\n")
-    assert (status, may_have_arrived) == (None, True)
-    assert "connection was lost" in text
+    answer = _post_to(b"\x00\x01 no http at all\r\n\r\n")
+    assert (answer.status, answer.may_have_arrived) == (None, True)
+    assert "connection was lost" in answer.text
 
 
 def test_half_an_answer_of_200_may_have_arrived() -> None:
-    status, _, may_have_arrived = _post_to(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
-    assert (status, may_have_arrived) == (None, True)
+    answer = _post_to(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+    assert (answer.status, answer.may_have_arrived) == (None, True)
 
 
 def test_use_outside_its_context_is_refused() -> None:

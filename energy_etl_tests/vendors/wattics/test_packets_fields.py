@@ -84,7 +84,7 @@ def test_missing_field_is_left_out_and_the_packet_is_incomplete() -> None:
 
 
 def test_packet_is_estimated_when_any_of_its_fields_is() -> None:
-    estimated = {1: {"quality": "estimated"}}
+    estimated: dict[int, dict[str, object]] = {1: {"quality": "estimated"}}
     rows = pl.concat([intervals([1.0, 1.5]), of("l2", intervals([7.0, 7.25], changes=estimated))])
     packets, _ = computed(rows, PHASE_2)
     assert packets["is_estimated"].to_list() == [False, True]
