@@ -88,7 +88,7 @@ def responses(
 
     with _outbox(_settings()) as outbox:
         _known(outbox, [stream])
-        frame = response_frame(outbox, stream_id=stream, limit=limit)
+        frame = response_frame(outbox, stream_id=stream).tail(limit)
     rows = [plain_row(row) for row in frame.iter_rows(named=True)]
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -208,12 +208,13 @@ def _plans(settings: "Settings") -> "list[StreamPlan]":
     """Return what was agreed; without a portfolio the streams are shown all the same."""
     from energy_etl.delivery.agreed import stream_plans
     from energy_etl.portfolio import Portfolio
+    from energy_etl.vendors.wattics.wire import field_problem
 
     folder = settings.portfolio_dir
     if not folder.is_dir() and settings.target == "sandbox":
         folder = settings.data_dir / "portfolio.example"
     try:
-        portfolio = Portfolio.load(folder)
+        portfolio = Portfolio.load(folder, field_problem)
         for problem in portfolio.problems:
             print(f"energy-etl: {problem.message}", file=sys.stderr)
         return stream_plans(portfolio)

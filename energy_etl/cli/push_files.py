@@ -27,6 +27,7 @@ from energy_etl.tables import push
 from energy_etl.vendors.wattics.collector import open_collectors
 from energy_etl.vendors.wattics.files import FilePackets, StreamMap
 from energy_etl.vendors.wattics.settings import WatticsSettings
+from energy_etl.vendors.wattics.wire import field_problem
 
 Progress = Callable[[str, int, int], None]
 _STATES: Final = ("confirmed", "sent", "pending", "held", "rejected", "superseded", "dropped")
@@ -98,7 +99,7 @@ class Target:
         Raises:
             ConfigurationError: there is none, or nothing in it can be used.
         """
-        portfolio = Portfolio.load(settings.portfolio_dir)
+        portfolio = Portfolio.load(settings.portfolio_dir, field_problem)
         plans = {plan.stream_id: plan for plan in stream_plans(portfolio)}
         return cls(settings, portfolio, StreamMap.of(portfolio.frames[push.STREAM]), plans)
 

@@ -96,12 +96,13 @@ def _print_delivery(console: Console, settings: Settings) -> None:
     screen = ScreenTable(
         title="Delivery per stream (packets; last in UTC)",
         box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
+        show_edge=False,
+        # A line per stream on 80 columns.
+        padding=0,
     )
     for name in ("stream", "register"):
         screen.add_column(name, overflow="fold")
-    for name in ("sent", "confirmed", "held", "refused", "holes", "last", "lag"):
+    for name in ("sent", "conf.", "ref.", "holes", "last", "lag"):
         screen.add_column(name, justify="right", no_wrap=True)
     for row in streams.iter_rows(named=True):
         last_at = row["last_sent_at"]
@@ -109,8 +110,7 @@ def _print_delivery(console: Console, settings: Settings) -> None:
             row["stream_id"],
             row["register_id"] or "(files)",
             # Sent: accepted by Wattics, whether confirmed since or not.
-            *(str(row[f"n_{what}"]) for what in ("accepted", "confirmed", "held", "rejected")),
-            str(row["n_holes"]),
+            *(str(row[f"n_{what}"]) for what in ("accepted", "confirmed", "rejected", "holes")),
             "-" if last_at is None else f"{last_at:%m-%d %H:%M}",
             lag_text(row["lag_minutes"]),
         )

@@ -125,10 +125,11 @@ def kill_until_delivered(
         before = n_collected(server, streams)
         pids = dict(zip(kinds, workers.start(*tasks), strict=True))
         if sum(killed.n_kills.values()) < n_kills:
-            # One of the two; the other goes on beside it, as in life.
-            kind = chance.choice([*pids])
+            # One of the two in turn; the other goes on beside it, as in life.
+            kind = min(pids, key=lambda kind: killed.n_kills["fill" if kind == "fill" else "send"])
             if kind == "fill":
-                time.sleep(chance.uniform(0.0, 0.15))
+                # A fill takes a tenth of a second; the first must not get away.
+                time.sleep(chance.uniform(0.0, 0.12 if killed.n_kills["fill"] else 0.03))
             else:
                 wait_for_packets(server, streams, before + chance.randrange(200))
             with contextlib.suppress(ProcessLookupError):
@@ -153,8 +154,8 @@ def n_collected(server: CollectorServer, streams: Sequence[KnownStream]) -> int:
 def wait_for_packets(
     server: CollectorServer, streams: Sequence[KnownStream], n_packets: int
 ) -> None:
-    """Return when so many packets have arrived, or after a second."""
-    deadline = time.monotonic() + 1.0
+    """Return when so many packets have arrived, or after half a second."""
+    deadline = time.monotonic() + 0.5
     while n_collected(server, streams) < n_packets and time.monotonic() < deadline:
         time.sleep(0.001)
 

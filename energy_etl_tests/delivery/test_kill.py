@@ -15,8 +15,8 @@ from energy_etl_tests.delivery.known_intervals import (
     stream_map,
 )
 
-N_KILLS = 8
-N_KILLS_OF_CONTROL = 2
+N_KILLS = 6
+N_KILLS_OF_CONTROL = 1
 
 
 @pytest.mark.journey

@@ -15,6 +15,7 @@ the page only refers, from public clients of the developer pages.
 | read and management API | https://api.wattics.com/api/v1, `Authorization: <API token>` as it is |
 | its limits | raw data in windows of at most 90 days; `calls_per_minute` is ours |
 | interval | agreed per stream; a packet that does not come raises a notification there |
+| files | CSV and ini of the vendor's app Swarm, JSON lines: `files.py`, `energy-etl push csv` |
 
 Open in the document, and what is done: the statuses beside 200 and 401 (`ON_REFUSAL` in
 `settings.py`); the shape of the last packet (read as the packet that was pushed; 404, an empty
