@@ -56,8 +56,9 @@ def compute_disaggregation_scores(
     if pairs.is_empty():
         return DISAGGREGATION_SCORE.empty_frame()
     beside = lay_beside(appliance_intervals, intervals, pairs)
+    on_threshold_w = pairs["on_threshold_w"].to_numpy()
     return (
-        _score(beside, pairs["on_threshold_w"].to_numpy())
+        pl.concat(_score(block, on_threshold_w) for block in beside.blocks())
         .join(best_shift(try_shifts(beside), "lane"), on="lane", how="left")
         .join(pairs, on="lane")
         .select(DISAGGREGATION_SCORE.polars_schema.names())

@@ -166,8 +166,9 @@ class Background:
     ) -> None:
         """Start it; its output goes to files, as with `>out 2>err &`."""
         self.out_path, self.err_path = project.root / "out", project.root / "err"
-        self.out_path.touch()
-        self.err_path.touch()
+        # Empty: what an earlier command of this folder said is no answer of this one.
+        self.out_path.write_text("")
+        self.err_path.write_text("")
         self._project = project
         self._shell = subprocess.Popen(
             ["sh", "-c", _BACKGROUND, "sh", *command],

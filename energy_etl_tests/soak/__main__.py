@@ -6,6 +6,7 @@ make soak ARGS="--only backfill --days 30 --streams 10"
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -20,11 +21,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     for name in options.only:
         began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix=f"energy-etl-soak-{name}-") as folder:
-            if name == "kills":
-                lines = kills.run(Path(folder), n_kills=options.kills, seed=options.seed)
-            else:
-                lines = backfill.run(Path(folder), n_days=options.days, n_streams=options.streams)
+        # It stays where something fails, to be looked into.
+        folder = Path(tempfile.mkdtemp(prefix=f"energy-etl-soak-{name}-"))
+        print(f"{name} works in {folder}", file=sys.stderr, flush=True)
+        if name == "kills":
+            lines = kills.run(folder, n_kills=options.kills, seed=options.seed)
+        else:
+            lines = backfill.run(folder, n_days=options.days, n_streams=options.streams)
+        shutil.rmtree(folder)
         print(f"{name}: {(time.monotonic() - began) / 60:.1f} minutes")
         print(*(f"  {line}" for line in lines), sep="\n", flush=True)
     return 0
