@@ -18,6 +18,7 @@
 Each message is one sentence: what happened, where, and what to do next. Nothing secret goes in.
 """
 
+from datetime import datetime
 from typing import ClassVar
 
 
@@ -54,9 +55,11 @@ class VendorError(EnergyEtlError):
 
     Attributes:
         status: of the answer; None when there was none.
+        server_at: the vendor's time by the answer's `Date`; None when it told none.
     """
 
     status: int | None = None
+    server_at: datetime | None = None
 
 
 class AuthenticationError(VendorError):

@@ -139,6 +139,16 @@ class MarkSummary:
     last_mark_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How long a stage has had open marks: what somebody who looks for a fault needs."""
+
+    stage: str
+    n_marks: int
+    n_registers: int
+    oldest_at: datetime
+
+
 class Marks:
     """The changed windows per stage (`core`, ...): written before the data, cleared after use."""
 
@@ -192,6 +202,17 @@ class Marks:
         if not n_marks:
             return None
         return MarkSummary(n_marks, n_registers, us_to_instant(from_us), us_to_instant(to_us), last)
+
+    def waiting(self) -> list[Waiting]:
+        """Return each stage that has open marks, by name."""
+        rows = self._connection.execute(
+            "SELECT stage, count(*), count(DISTINCT register_id), min(marked_us) FROM mark "
+            "GROUP BY stage ORDER BY stage"
+        )
+        return [
+            Waiting(stage, n_marks, n_registers, us_to_instant(oldest_us))
+            for stage, n_marks, n_registers, oldest_us in rows
+        ]
 
     def clear(
         self, stage: str, up_to_mark_id: int, register_ids: Collection[str] | None = None
@@ -256,16 +277,46 @@ def _translated(error: sqlite3.Error, path: Path | str) -> EnergyEtlError:
     )
 
 
-def _writer(path: Path | str) -> str:
-    """Name the process that holds the write lock, where the kernel tells; else nothing."""
+def writer_pid(path: Path | str) -> int | None:
+    """Return the process that holds the write lock; None: nobody, or the kernel does not tell."""
     try:
         inode = Path(f"{path}-shm").stat().st_ino
         locks = Path("/proc/locks").read_text(encoding="ascii")
     except OSError:
-        return ""
+        return None
     # In WAL mode it is byte 120 of the shared memory: `.. WRITE <pid> <device>:<inode> 120 ..`.
     found = re.search(rf" WRITE (\d+) \S+:{inode} {_WAL_WRITE_LOCK} ", locks)
-    return f", {found.group(1)}," if found else ""
+    return int(found.group(1)) if found else None
+
+
+def find_damage(path: Path, *, max_s: float) -> str | None:
+    """Return what SQLite finds wrong in the file, None when nothing (or not in the time given).
+
+    The file is not changed, nor made where it is missing.
+
+    Raises:
+        WarehouseLockedError: another process holds the whole file.
+        WarehouseError: it is no SQLite file, or cannot be opened.
+    """
+    deadline = time.monotonic() + max_s
+    with _in_our_words(path):
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=max_s)
+        try:
+            connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+            (first,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.OperationalError as error:
+            if "interrupted" not in str(error):
+                raise
+            return None
+        finally:
+            connection.close()
+    return None if first == "ok" else str(first)
+
+
+def _writer(path: Path | str) -> str:
+    """Name the process that holds the write lock, where the kernel tells; else nothing."""
+    pid = writer_pid(path)
+    return f", {pid}," if pid is not None else ""
 
 
 def _has_room(path: Path | str) -> bool:

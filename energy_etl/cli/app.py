@@ -9,6 +9,7 @@ import typer
 
 from energy_etl.cli import device, license, outbox, push, streams
 from energy_etl.cli.backfill import backfill
+from energy_etl.cli.doctor import doctor
 from energy_etl.cli.wiser import app as wiser_app
 from energy_etl.errors import ConfigurationError
 
@@ -93,6 +94,7 @@ def sandbox(
 
 
 app.command()(backfill)
+app.command()(doctor)
 app.add_typer(license.app, name="license")
 app.add_typer(device.app, name="device")
 app.add_typer(streams.app, name="streams")

@@ -148,8 +148,10 @@ def deliver(
     with open_state(target.settings.state_path) as connection:
         outbox = Outbox(connection)
         n_filled, n_packets = 0, packets.rows.height
+        offsets = packets.offsets(outbox.offsets())
         for batch in packets.batches():
-            outbox.fill(batch, plans)
+            # They are in with the first batch, and a release may use them before the next one.
+            outbox.fill(batch, plans, offsets=offsets if n_filled == 0 else None)
             n_filled += batch.height
             on_progress("outbox", n_filled, n_packets)
         # Nobody will fill a hole of a file later, so it is not waited for.

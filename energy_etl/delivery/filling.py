@@ -4,7 +4,7 @@ Each is idempotent; together they are one transaction of `Outbox.fill`.
 """
 
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -12,6 +12,7 @@ from typing import Final
 import polars as pl
 
 from energy_etl.delivery.plan import StreamPlan
+from energy_etl.delivery.schema import EARLIEST_MS
 from energy_etl.errors import DeliveryError
 from energy_etl.state import instant_to_us, us_to_instant
 
@@ -61,13 +62,16 @@ _STATEMENTS: Final = {
         FROM stream WHERE stream.stream_id = packet.stream_id)))
         AND NOT EXISTS (SELECT 1 FROM temp.incoming WHERE
         incoming.stream_id = packet.stream_id AND incoming.stamped_ms = packet.stamped_ms)""",
+    # Of before the stream's start nobody says anything any more, so what was sent stays.
     "vanished": """INSERT OR IGNORE INTO correction
         SELECT stream_id, stamped_ms, body, '', :now_us FROM packet
-        WHERE stream_id IN (SELECT stream_id FROM temp.whole)
+        WHERE stream_id IN (SELECT stream_id FROM temp.whole) AND stamped_ms >= (SELECT from_ms
+        FROM temp.whole WHERE whole.stream_id = packet.stream_id)
         AND state IN ('sent', 'confirmed') AND NOT EXISTS (SELECT 1 FROM temp.incoming WHERE
         incoming.stream_id = packet.stream_id AND incoming.stamped_ms = packet.stamped_ms)""",
     "vanished_state": """UPDATE packet SET state = 'superseded'
-        WHERE stream_id IN (SELECT stream_id FROM temp.whole)
+        WHERE stream_id IN (SELECT stream_id FROM temp.whole) AND stamped_ms >= (SELECT from_ms
+        FROM temp.whole WHERE whole.stream_id = packet.stream_id)
         AND state IN ('sent', 'confirmed') AND NOT EXISTS (SELECT 1 FROM temp.incoming WHERE
         incoming.stream_id = packet.stream_id AND incoming.stamped_ms = packet.stamped_ms)""",
 }
@@ -92,12 +96,13 @@ class FillResult:
 
 
 def bring_in(
-    connection: sqlite3.Connection, rows: Collection[Row], whole_stream_ids: Collection[str]
+    connection: sqlite3.Connection, rows: Collection[Row], whole: Iterable[StreamPlan]
 ) -> None:
     """Put the packets, and the streams that they are all of, beside those that are there."""
     clear(connection)
     connection.executemany("INSERT INTO temp.incoming VALUES (?, ?, ?, ?, ?)", rows)
-    connection.executemany("INSERT INTO temp.whole VALUES (?)", [(s,) for s in whole_stream_ids])
+    starts = [(plan.stream_id, plan.first_stamp_ms() or EARLIEST_MS) for plan in whole]
+    connection.executemany("INSERT INTO temp.whole VALUES (?, ?)", starts)
 
 
 def take_in(connection: sqlite3.Connection, now: datetime, n_before_start: int) -> FillResult:
@@ -132,8 +137,8 @@ def write_offsets(
     Raises:
         DeliveryError: they were computed before a release that used them.
     """
-    given = set(offsets["stream_id"])
-    frozen_now = there.filter("is_frozen", pl.col("stream_id").is_in(list(given)))
+    # By field: one that the stream had once keeps what was used, and nobody computes it any more.
+    frozen_now = there.filter("is_frozen").join(offsets, on=["stream_id", "field"], how="semi")
     frozen_then = offsets.filter("is_frozen").select(frozen_now.columns)
     if set(frozen_now.rows()) != set(frozen_then.rows()):
         raise DeliveryError(
@@ -142,13 +147,14 @@ def write_offsets(
         )
     connection.executemany(
         "DELETE FROM stream_offset WHERE stream_id = ? AND is_frozen = 0",
-        [(stream_id,) for stream_id in given],
+        [(stream_id,) for stream_id in set(offsets["stream_id"])],
     )
     rows = offsets.filter(~pl.col("is_frozen")).select(
-        "stream_id", "field", pl.col("from_at").dt.epoch("ms"), "offset_wh"
+        "stream_id", "field", pl.col("from_at").dt.epoch("ms"), "offset_wh", "fed_by"
     )
     connection.executemany(
-        "INSERT INTO stream_offset (stream_id, field, from_ms, offset_wh) VALUES (?, ?, ?, ?)",
+        "INSERT INTO stream_offset (stream_id, field, from_ms, offset_wh, fed_by) "
+        "VALUES (?, ?, ?, ?, ?)",
         rows.rows(),
     )
 

@@ -112,7 +112,7 @@ class Outbox:
         """
         by_stream = {plan.stream_id: plan for plan in plans}
         rows, n_before_start = filling.to_rows(packets, by_stream)
-        filling.bring_in(self.connection, rows, by_stream if is_whole else ())
+        filling.bring_in(self.connection, rows, by_stream.values() if is_whole else ())
         with transaction(self.connection):
             self._write_plans(by_stream.values())
             if offsets is not None:
@@ -122,17 +122,19 @@ class Outbox:
         return result
 
     def offsets(self) -> pl.DataFrame:
-        """Return stream_id, field, from_at, offset_wh, is_frozen, used_to_at.
+        """Return stream_id, field, from_at, offset_wh, is_frozen, used_to_at, used_wh, fed_by.
 
-        The last is the newest released packet that has the field: others went without it.
+        used_to_at, used_wh: of frozen ones the newest released packet that has the field (others
+        went without it) and its number there. fed_by: the register, '' for files, null: not known.
         """
         rows = self.connection.execute(
-            "SELECT stream_id, field, from_ms, offset_wh, is_frozen, iif(is_frozen, "
-            "(SELECT stamped_ms FROM packet WHERE packet.stream_id = stream_offset.stream_id "
-            "AND stamped_ms <= released_ms AND state <> 'held' "
+            "WITH step AS (SELECT o.*, iif(is_frozen, (SELECT stamped_ms FROM packet WHERE "
+            "packet.stream_id = o.stream_id AND stamped_ms <= released_ms AND state <> 'held' "
             "AND instr(body, '\"' || field || '\":') ORDER BY stamped_ms DESC LIMIT 1), NULL) "
-            "FROM stream_offset LEFT JOIN stream USING (stream_id) "
-            "ORDER BY stream_id, field, from_ms"
+            "AS used_to_ms FROM stream_offset AS o LEFT JOIN stream USING (stream_id)) "
+            "SELECT stream_id, field, from_ms, offset_wh, is_frozen, used_to_ms, (SELECT body ->> "
+            "field FROM packet WHERE packet.stream_id = step.stream_id "
+            "AND stamped_ms = used_to_ms), fed_by FROM step ORDER BY stream_id, field, from_ms"
         ).fetchall()
         schema = {
             "stream_id": pl.String,
@@ -141,6 +143,8 @@ class Outbox:
             "offset_wh": pl.Float64,
             "is_frozen": pl.Boolean,
             "used_to_ms": pl.Int64,
+            "used_wh": pl.Float64,
+            "fed_by": pl.String,
         }
         frame = pl.DataFrame(rows, schema=schema, orient="row")
         return frame.select(
@@ -150,6 +154,8 @@ class Outbox:
             "offset_wh",
             "is_frozen",
             ms_to_instant("used_to_ms").alias("used_to_at"),
+            "used_wh",
+            "fed_by",
         )
 
     def streams(self, stream_id: str | None = None) -> list[StreamState]:

@@ -57,9 +57,10 @@ _SCHEMA: Final = (
         release_us INTEGER, is_sending INTEGER NOT NULL DEFAULT 0, refused_by TEXT,
         is_historical INTEGER NOT NULL DEFAULT 0, wait_reason TEXT, touched_ms INTEGER,
         mirroring_ms INTEGER) WITHOUT ROWID""",
+    # fed_by: the register that it is added to; '': files; null: not known, of a version before.
     """CREATE TABLE IF NOT EXISTS stream_offset (
         stream_id TEXT NOT NULL, field TEXT NOT NULL, from_ms INTEGER NOT NULL,
-        offset_wh REAL NOT NULL, is_frozen INTEGER NOT NULL DEFAULT 0,
+        offset_wh REAL NOT NULL, is_frozen INTEGER NOT NULL DEFAULT 0, fed_by TEXT,
         PRIMARY KEY (stream_id, field, from_ms)) WITHOUT ROWID""",
     # AUTOINCREMENT: an id is never given twice, so whoever read up to one has seen all before it.
     """CREATE TABLE IF NOT EXISTS response (
@@ -113,7 +114,8 @@ _INCOMING: Final = (
     "CREATE TEMP TABLE IF NOT EXISTS incoming (stream_id TEXT NOT NULL, stamped_ms INTEGER "
     "NOT NULL, body TEXT NOT NULL, is_estimated INTEGER NOT NULL, is_incomplete INTEGER NOT NULL, "
     "PRIMARY KEY (stream_id, stamped_ms)) WITHOUT ROWID",
-    "CREATE TEMP TABLE IF NOT EXISTS whole (stream_id TEXT PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TEMP TABLE IF NOT EXISTS whole (stream_id TEXT PRIMARY KEY, from_ms INTEGER NOT NULL) "
+    "WITHOUT ROWID",
 )
 # Columns that came later, with what they are in rows of before.
 _ADDED: Final = {
@@ -125,13 +127,14 @@ _ADDED: Final = {
         "touched_ms INTEGER",
         "mirroring_ms INTEGER",
     ),
+    "stream_offset": ("fed_by TEXT",),
 }
 # Offsets once had no field: packets had one number each, and that was what they were for. Those of
 # a stream without packets are computed anew with the next fill.
 _OFFSETS_OF_FIELDS: Final = (
     "ALTER TABLE stream_offset RENAME TO stream_offset_before",
     next(statement for statement in _SCHEMA if "EXISTS stream_offset" in statement),
-    """INSERT INTO stream_offset SELECT stream_id, field, from_ms, offset_wh, is_frozen
+    """INSERT INTO stream_offset SELECT stream_id, field, from_ms, offset_wh, is_frozen, NULL
         FROM stream_offset_before JOIN (
             SELECT stream_id, (SELECT key FROM json_each(body) WHERE type IN ('integer', 'real'))
             AS field FROM packet JOIN (SELECT stream_id, max(stamped_ms) AS stamped_ms FROM packet

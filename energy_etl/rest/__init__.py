@@ -9,6 +9,7 @@
     redaction.py    what must not be stored or shown
     jobs.py         many calls at once
     closing.py      what is closed at the end of a `with`
+    dates.py        instants in headers
 
 What differs between vendors is in `vendors/`; delivery has a transport of its own.
 """

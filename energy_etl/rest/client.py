@@ -31,6 +31,7 @@ from energy_etl.errors import (
 )
 from energy_etl.quota import Quota
 from energy_etl.rest.closing import Closing
+from energy_etl.rest.dates import parse_http_date
 from energy_etl.rest.failures import Failures
 from energy_etl.rest.redaction import Redactor
 from energy_etl.rest.request_log import TOKEN_ENDPOINT, RequestLog
@@ -259,6 +260,7 @@ class RestClient(Closing):
         )
         if error is not None:
             error.status = status or None
+            error.server_at = parse_http_date(headers.get("date"))
             raise error
         return Answer(status, headers, body, request_id, requested_at, url_text)
 

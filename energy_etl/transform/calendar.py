@@ -5,7 +5,6 @@ day: the big frame of intervals is never converted to local time. Weeks and mont
 whole sites `site_energy.py`, windows of some days `windows.py`.
 """
 
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -16,12 +15,9 @@ import polars as pl
 from energy_etl.periods import days_between, local_day_bounds, local_day_of, local_hours
 from energy_etl.tables.mart import DAILY_ENERGY, HOURLY_ENERGY
 from energy_etl.tables.model import UTC_INSTANT, Table
-from energy_etl.transform.axis import Axis
-from energy_etl.transform.cleaning_story import Ints
+from energy_etl.transform.calendar_sums import sum_stretches
 from energy_etl.transform.registers_grid import register_grid
 from energy_etl.transform.registers_power import has_intervals
-from energy_etl.transform.runs import MIN_ROWS, first_of_runs
-from energy_etl.transform.sums import from_whole, sum_runs
 
 DAY_SCHEMA: Final = pl.Schema(
     {
@@ -32,28 +28,6 @@ DAY_SCHEMA: Final = pl.Schema(
         "end_at": UTC_INSTANT,
     }
 )
-_NEEDED: Final = (
-    "register_id",
-    "start_at",
-    "energy_kwh",
-    "volume_m3",
-    "quality",
-    "is_provisional",
-)
-_NO_PIECES: Final = pl.DataFrame(
-    schema={
-        "register_no": pl.UInt32,
-        "stretch": pl.Int64,
-        "energy_kwh": pl.Int128,
-        "volume_m3": pl.Int128,
-        "n_measured": pl.Int64,
-        "n_estimated": pl.Int64,
-        "n_settled": pl.Int64,
-    }
-)
-# A quarter of the CPU time of all rows at once: what is made on the way is used again while it is
-# in the cache, and fresh memory costs more than arithmetic.
-_ROWS_PER_SLICE: Final = 1 << 19
 
 
 def compute_daily(
@@ -92,7 +66,7 @@ def compute_daily(
     days = _days_of(intervals.lazy(), counted, now, first_on)
     if days.is_empty():
         return DAILY_ENERGY.empty_frame()
-    sums = _sum_by_stretch(intervals, counted, days)
+    sums = sum_stretches(intervals, counted, days)
     rows = _expected(counted, days, sums, is_from_first=first_on is None)
     return finished(rows, now, DAILY_ENERGY)
 
@@ -131,7 +105,7 @@ def compute_hourly(
     if days.is_empty():
         return HOURLY_ENERGY.empty_frame()
     hours = _hours_of(days)
-    sums = _sum_by_stretch(intervals, counted, hours)
+    sums = sum_stretches(intervals, counted, hours)
     rows = _expected(counted, hours, sums, is_from_first=first_on is None)
     has_any = (expected_intervals() > 0) | pl.col("n_settled").is_not_null()
     return finished(rows.filter(has_any), now, HOURLY_ENERGY)
@@ -263,93 +237,6 @@ def _hours_of(days: pl.DataFrame) -> pl.DataFrame:
     return exploded.with_columns(end_at=pl.coalesce(following, "end_at"))
 
 
-def _sum_by_stretch(
-    intervals: pl.DataFrame | pl.LazyFrame, counted: pl.DataFrame, stretches: pl.DataFrame
-) -> pl.DataFrame:
-    """One row per register_no and stretch_no that has intervals; the one pass over the big frame.
-
-    Stretches (days, hours) follow each other on their lane without a hole.
-    """
-    axis = _axis_of(stretches)
-    lanes = stretches.select("zone", "lane").unique()
-    known = counted.join(lanes, on="zone").select("register_id", "register_no", "lane")
-    found = [_sum_pieces(rows, known, axis) for rows in _slices(intervals)]
-    pieces = pl.concat([_NO_PIECES, *found])
-    # The closing edges are the start of no stretch: what lies behind the last one or before the
-    # first is left behind there.
-    numbers = stretches.with_row_index("stretch_no").select(
-        "stretch_no", stretch=axis.stretch(pl.col("lane"), pl.col("start_at"))
-    )
-    wholes, counts = pl.col("energy_kwh", "volume_m3"), pl.col("^n_.*$")
-    return (
-        pieces.join(numbers, on="stretch")
-        .group_by("register_no", "stretch_no")
-        .agg(pl.when(wholes.count() > 0).then(wholes.sum()).name.keep(), counts.sum())
-        .with_columns(from_whole(wholes))
-    )
-
-
-def _slices(intervals: pl.DataFrame | pl.LazyFrame) -> Iterator[pl.DataFrame]:
-    """Yield what the sums need, in pieces that stay in the processor's cache."""
-    needed = intervals.lazy().select(*_NEEDED)
-    frames = [needed.collect()] if isinstance(intervals, pl.DataFrame) else needed.collect_batches()
-    for frame in frames:
-        if frame.n_chunks() * _ROWS_PER_SLICE > 8 * frame.height:
-            frame = frame.rechunk()
-        start = 0
-        for n_rows in frame["start_at"].chunk_lengths():
-            yield from frame.slice(start, n_rows).iter_slices(_ROWS_PER_SLICE)
-            start += n_rows
-
-
-def _sum_pieces(rows: pl.DataFrame, known: pl.DataFrame, axis: Axis) -> pl.DataFrame:
-    """Sum intervals per piece: neighbouring rows of one register and stretch.
-
-    Returns:
-        register_no, stretch (number of its edge on the axis), energy_kwh and volume_m3 (as
-        `sum_runs` has them), n_measured, n_estimated, n_settled. A stretch may have several.
-    """
-    first = _ascending_runs(rows)
-    if first.size * MIN_ROWS > rows.height:
-        # In no order: by the hash, since which register comes first does not matter.
-        rows = rows.sort(pl.col("register_id").hash(), "start_at")
-        first = _ascending_runs(rows)
-    runs = rows.select(pl.col("register_id").gather(first)).join(
-        known, on="register_id", how="left", maintain_order="left"
-    )
-    lane = runs["lane"].fill_null(0).to_numpy().astype(np.int64)
-    start, stretch = axis.cut(rows["start_at"], lane, first)
-    quality = rows["quality"]
-    # What no sum takes (NaN, infinities) is no value, or a day without it would look complete.
-    value = rows.select_seq(pl.coalesce("energy_kwh", "volume_m3")).to_series()
-    has_value = value.is_finite().fill_null(False)
-    counted = {
-        # Two comparisons: `is_in` costs three times as much.
-        "n_measured": has_value & ((quality == "measured") | (quality == "integrated")),
-        "n_estimated": has_value & (quality == "estimated"),
-        "n_settled": has_value & ~rows["is_provisional"],
-    }
-    return pl.DataFrame(
-        {
-            "register_no": runs["register_no"].gather(np.searchsorted(first, start, "right") - 1),
-            "stretch": stretch,
-            "energy_kwh": sum_runs(rows["energy_kwh"], start),
-            "volume_m3": sum_runs(rows["volume_m3"], start),
-            **{
-                name: np.add.reduceat(is_counted.to_numpy(), start, dtype=np.int64)
-                for name, is_counted in counted.items()
-            },
-        }
-    ).drop_nulls("register_no")
-
-
-def _ascending_runs(rows: pl.DataFrame) -> Ints:
-    """Return the first row of each run of one register's intervals in the order of time."""
-    at_us = rows["start_at"].to_physical().to_numpy()
-    back = np.flatnonzero(at_us[1:] < at_us[:-1]) + 1
-    return np.union1d(first_of_runs([rows["register_id"]]), back)
-
-
 def _expected(
     counted: pl.DataFrame, stretches: pl.DataFrame, sums: pl.DataFrame, *, is_from_first: bool
 ) -> pl.DataFrame:
@@ -396,15 +283,4 @@ def _expected(
             sums.drop("register_no", "stretch_no").select(pl.all().gather(which)),
         ],
         how="horizontal",
-    )
-
-
-def _axis_of(stretches: pl.DataFrame) -> Axis:
-    return Axis.from_edges(
-        pl.concat(
-            [
-                stretches.select("lane", edge_at="start_at"),
-                stretches.group_by("lane").agg(edge_at=pl.col("end_at").max()),
-            ]
-        )
     )

@@ -15,6 +15,7 @@ from energy_etl.settings import Settings
 from energy_etl.tables import Check, Findings, Mart, Table
 from energy_etl.vendors.batch import VendorBatch, WhoIsWho, Write
 from energy_etl.vendors.preview import PastPreview, PastQuestion
+from energy_etl.vendors.reach import Reach
 
 UNMAPPED_SCHEMA: Final = pl.Schema(
     {"vendor": pl.String, "thing": pl.String, "vendor_id": pl.String}
@@ -57,6 +58,7 @@ class Vendor:
         checks: asset checks that warn, beside the unique key of each table.
         preview: what loading past days would cost and bring; pure; None: it keeps no past that
             could be loaded.
+        reach: its logins, its budgets, and a call to try them; None: it does not say.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Vendor:
     findings: Findings | None = None
     checks: tuple[Check, ...] = ()
     preview: Callable[[PastQuestion], PastPreview] | None = None
+    reach: Reach | None = None
 
     def core_writes(self, batch: VendorBatch, who: WhoIsWho) -> list[Write]:
         """Return the rows of layer core that a batch amounts to; empty ones are left out."""

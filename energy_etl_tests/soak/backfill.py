@@ -9,6 +9,7 @@ packet by packet.
 
 import contextlib
 import csv
+import json
 import os
 import shutil
 import signal
@@ -32,6 +33,7 @@ from energy_etl_tests.journeys.project_root import (
     Background,
     ProjectRoot,
     WebServer,
+    fetch,
     wait_for,
 )
 
@@ -74,7 +76,8 @@ def _kind(command: str) -> str:
         (" sandbox ", "sandbox"),
         ("dagster_webserver", "webserver"),
         ("dagster._daemon", "daemon"),
-        ("execute_run", "runs"),
+        # The default launcher forks a run off its code server.
+        ("spawn_main", "runs"),
         ("code-server", "code servers"),
         (" api grpc", "code servers"),
     ):
@@ -133,6 +136,9 @@ class _Soak:
         ended = self.project.run(*ENERGY_ETL, "streams", "create", "--yes")
         assert ended.code == 0, ended
         _push_from(self.project, self.from_at)
+        # Long enough to be seen; it ends with the sandbox, which is killed, too.
+        slow = {"vendor": "wattsense", "kind": "slow", "times": None, "delay_s": 0.5}
+        fetch(f"{up.sandbox_url()}/_sandbox/faults", json.dumps(slow).encode())
         began = time.monotonic()
         backfill_id = server.launch_backfill("wattsense/history", self.days)
         self._wait(server, backfill_id, self._is_loading)
@@ -210,6 +216,7 @@ class _Soak:
             assert not seen.counts["rejected"], line
             if is_reached(seen):
                 return
+            assert seen.status == "REQUESTED" or is_reached != self._is_loading, "nothing to kill"
         raise AssertionError(f"it took too long: {self.shown}")
 
     def _compare(self) -> None:

@@ -19,6 +19,7 @@ from energy_etl.tables.core import (
 from energy_etl.vendors import Vendor
 from energy_etl.vendors.digiwatt.drift import SCHEMA_DRIFT_CHECK
 from energy_etl.vendors.digiwatt.preview import preview_past
+from energy_etl.vendors.digiwatt.reach import REACH
 from energy_etl.vendors.digiwatt.reconciliation import MART
 from energy_etl.vendors.digiwatt.reconciliation_report import CHECKS, FINDINGS
 from energy_etl.vendors.digiwatt.rows import to_batch
@@ -41,4 +42,5 @@ VENDOR = Vendor(
     findings=FINDINGS,
     checks=(SCHEMA_DRIFT_CHECK, *CHECKS),
     preview=preview_past,
+    reach=REACH,
 )

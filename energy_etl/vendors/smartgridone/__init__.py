@@ -18,6 +18,7 @@ from energy_etl.vendors.smartgridone.change_tables import CHANGE
 from energy_etl.vendors.smartgridone.inventory import fetch_listing
 from energy_etl.vendors.smartgridone.licence_mart import CHECK, FINDINGS, MART
 from energy_etl.vendors.smartgridone.preview import preview_past
+from energy_etl.vendors.smartgridone.reach import REACH
 from energy_etl.vendors.smartgridone.settings import SmartgridOneSettings, sandbox_section
 from energy_etl.vendors.smartgridone.tables import SMARTGRIDONE_TABLES
 from energy_etl.vendors.smartgridone.to_core import NAME, find_unmapped, propose, to_core
@@ -39,4 +40,5 @@ VENDOR = Vendor(
     findings=FINDINGS,
     checks=(CHECK,),
     preview=preview_past,
+    reach=REACH,
 )

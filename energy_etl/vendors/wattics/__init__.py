@@ -31,6 +31,7 @@ from typing import Final
 from energy_etl.vendors import Vendor
 from energy_etl.vendors.wattics.holdings import FINDINGS, MART
 from energy_etl.vendors.wattics.preview import preview_past
+from energy_etl.vendors.wattics.reach import REACH
 from energy_etl.vendors.wattics.rows import to_batch
 from energy_etl.vendors.wattics.settings import WatticsSettings, sandbox_section
 from energy_etl.vendors.wattics.tables import WATTICS_TABLES
@@ -46,4 +47,5 @@ VENDOR: Final = Vendor(
     marts=(MART,),
     findings=FINDINGS,
     preview=preview_past,
+    reach=REACH,
 )

@@ -4,8 +4,8 @@ POST .../unifiedjson/            the packet as sent; Basic authentication, sent 
 GET  .../unifiedjson/?stream=ID  the last packet as pushed, 404 when there is none
 
 Each credential has its own session: its own connections, kept alive, and its own cookies, as
-Wattics' API page asks for. aiohttp and not httpx: one process pushes several times the packets.
-No repetition here: whether a packet may be sent again is decided by `delivery/sender.py`.
+Wattics' API page asks for. No redirect is followed, and nothing is repeated here: whether a packet
+may be sent again is decided by `delivery/stream_sender.py`. The bytes are in `transport.py`.
 """
 
 import base64
@@ -13,14 +13,13 @@ import contextlib
 import functools
 import hashlib
 import ssl
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
-
-import aiohttp
-from yarl import URL
+from urllib.parse import quote, urlencode, urlsplit
 
 from energy_etl.errors import (
     AuthenticationError,
@@ -33,10 +32,19 @@ from energy_etl.errors import (
     VendorError,
 )
 from energy_etl.rest.failures import parse_retry_after_s
+from energy_etl.vendors.wattics.cookies import CookieJar
 from energy_etl.vendors.wattics.settings import WatticsCredential, WatticsSettings, checked_url
+from energy_etl.vendors.wattics.transport import (
+    Connections,
+    LostError,
+    NoAnswerInTimeError,
+    NotSentError,
+    NotTrustedError,
+    Received,
+)
 from energy_etl.vendors.wattics.wire import parse_last
 
-_MAX_ANSWER_BYTES: Final = 64 * 1024
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _RETRY_AFTER_CAP_S: Final = 86_400.0
 
 
@@ -70,67 +78,66 @@ class WatticsCollector:
         Raises:
             ConfigurationError: the file of certificates cannot be read.
         """
-        self._url = URL(checked_url(url))
+        self._url = urlsplit(checked_url(url))
         self._credential = credential
-        self._tls = _trusting(ca_file) if self._url.scheme == "https" and ca_file else True
-        self._timeout = aiohttp.ClientTimeout(total=request_timeout_s)
+        self._tls = _trusting(ca_file) if self._url.scheme == "https" and ca_file else None
+        self._timeout_s = request_timeout_s
         self._max_connections = max_connections
         pair = f"{credential.username}:{credential.password.get_secret_value()}"
-        self._headers = {
-            "Authorization": "Basic " + base64.b64encode(pair.encode()).decode(),
-            "Content-Type": "application/json",
-        }
-        self._jar: aiohttp.CookieJar | None = None
-        self._session: aiohttp.ClientSession | None = None
+        # What each request begins with. The path is quoted, what is quoted already stays.
+        self._path = quote(self._url.path, safe="/%:@!$&'()*+,;=~")
+        self._headers = (
+            f"Host: {_ascii(self._url.netloc)}\r\n"
+            f"Authorization: Basic {base64.b64encode(pair.encode()).decode()}\r\n"
+            "User-Agent: energy-etl/0.1\r\nAccept: */*\r\nContent-Type: application/json\r\n"
+        ).encode()
+        self._post_head = f"POST {self._path} HTTP/1.1\r\n".encode() + self._headers
+        self._jar = CookieJar(self._url)
+        self._connections: Connections | None = None
 
     async def __aenter__(self) -> Self:
         """Open the session."""
-        # unsafe: the sandbox is an IP address, for which cookies are dropped otherwise. The jar
-        # sees one host only. It is asked when a cookie comes and not for each packet: that was an
-        # eighth of a packet's cost.
-        self._jar = aiohttp.CookieJar(unsafe=True)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._max_connections, ssl=self._tls),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=self._timeout,
-            trust_env=False,
+        is_tls = self._url.scheme == "https"
+        self._jar = CookieJar(self._url)
+        self._connections = Connections(
+            _ascii(self._url.hostname or ""),
+            self._url.port or _DEFAULT_PORTS[self._url.scheme],
+            (self._tls or _trusting()) if is_tls else None,
+            max_connections=self._max_connections,
+            timeout_s=self._timeout_s,
         )
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close the session."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._connections is not None:
+            connections, self._connections = self._connections, None
+            await connections.close()
 
     @property
     def fingerprint(self) -> str:
         """Tells this credential and URL from any other; slow to compute the first time."""
         return _fingerprint(
-            str(self._url),
+            self._url.geturl(),
             self._credential.username,
             self._credential.password.get_secret_value(),
         )
 
     async def post(self, body: bytes) -> PostAnswer:
         """POST one packet once; a failure of the network is an answer without status."""
+        head, cookies = self._post_head, self._jar.header(time.monotonic())
+        request = b"%b%bContent-Length: %d\r\n\r\n%b" % (head, cookies, len(body), body)
         try:
-            async with self._open.post(
-                self._url, data=body, headers=self._headers, allow_redirects=False
-            ) as response:
-                self._keep_cookies(response)
-                text = await _read(response)
-                if response.status == 200:
-                    return _ACCEPTED
-                return PostAnswer(response.status, text, _retry_after_s(response))
-        except aiohttp.ClientConnectorError as error:
+            received = await self._exchange(request)
+        except NotSentError as error:
             return PostAnswer(None, self._unreachable(error), may_have_arrived=False)
-        except aiohttp.ConnectionTimeoutError as error:
-            return PostAnswer(None, self._unreachable(error), may_have_arrived=False)
-        except TimeoutError:
-            return PostAnswer(None, f"no answer within {self._timeout.total} s")
-        except aiohttp.ClientError as error:
+        except NoAnswerInTimeError:
+            return PostAnswer(None, f"no answer within {self._timeout_s} s")
+        except LostError as error:
             return PostAnswer(None, f"the connection was lost: {_brief(error)}")
+        if received.status == 200:
+            return _ACCEPTED
+        return PostAnswer(received.status, received.text(), _retry_after_s(received))
 
     async def last(self, stream_id: str) -> datetime | None:
         """GET the last packet of a stream and return its stamp, None when there is none.
@@ -139,48 +146,42 @@ class WatticsCollector:
             VendorError: as the status says; BadRequestError when the call is not offered.
         """
         where = f"Wattics' last packet of stream {stream_id}"
-        url = self._url.with_query({"stream": stream_id})
+        query = urlencode({"stream": stream_id})
+        line = f"GET {self._path}?{query} HTTP/1.1\r\n".encode()
+        request = line + self._headers + self._jar.header(time.monotonic()) + b"\r\n"
         try:
-            async with self._open.get(
-                url, headers=self._headers, allow_redirects=False
-            ) as response:
-                self._keep_cookies(response)
-                text = await _read(response)
-                if response.status == 200:
-                    return parse_last(text, where)
-                _raise_for(response.status, text, _retry_after_s(response), where)
-                return None
-        except TimeoutError:
-            raise UnavailableError(
-                f"{where}: no answer within {self._timeout.total} s: the collector is slow or down."
-            ) from None
-        except aiohttp.ClientConnectorError as error:
+            received = await self._exchange(request, is_repeatable=True)
+        except NotSentError as error:
             raise UnavailableError(f"{where}: {self._unreachable(error)}") from None
-        except aiohttp.ClientError as error:
+        except NoAnswerInTimeError:
+            raise UnavailableError(
+                f"{where}: no answer within {self._timeout_s} s: the collector is slow or down."
+            ) from None
+        except LostError as error:
             raise UnavailableError(f"{where}: the connection was lost: {_brief(error)}") from None
+        text = received.text()
+        if received.status == 200:
+            return parse_last(text, where)
+        _raise_for(received.status, text, _retry_after_s(received), where)
+        return None
 
-    @property
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    async def _exchange(self, request: bytes, *, is_repeatable: bool = False) -> Received:
+        if self._connections is None:
             raise RuntimeError("the collector is used outside its `async with`")
-        return self._session
+        received = await self._connections.exchange(request, is_repeatable=is_repeatable)
+        for name, value in received.headers:
+            if name == b"set-cookie":
+                self._jar.take(value, time.monotonic())
+        return received
 
-    def _keep_cookies(self, response: aiohttp.ClientResponse) -> None:
-        given = response.headers.getall("Set-Cookie", ())
-        if given and self._jar is not None:
-            self._jar.update_cookies_from_headers(given, self._url)
-            kept = self._jar.filter_cookies(self._url).values()
-            self._headers["Cookie"] = "; ".join(f"{c.key}={c.coded_value}" for c in kept)
-            if not kept:
-                del self._headers["Cookie"]
-
-    def _unreachable(self, error: Exception) -> str:
+    def _unreachable(self, error: NotSentError) -> str:
         advice = "check the URL in the settings and the network"
         if self._url.scheme == "http":
             advice = "start it with `energy-etl sandbox`"
-        elif isinstance(error, aiohttp.ClientConnectorCertificateError):
+        elif isinstance(error, NotTrustedError):
             advice = "where a proxy opens TLS, give its certificates in `ca_file` of the settings"
-        return f"no connection to {self._url.origin()} ({_brief(error)}): {advice}"
+        origin = f"{self._url.scheme}://{self._url.netloc}"
+        return f"no connection to {origin} ({_brief(error)}): {advice}"
 
 
 @contextlib.asynccontextmanager
@@ -219,8 +220,11 @@ def _fingerprint(url: str, username: str, password: str) -> str:
     return hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1, dklen=8).hex()
 
 
-def _trusting(ca_file: Path) -> ssl.SSLContext:
+def _trusting(ca_file: Path | None = None) -> ssl.SSLContext:
     context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if ca_file is None:
+        return context
     try:
         context.load_verify_locations(ca_file)
     except (OSError, ssl.SSLError) as error:
@@ -231,19 +235,12 @@ def _trusting(ca_file: Path) -> ssl.SSLContext:
     return context
 
 
-async def _read(response: aiohttp.ClientResponse) -> str:
-    # Read to its end, so that the connection can be used again; beyond the cap it is closed.
-    raw = b""
-    async for chunk in response.content.iter_any():
-        raw += chunk
-        if len(raw) > _MAX_ANSWER_BYTES:
-            response.close()
-            break
-    return raw[:_MAX_ANSWER_BYTES].decode("utf-8", "replace")
+def _ascii(host: str) -> str:
+    return host if host.isascii() else host.encode("idna").decode()
 
 
-def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
-    wait_s = parse_retry_after_s(response.headers.get("Retry-After"))
+def _retry_after_s(received: Received) -> float | None:
+    wait_s = parse_retry_after_s(received.header(b"retry-after"))
     return None if wait_s is None else min(wait_s, _RETRY_AFTER_CAP_S)
 
 

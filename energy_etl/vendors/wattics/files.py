@@ -12,7 +12,7 @@ its order; where all measurements of the file stand in the first column, they ar
 stream's. Source: Wattics' API page ("CSV format", "JSON Format", "Groups of measurements").
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,6 +27,7 @@ from energy_etl.vendors.wattics.files_json import parse_json
 from energy_etl.vendors.wattics.files_lines import BadLines, read_lines
 from energy_etl.vendors.wattics.files_times import to_instants
 from energy_etl.vendors.wattics.wire import (
+    COUNTED_FIELDS,
     ELECTRICAL_FIELDS,
     FIELDS,
     SINGLE_FIELD,
@@ -37,6 +38,12 @@ from energy_etl.vendors.wattics.wire import (
 FileFormat = Literal["csv", "ini", "jsonl"]
 Progress = Callable[[int, int], None]
 FROM_FILES: Final = "file"
+# What offsets say of a counter that files feed; of another one it is the register.
+_BY_FILES: Final = ""
+_FALLS: Final = (
+    "Wattics subtracts successive numbers, so energy would be taken back; if the meter was reset "
+    "or exchanged, add to these numbers what"
+)
 _BY_SUFFIX: Final[dict[str, FileFormat]] = {".ini": "ini", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _KEY: Final = ("stream_id", "stamped_at")
 _BATCH_PACKETS: Final = 50_000
@@ -116,12 +123,59 @@ class FilePackets:
         rows: line, stream_id, stamped_at, and a column per field that occurs (null: left out).
         bad: the lines that cannot be sent.
         notes: what was decided or left aside, as sentences.
+        counters: the fields that count energy since the beginning.
     """
 
     rows: pl.DataFrame
     bad: BadLines
     notes: tuple[str, ...]
     _zones: dict[str, str] = field(repr=False)
+    counters: tuple[str, ...] = ()
+
+    def offsets(self, known: pl.DataFrame) -> pl.DataFrame:
+        """Return the offsets of its counters: what was used, and 0 where files begin to feed one.
+
+        Args:
+            known: columns of `offsets.OFFSET_SCHEMA`, as the outbox keeps them.
+
+        Raises:
+            DeliveryError: a counter is below what was sent of its stream before.
+        """
+        found = [known.clear()]
+        for name in self.counters:
+            used = known.filter("is_frozen", field=name).sort("from_at")
+            used = used.join(self.rows, on="stream_id", how="semi")
+            last = used.group_by("stream_id").agg(
+                pl.col("used_to_at", "used_wh", "fed_by").last(), last_at=pl.col("from_at").last()
+            )
+            firsts = (
+                self.rows.filter(pl.col(name).is_not_null())
+                .join(last, on="stream_id", how="left", maintain_order="left")
+                .filter(
+                    (pl.col("stamped_at") > pl.max_horizontal("used_to_at", "last_at"))
+                    | pl.col("last_at").is_null()
+                )
+                .group_by("stream_id", maintain_order=True)
+                .first()
+            )
+            for row in firsts.filter(pl.col(name) < pl.col("used_wh")).iter_rows(named=True):
+                raise DeliveryError(
+                    f"Stream {row['stream_id']} was at {name} = {row['used_wh']} when it was last "
+                    f"sent, and the file begins with {row[name]} behind it: {_FALLS} it had been "
+                    "at; nothing was sent."
+                )
+            begun = firsts.filter(pl.col("fed_by").fill_null("?") != _BY_FILES).select(
+                "stream_id",
+                field=pl.lit(name),
+                from_at="stamped_at",
+                offset_wh=pl.lit(0.0),
+                is_frozen=pl.lit(value=False),
+                used_to_at=pl.lit(None, pl.Datetime("us", "UTC")),
+                used_wh=pl.lit(None, pl.Float64),
+                fed_by=pl.lit(_BY_FILES),
+            )
+            found += [used.select(known.columns), begun.select(known.columns)]
+        return pl.concat(found)
 
     @property
     def fields(self) -> list[str]:
@@ -166,7 +220,8 @@ def one_packet(stream: FileStream, stamped_at: datetime, number: float) -> FileP
         },
         orient="row",
     ).with_columns(pl.col("stamped_at").dt.truncate("1ms"))
-    return FilePackets(rows, BadLines(), (), {stream.stream_id: stream.zone})
+    counters = (stream.field,) if stream.field in COUNTED_FIELDS else ()
+    return FilePackets(rows, BadLines(), (), {stream.stream_id: stream.zone}, counters)
 
 
 def format_of(path: Path) -> FileFormat:
@@ -200,6 +255,7 @@ def read_packets(
     """
     chosen, bad = file_format or format_of(path), BadLines()
     notes: list[str] = []
+    ini = read_ini(path) if chosen == "ini" else None
     if not streams.by_id:
         raise ConfigurationError(
             "No stream takes files: have one agreed, then add it to streams.csv with content file "
@@ -211,7 +267,6 @@ def read_packets(
         parsed = [parse_json(lines, bad) for lines in read_lines(path, on_progress)]
         rows = _known_streams(pl.concat(parsed, how="diagonal"), streams, stream_id, bad)
     else:
-        ini = read_ini(path) if chosen == "ini" else None
         wanted = stream_id or (ini.stream_id if ini else None)
         if wanted is None:
             raise ConfigurationError("A CSV does not say which stream it is for: give --stream.")
@@ -221,7 +276,11 @@ def read_packets(
     rows = _with_values(rows, notes)
     rows = _in_time(rows, streams, now, bad)
     zones = {stream_id: stream.zone for stream_id, stream in streams.by_id.items()}
-    return FilePackets(_in_order(rows, bad, notes), bad, tuple(notes), zones)
+    rows = _in_order(rows, bad, notes)
+    if ini and ini.channel_type == "fake_electricity":
+        return FilePackets(rows, bad, tuple(notes), zones)
+    counters = tuple(name for name in COUNTED_FIELDS if name in rows.columns)
+    return FilePackets(_counting(rows, counters, bad), bad, tuple(notes), zones, counters)
 
 
 def _csv_rows(
@@ -383,3 +442,20 @@ def _in_order(rows: pl.DataFrame, bad: BadLines, notes: list[str]) -> pl.DataFra
     once = same.filter(pl.col("line") == pl.col("first_line")).select(rows.columns)
     single = marked.filter(~pl.col("is_repeated")).select(rows.columns)
     return pl.concat([single, once]).sort(_KEY)
+
+
+def _counting(rows: pl.DataFrame, counters: Sequence[str], bad: BadLines) -> pl.DataFrame:
+    """Rows whose counters are not below an earlier row of their stream."""
+    fell = {name: pl.col(name) < pl.col(name).cum_max().over("stream_id") for name in counters}
+    if not rows.select(pl.any_horizontal(pl.lit(value=False), *fell.values()).any()).item():
+        return rows
+    marked = rows.with_columns(
+        fallen=pl.coalesce(
+            pl.when(is_fallen).then(pl.lit(name)) for name, is_fallen in fell.items()
+        )
+    )
+    bad.add(
+        marked.filter(pl.col("fallen").is_not_null()),
+        lambda row: f"{row['fallen']} falls to {row[row['fallen']]}: {_FALLS} it showed before",
+    )
+    return marked.filter(pl.col("fallen").is_null()).select(rows.columns)

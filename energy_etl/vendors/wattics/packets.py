@@ -19,7 +19,12 @@ import polars as pl
 
 from energy_etl.errors import TransformError
 from energy_etl.units import KW_PER_UNIT, KWH_PER_UNIT, M3_PER_UNIT, WH_PER_KWH
-from energy_etl.vendors.wattics.offsets import DECIMALS_WH, OFFSET_SCHEMA, compute_offsets
+from energy_etl.vendors.wattics.offsets import (
+    DECIMALS_WH,
+    OFFSET_SCHEMA,
+    compute_offsets,
+    is_own_step,
+)
 from energy_etl.vendors.wattics.wire import FIELDS, packet_head, stamp_expression
 
 __all__ = ["OFFSET_SCHEMA", "PACKET_SCHEMA", "Packets", "compute_packets"]
@@ -67,7 +72,7 @@ def compute_packets(
         streams: columns of push.stream; those that files feed are left out.
         stream_fields: columns of push.stream_field; those of other streams are left out.
         registers: columns of core.register.
-        offsets: columns of push.stream_offset and used_to_at, as the outbox keeps them.
+        offsets: OFFSET_SCHEMA, as the outbox keeps them.
 
     Raises:
         TransformError: a stream that is finer than a register's grid, or that asks for what its
@@ -185,12 +190,13 @@ def _cumulative(
         .filter(_begins_after_start())
         .sort("end_at")
         .join_asof(
-            new_offsets.select(*_FEED, "from_at", "offset_wh").sort("from_at"),
+            new_offsets.select(*_FEED, "from_at", "offset_wh", "fed_by").sort("from_at"),
             left_on="end_at",
             right_on="from_at",
             by=_FEED,
             check_sortedness=False,
         )
+        .filter(is_own_step())
         .select(
             *_FEED,
             stamped_at="end_at",

@@ -16,6 +16,7 @@ from energy_etl.vendors import Vendor
 from energy_etl.vendors.wattsense.access import ACCESS_FINDINGS, ACCESS_MART
 from energy_etl.vendors.wattsense.client import fetch_listing
 from energy_etl.vendors.wattsense.preview import preview_past
+from energy_etl.vendors.wattsense.reach import REACH
 from energy_etl.vendors.wattsense.rows import to_batch
 from energy_etl.vendors.wattsense.settings import WattsenseSettings, sandbox_section
 from energy_etl.vendors.wattsense.tables import WATTSENSE_TABLES
@@ -37,4 +38,5 @@ VENDOR = Vendor(
     marts=(ACCESS_MART,),
     findings=ACCESS_FINDINGS,
     preview=preview_past,
+    reach=REACH,
 )

@@ -14,6 +14,7 @@ from energy_etl.vendors import Vendor
 from energy_etl.vendors.wiser.client import fetch_listing
 from energy_etl.vendors.wiser.mapping import NAME, find_unmapped, propose
 from energy_etl.vendors.wiser.preview import preview_past
+from energy_etl.vendors.wiser.reach import REACH
 from energy_etl.vendors.wiser.rows import to_batch
 from energy_etl.vendors.wiser.settings import WiserSettings, sandbox_section
 from energy_etl.vendors.wiser.tables import WISER_TABLES
@@ -33,4 +34,5 @@ VENDOR = Vendor(
     marts=MARTS,
     findings=FINDINGS,
     preview=preview_past,
+    reach=REACH,
 )

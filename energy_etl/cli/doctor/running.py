@@ -1,0 +1,59 @@
+"""Running checks: side by side, each within its time, and one that breaks is a row like others."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Final
+
+from energy_etl.cli.doctor.rows import Row, fail, failed_by
+from energy_etl.errors import EnergyEtlError
+
+LIMIT_S: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check.
+
+    Attributes:
+        what: what it looks at; the row's name when it breaks or does not end.
+        look: does it.
+        when_broken: what to do when it breaks in a way that nobody foresaw.
+    """
+
+    what: str
+    look: Callable[[], Iterable[Row]]
+    when_broken: str = "Report it with the output of `energy-etl support-bundle`."
+
+
+def run_checks(checks: Sequence[Check], *, limit_s: float = LIMIT_S) -> tuple[list[Row], bool]:
+    """Run all checks at once and return their rows, in the order of the checks.
+
+    Returns:
+        The rows, and whether every check has ended: one that hangs keeps its thread.
+    """
+    if not checks:
+        return [], True
+    # All begin at once, so the time of each is the time of all.
+    pool = ThreadPoolExecutor(len(checks), thread_name_prefix="doctor")
+    futures = [pool.submit(lambda check=check: list(check.look())) for check in checks]
+    wait(futures, timeout=limit_s)
+    pool.shutdown(wait=False, cancel_futures=True)
+    rows: list[Row] = []
+    for check, future in zip(checks, futures, strict=True):
+        rows += _rows_of(check, future, limit_s)
+    return rows, all(future.done() for future in futures)
+
+
+def _rows_of(check: Check, future: Future[list[Row]], limit_s: float) -> list[Row]:
+    if not future.done():
+        late = f"The check did not end within {limit_s:g} s."
+        return [fail(check.what, late, "Run it again; when it stays so: " + check.when_broken)]
+    # Asked for and not caught: whatever broke the check must not end the others.
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, EnergyEtlError):
+        return [failed_by(check.what, error)]
+    told = f"{type(error).__name__}: {error}"[:300]
+    return [fail(check.what, f"The check broke ({told}).", check.when_broken)]

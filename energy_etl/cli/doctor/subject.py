@@ -1,0 +1,70 @@
+"""`Subject`: what the checks look at, read once."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+from energy_etl.cli.doctor.holders import Process, lock_holders, running_sandbox_url
+from energy_etl.defs.resources import Etl
+from energy_etl.errors import ConfigurationError
+from energy_etl.portfolio import Portfolio
+from energy_etl.settings import Settings
+from energy_etl.vendors import project_settings
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One project.
+
+    Attributes:
+        settings: with the sandbox's address in effect.
+        portfolio: None: there is none that can be used, see `portfolio_error`.
+        portfolio_error: why not.
+        up: the `energy-etl up` or `demo` that holds the Dagster home; None: nothing runs.
+        is_sandbox_expected: False: on target sandbox nobody has started one, nor named another.
+        is_offline: nobody is called.
+        now: by the clock.
+    """
+
+    settings: Settings
+    portfolio: Portfolio | None
+    portfolio_error: ConfigurationError | None
+    up: Process | None
+    is_sandbox_expected: bool
+    is_offline: bool
+    now: datetime
+
+    @classmethod
+    def look(cls, settings: Settings, *, is_offline: bool) -> "Subject":
+        """Read what several checks need."""
+        holders = lock_holders(settings.dagster_home / "up.lock")
+        up = holders[0] if holders else None
+        is_named = "sandbox_url" in settings.model_fields_set
+        if settings.target == "sandbox" and not is_named:
+            # `up` takes another port when the usual one is taken, and tells only its children.
+            url = running_sandbox_url(settings.data_dir / "sandbox")
+            if url is not None:
+                settings = project_settings(settings.root, sandbox_url=url)
+        portfolio = error = None
+        try:
+            portfolio = Etl(root=str(settings.root)).portfolio()
+        except ConfigurationError as caught:
+            error = caught
+        return cls(
+            settings,
+            portfolio,
+            error,
+            up,
+            settings.target != "sandbox" or is_named or up is not None,
+            is_offline,
+            datetime.now(UTC),
+        )
+
+    @cached_property
+    def start_hint(self) -> str:
+        """How computing and sending go on."""
+        return (
+            "look at the newest failed runs in the UI"
+            if self.up is not None
+            else "run `energy-etl up`, which computes and sends what waits"
+        )

@@ -1,0 +1,60 @@
+"""What of a project is secret: the values that nothing which leaves this machine may hold."""
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel, SecretStr
+
+from energy_etl.settings import Settings
+
+_TOKENS = ("access_token", "refresh_token")
+
+
+def secret_values(settings: BaseModel) -> list[str]:
+    """Return every secret of the settings, those of the vendors' sections included."""
+    return sorted(set(filter(None, _secrets(settings))))
+
+
+def token_values(settings: Settings) -> list[str]:
+    """Return every token that is stored; a file that cannot be read holds none that could leave."""
+    found: set[str] = set()
+    for path in settings.token_dir.glob("*.json"):
+        try:
+            stored = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(stored, dict):
+            found.update(str(stored[name]) for name in _TOKENS if stored.get(name))
+    return sorted(found)
+
+
+def basic_values(settings: BaseModel) -> list[str]:
+    """Return what Basic makes of each user name and each secret beside it."""
+    found: set[str] = set()
+    for model in _models(settings):
+        members = [getattr(model, name) for name in type(model).model_fields]
+        names = [each for each in members if isinstance(each, str) and each]
+        secrets = [each.get_secret_value() for each in members if isinstance(each, SecretStr)]
+        pairs = [f"{name}:{secret}" for name in names for secret in secrets if secret]
+        found.update(base64.b64encode(each.encode()).decode() for each in (*pairs, *secrets))
+    return sorted(filter(None, found))
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    for model in _models(value):
+        for name in type(model).model_fields:
+            member = getattr(model, name)
+            if isinstance(member, SecretStr):
+                yield member.get_secret_value()
+
+
+def _models(value: Any) -> Iterator[BaseModel]:
+    if isinstance(value, BaseModel):
+        yield value
+        for name in type(value).model_fields:
+            yield from _models(getattr(value, name))
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _models(each)

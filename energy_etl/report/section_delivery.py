@@ -1,0 +1,165 @@
+"""Delivery per stream, and the completeness of each register day by day."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from energy_etl.report import wording
+from energy_etl.report.completeness import DAYS, Completeness
+from energy_etl.report.figures import ENOUGH_PCT
+from energy_etl.report.grid import Head, badge, missing, section, table
+from energy_etl.report.markup import Child, Html, el, join, name
+from energy_etl.report.marks import completeness_strip, delivery_strip
+from energy_etl.report.streams import SHOWN_DAYS, Stream
+
+STREAMS_SHOWN: Final = 60
+REGISTERS_SHOWN: Final = 60
+
+
+def delivery(streams: Sequence[Stream], now: datetime) -> Html:
+    """Return the streams, the worst first."""
+    title = "Delivery to Wattics"
+    if not streams:
+        return section(
+            "delivery",
+            title,
+            missing(
+                "No stream is mapped.",
+                "`energy-etl streams create` provisions meters at Wattics and writes streams.csv.",
+            ),
+        )
+    heads = (
+        Head("Stream"),
+        Head("Meter"),
+        Head("Is"),
+        Head(f"Last {SHOWN_DAYS} days", "picture"),
+        Head("Sent", "number"),
+        Head("Waiting", "number"),
+        Head("Refused", "number"),
+        Head("Last packet", "number"),
+        Head("Lag", "number"),
+        Head("Holes", "number"),
+    )
+    shown = streams[:STREAMS_SHOWN]
+    told = ""
+    if len(streams) > len(shown):
+        left = streams[STREAMS_SHOWN:]
+        calm = "all of the others are ok" if not any(s.is_bad for s in left) else (
+            f"of the others {sum(s.is_bad for s in left)} need a look too "
+            "(`energy-etl outbox status`)"
+        )
+        told = f"The {len(shown)} of {len(streams)} streams that need a look most; {calm}. "
+    reasons = [
+        el("li", name(each.stream_id), f": {each.reason}")
+        for each in shown
+        if each.reason and each.condition != "ok"
+    ]
+    return section(
+        "delivery",
+        title,
+        table("Delivery of each stream", heads, [_stream(i, s, now) for i, s in enumerate(shown)]),
+        el("ul", *reasons, class_="reasons") if reasons else None,
+        lead=join(
+            [
+                told,
+                "Lag is how long the next packet is overdue. A hole is a stretch between two "
+                "accepted packets with none in it, framed in the strip; Wattics takes it for "
+                "broken communication.",
+            ]
+        ),
+    )
+
+
+def completeness(found: Completeness, *, is_one_site: bool) -> Html:
+    """Return the heat map: a row per register, a cell per day, filled as far as measured."""
+    title = "Completeness"
+    if not found.rows:
+        return section(
+            "completeness",
+            title,
+            missing(
+                "No register has intervals yet.",
+                "Load readings with `energy-etl backfill`; figures follow by themselves.",
+            ),
+        )
+    shown = found.rows[:REGISTERS_SHOWN]
+    told = ""
+    if len(found.rows) > len(shown):
+        worst = wording.percent(shown[-1].coverage_pct)
+        told = (
+            f"The {len(shown)} of {len(found.rows)} registers with the worst coverage; the others "
+            f"have {worst} or more. "
+        )
+    days = wording.days(found.days[0], found.days[-1] + timedelta(days=1))
+    heads = (Head("Register"), Head(days, "picture"), Head("Measured", "number"))
+    rows: list[Sequence[Child]] = [
+        (
+            join(
+                [
+                    name(row.label, 40),
+                    el("small", name(row.register_id if is_one_site else row.site_name, 40),
+                       class_="id"),
+                ]
+            ),
+            completeness_strip(row.cells, f"done-{place}", row.register_id),
+            wording.percent(row.coverage_pct),
+        )
+        for place, row in enumerate(shown)
+    ]
+    odd = sorted(
+        {
+            (cell.local_on, cell.hours)
+            for row in found.rows
+            for cell in row.cells
+            if cell and cell.hours != 24
+        }
+    )
+    changed = ", ".join(f"{wording.short_day(on)} ({hours:g} h)" for on, hours in odd[:6])
+    return section(
+        "completeness",
+        title,
+        table(
+            f"Measured share of each register's last {DAYS} days",
+            heads,
+            rows,
+            class_="heat",
+        ),
+        el("p", f"Days when a clock changed: {changed}.", class_="note") if changed else None,
+        lead=join(
+            [
+                told,
+                f"Each day is as full as it was measured, orange under {ENOUGH_PCT:.0f} %, an "
+                "empty frame where nothing came; expected are the intervals of the site's own day "
+                "of 23 to 25 hours.",
+            ]
+        ),
+    )
+
+
+def _stream(place: int, each: Stream, now: datetime) -> list[Child]:
+    is_ok = each.condition in ("ok", "sending", "waiting", "not begun")
+    kind = "plain" if is_ok else "bad"
+    holes: Child = str(each.n_holes)
+    if each.n_holes:
+        holes = join([holes, el("small", f"{each.n_missing:,} packets")])
+    strip: Child = wording.none("nothing sent")
+    if each.spans:
+        strip = delivery_strip(
+            each.spans, now - timedelta(days=SHOWN_DAYS), now, f"sent-{place}", each.stream_id
+        )
+    last_at = each.last_sent_at
+    lag: Child = wording.none("nothing sent" if each.last_sent_at is None else "fed by files")
+    if each.lag_minutes is not None:
+        lag = wording.age(each.lag_minutes)
+    return [
+        name(each.stream_id),
+        join([name(each.source, 40), el("small", name(each.site_id or ""), class_="id")]),
+        badge(each.condition, "good" if each.condition == "ok" else kind),
+        strip,
+        f"{each.n_accepted:,}",
+        f"{each.n_waiting:,}",
+        f"{each.n_rejected:,}",
+        f"{last_at:%Y-%m-%d %H:%M}" if last_at else wording.none("nothing sent"),
+        lag,
+        holes,
+    ]

@@ -1,0 +1,310 @@
+"""The head of the report: five numbers, what needs somebody, and every site in one table."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from energy_etl.report import wording
+from energy_etl.report.figures import COMMODITIES, ENOUGH_PCT, Amount, Site, unit_of
+from energy_etl.report.grid import Head, badge, missing, section, table
+from energy_etl.report.markup import NOTHING, Child, Html, el, join, name
+from energy_etl.report.marks import spark
+from energy_etl.report.streams import Stream
+
+# A meter that has been silent for so long is worth a walk: daily deliveries are not.
+SILENT_MINUTES: Final = 36 * 60
+_MOST_ALERTS: Final = 8
+_SITES_SHOWN: Final = 150
+
+
+def tiles(sites: Sequence[Site], streams: Sequence[Stream], findings: pl.DataFrame) -> Html:
+    """Return the numbers that a day begins with."""
+    weeks = [(site, site.amounts.get(("electricity", "last-week"))) for site in sites]
+    known = [(site, week) for site, week in weeks if week and week.amount is not None]
+    with_change = [week for _, week in known if week.change_pct is not None]
+    shares = [site.coverage_pct for site in sites if site.coverage_pct is not None]
+    shown = [
+        _tile("Electricity last week", _total(known), _change(with_change, len(sites))),
+        _tile("Cost last week", *_costs(sites)),
+        _tile(
+            "Measured, last 7 days",
+            wording.percent(sum(shares) / len(shares)) if shares else wording.DASH,
+            f"mean of {wording.counted(len(shares), 'site', 'sites')}"
+            if shares
+            else "no meter of electricity",
+        ),
+        _tile("Delivery to Wattics", *_delivery(streams)),
+        _tile(
+            "Findings",
+            str(findings.height),
+            f"of {wording.counted(findings['kind'].n_unique(), 'kind', 'kinds')}"
+            if findings.height
+            else "nothing to look at",
+        ),
+    ]
+    return el("div", *shown, class_="tiles")
+
+
+def attention(
+    sites: Sequence[Site], streams: Sequence[Stream], findings: pl.DataFrame, now: datetime
+) -> Html:
+    """Return what needs somebody, the most urgent first, each with where to read on."""
+    alerts: list[Html] = []
+    stopped = [each for each in streams if each.condition in ("stopped", "failing")]
+    late = [each for each in streams if each.condition == "late"]
+    holed = [each for each in streams if each.n_holes and each not in stopped and each not in late]
+    if stopped:
+        alerts.append(_alert("delivery", f"{_streams(stopped)} not sent: somebody has to act"))
+    silent = [
+        (site, wording.age((now - site.last_read_at).total_seconds() / 60))
+        for site in sites
+        if site.last_read_at is not None
+        and (now - site.last_read_at).total_seconds() / 60 > SILENT_MINUTES
+    ]
+    for site, since in silent[:3]:
+        alerts.append(_alert("portfolio", name(site.name), f" has been silent for {since}"))
+    if len(silent) > 3:
+        alerts.append(_alert("portfolio", f"{len(silent) - 3} more sites are silent"))
+    if late:
+        alerts.append(_alert("delivery", f"{_streams(late)} late"))
+    if holed:
+        n_missing = sum(each.n_missing for each in holed)
+        told = f"{_streams(holed)} with holes, {n_missing:,} packets missing"
+        alerts.append(_alert("delivery", told))
+    low = [site for site in sites if (site.coverage_pct or 100.0) < ENOUGH_PCT]
+    for site in sorted(low, key=lambda site: site.coverage_pct or 0.0)[:3]:
+        share = wording.percent(site.coverage_pct or 0.0)
+        alerts.append(_alert("completeness", name(site.name), f": only {share} measured"))
+    kinds = Counter(findings["kind"].to_list())
+    for kind, n in sorted(kinds.items(), key=lambda item: (-item[1], item[0])):
+        told = kind.replace("_", " ")
+        alerts.append(_alert("findings", f"{told}: {wording.counted(n, 'finding', 'findings')}"))
+    if not alerts:
+        return el("p", badge("nothing needs you", "good"), class_="calm")
+    left = len(alerts) - _MOST_ALERTS
+    more = el("li", el("a", f"{left} more kinds", href="#findings")) if left > 0 else NOTHING
+    return el(
+        "div",
+        el("h2", "Needs attention", id="attention-h"),
+        el("ul", *alerts[:_MOST_ALERTS], more),
+        class_="attention",
+    )
+
+
+def portfolio(sites: Sequence[Site], now: datetime) -> Html:
+    """Return the table of all sites, and their other commodities."""
+    if not sites:
+        return section(
+            "portfolio",
+            "Portfolio",
+            missing(
+                "There is no site yet.",
+                "Fill data/portfolio (`energy-etl init --discover` proposes rows), load readings "
+                "with `energy-etl backfill`, or try `energy-etl demo`.",
+            ),
+        )
+    shown = list(sites)
+    told = None
+    if len(sites) > _SITES_SHOWN:
+        shown = sorted(sites, key=lambda site: site.coverage_pct or 0.0)[:_SITES_SHOWN]
+        told = f"The {_SITES_SHOWN} of {len(sites)} sites with the worst coverage. "
+    worst = min((s.coverage_pct for s in sites if s.coverage_pct is not None), default=None)
+    heads = (
+        Head("Site"),
+        Head("Last 28 days", "picture"),
+        Head("Last week", "number"),
+        Head("vs week before", "number"),
+        Head("Cost of it", "number"),
+        Head("Last month", "number"),
+        Head("vs month before", "number"),
+        Head("Cost of it", "number"),
+        Head("Measured", "number"),
+        Head("Last reading", "number"),
+    )
+    rows = [_row(place, site, worst, now) for place, site in enumerate(shown)]
+    return section(
+        "portfolio",
+        "Portfolio",
+        table("Electricity of each site", heads, rows, class_="portfolio"),
+        _others(sites),
+        lead=join([told, _periods(sites), _meaning()]),
+    )
+
+
+def _row(place: int, site: Site, worst: float | None, now: datetime) -> list[Child]:
+    week, month = (site.amounts.get(("electricity", p)) for p in ("last-week", "last-month"))
+    amounts = [day.amount_kwh for day in site.days]
+    return [
+        join([name(site.name), el("small", name(site.site_id), class_="id")]),
+        spark(amounts, f"spark-{place}", site.name) or wording.none("nothing measured"),
+        _amount(week, "kWh"),
+        _changed(week),
+        _cost(site, "last-week"),
+        _amount(month, "kWh"),
+        _changed(month),
+        _cost(site, "last-month"),
+        _measured(site, worst),
+        _read(site, now),
+    ]
+
+
+def _amount(amount: Amount | None, unit: str) -> Child:
+    if amount is None:
+        return wording.none("no such meter")
+    if amount.amount is None:
+        return wording.none(amount.reason)
+    shown = wording.number(amount.amount, unit)
+    if (amount.coverage_pct or 0.0) >= ENOUGH_PCT:
+        return shown
+    return join([shown, el("small", f"{wording.percent(amount.coverage_pct or 0.0)} measured")])
+
+
+def _changed(amount: Amount | None) -> Child:
+    if amount is None:
+        return wording.none("no such meter")
+    if amount.change_pct is None:
+        return wording.none(amount.change_reason or amount.reason)
+    return wording.change(amount.change_pct)
+
+
+def _cost(site: Site, period: str) -> Child:
+    cost = site.costs.get(period)
+    if cost is None or cost.amount is None:
+        return wording.none(cost.reason if cost else "not computed")
+    return wording.money(cost.amount, cost.currency)
+
+
+def _measured(site: Site, worst: float | None) -> Child:
+    if site.coverage_pct is None:
+        return wording.none("no such meter")
+    shown = wording.percent(site.coverage_pct)
+    if site.coverage_pct == worst and worst < 100:
+        return join([shown, badge("worst", "bad")])
+    return shown
+
+
+def _read(site: Site, now: datetime) -> Child:
+    if site.last_read_at is None:
+        return wording.none("a meter never read")
+    minutes = (now - site.last_read_at).total_seconds() / 60
+    shown = f"{wording.age(minutes)} ago" if minutes >= 0 else wording.age(minutes)
+    return join([shown, badge("silent", "bad")]) if minutes > SILENT_MINUTES else shown
+
+
+def _others(sites: Sequence[Site]) -> Html:
+    rows = []
+    for commodity in COMMODITIES[1:]:
+        unit = unit_of(commodity)
+        for site in sites:
+            week = site.amounts.get((commodity, "last-week"))
+            month = site.amounts.get((commodity, "last-month"))
+            if week or month:
+                rows.append(
+                    (
+                        name(site.name),
+                        commodity,
+                        _amount(week, unit),
+                        _changed(week),
+                        _amount(month, unit),
+                        _changed(month),
+                    )
+                )
+    if not rows:
+        return NOTHING
+    heads = (
+        Head("Site"),
+        Head("Commodity"),
+        Head("Last week", "number"),
+        Head("vs week before", "number"),
+        Head("Last month", "number"),
+        Head("vs month before", "number"),
+    )
+    left = len(rows) - _SITES_SHOWN
+    more = f"{left} more are in mart.site_daily." if left > 0 else ""
+    return join(
+        [
+            el("h3", "Heat, gas and water"),
+            table("Other commodities of each site", heads, rows[:_SITES_SHOWN]),
+            el("p", more, class_="note") if more else None,
+        ]
+    )
+
+
+def _periods(sites: Sequence[Site]) -> str:
+    spans = Counter(
+        (amount.start_on, amount.end_on)
+        for site in sites
+        if (amount := site.amounts.get(("electricity", "last-week"))) and amount.start_on
+    )
+    if not spans:
+        return ""
+    (start_on, end_on), _ = spans.most_common(1)[0]
+    return f"Last week is {wording.days(start_on, end_on)}. " if start_on and end_on else ""
+
+
+def _meaning() -> str:
+    return (
+        "Electricity used at each site: mains plus own production less what was fed back. Costs "
+        "are by our tariffs, what was fed back deducted. Measured: share of the last seven days' "
+        f"intervals; under {ENOUGH_PCT:.0f} % there is no comparison. The last reading is that of "
+        "the site's most silent meter."
+    )
+
+
+def _tile(label: str, figure: Child, note: Child) -> Html:
+    return el(
+        "div",
+        el("p", label, class_="label"),
+        el("p", figure, class_="figure"),
+        el("p", note, class_="note"),
+        class_="tile",
+    )
+
+
+def _total(known: Sequence[tuple[Site, Amount]]) -> str:
+    total = sum(week.amount or 0.0 for _, week in known)
+    return wording.number(total, "kWh") if known else wording.DASH
+
+
+def _change(with_change: Sequence[Amount], n_sites: int) -> Child:
+    """Return the change of those sites that can be compared, all of them together."""
+    before = sum(week.previous or 0.0 for week in with_change)
+    if before <= 0:
+        return "no site can be compared with the week before"
+    now = sum(week.amount or 0.0 for week in with_change)
+    of = "" if len(with_change) == n_sites else f" ({len(with_change)} of {n_sites} sites)"
+    return join([wording.change(100 * (now - before) / before), f" vs week before{of}"])
+
+
+def _costs(sites: Sequence[Site]) -> tuple[Child, str]:
+    by_currency: dict[str, float] = defaultdict(float)
+    n_known = 0
+    for site in sites:
+        cost = site.costs.get("last-week")
+        if cost is not None and cost.amount is not None:
+            by_currency[cost.currency] += cost.amount
+            n_known += 1
+    if not by_currency:
+        return wording.DASH, "no site has a tariff and readings"
+    shown = " + ".join(wording.money(cost, which) for which, cost in sorted(by_currency.items()))
+    return shown, f"{n_known} of {wording.counted(len(sites), 'site', 'sites')}"
+
+
+def _delivery(streams: Sequence[Stream]) -> tuple[str, str]:
+    if not streams:
+        return wording.DASH, "no stream is mapped"
+    n_bad = sum(each.is_bad for each in streams)
+    n_good = len(streams) - n_bad
+    told = f"{n_bad} to look at" if n_bad else "no lag, no hole, none refused"
+    return f"{n_good} of {len(streams)} ok", told
+
+
+def _streams(some: Sequence[Stream]) -> str:
+    return wording.counted(len(some), "stream is", "streams are")
+
+
+def _alert(where: str, *told: Child) -> Html:
+    return el("li", el("a", *told, href=f"#{where}"))

@@ -1,0 +1,148 @@
+"""Each site: its days with those before behind them, its appliances, a vendor against us."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from energy_etl.report import wording
+from energy_etl.report.charts import appliance_chart, daily_chart, series_of
+from energy_etl.report.figures import CHART_DAYS, ENOUGH_PCT, Appliance, Site
+from energy_etl.report.grid import missing, section
+from energy_etl.report.markup import Html, clean, el, join, name
+from energy_etl.report.marks import TOLERANCE_PCT, vendor_scale
+
+# Drawing costs an eighth of a CPU second per chart.
+SITES_DRAWN: Final = 24
+
+
+def sites_section(sites: Sequence[Site]) -> Html:
+    """Return the charts of the sites; of many those that were measured worst."""
+    drawn, told = list(sites), ""
+    if len(sites) > SITES_DRAWN:
+        worst = sorted(sites, key=lambda site: (site.coverage_pct or 0.0, site.site_id))
+        kept = {site.site_id for site in worst[:SITES_DRAWN]}
+        drawn = [site for site in sites if site.site_id in kept]
+        told = (
+            f"The {SITES_DRAWN} of {len(sites)} sites with the worst coverage; "
+            "`energy-etl report --site ID` draws any other. "
+        )
+    if not drawn:
+        return section(
+            "sites",
+            "Sites",
+            missing("There is nothing to draw.", "No site has figures yet: see Portfolio."),
+        )
+    return section(
+        "sites",
+        "Sites",
+        *(_site(place, site) for place, site in enumerate(drawn)),
+        lead=join([told, f"Electricity of the last {CHART_DAYS} complete days of each site."]),
+    )
+
+
+def _site(place: int, site: Site) -> Html:
+    panels = [_days(place, site), _appliances(place, site), _vendors(place, site)]
+    return el(
+        "article",
+        el("h3", name(site.name), el("small", name(site.site_id), " · ", site.zone, class_="id")),
+        el("div", *panels, class_="panels"),
+    )
+
+
+def _days(place: int, site: Site) -> Html:
+    if not site.has_energy:
+        what = missing(
+            "No day has a figure.",
+            "Load readings of its mains, or look for it in the findings.",
+        )
+        return _panel("Energy per day", what)
+    key = [
+        _key("own", "energy of the day"),
+        _key("previous", f"{CHART_DAYS // 7} weeks before"),
+    ]
+    if any(d.amount_kwh is not None and d.coverage_pct < ENOUGH_PCT for d in site.days):
+        key.append(_key("hollow", f"under {ENOUGH_PCT:.0f} % measured"))
+    if any(d.amount_kwh is None for d in site.days):
+        key.append(_key("cross", "no data"))
+    odd = [d for d in site.days if d.hours not in (24.0, 0.0)]
+    note = "; ".join(f"{wording.short_day(d.local_on)} had {d.hours:g} h" for d in odd)
+    return _panel(
+        "Energy per day",
+        daily_chart(site.days, f"days-{place}"),
+        el("ul", *key, class_="key"),
+        el("p", f"{note} (clock change).", class_="note") if note else None,
+    )
+
+
+def _appliances(place: int, site: Site) -> Html:
+    title = "Who used it"
+    if not site.appliances:
+        return _panel(
+            title,
+            missing(
+                "No submeter is mapped.",
+                "Add registers of role submeter or appliance in registers.csv.",
+            ),
+        )
+    if not any(part.total_kwh for part in site.appliances):
+        return _panel(title, missing("The submeters have no figures.", "Load their readings."))
+    whole = sum(part.total_kwh for part in site.appliances)
+    keys = series_of(site.appliances)
+    items = [_share(key, part, whole) for key, part in zip(keys, site.appliances, strict=True)]
+    n_unknown = sum(amount is None for amount in site.appliances[-1].days_kwh)
+    note = (
+        f"Unattributed is unknown on {wording.counted(n_unknown, 'day', 'days')}: a meter was "
+        "silent."
+        if n_unknown
+        else ""
+    )
+    return _panel(
+        title,
+        appliance_chart(site.appliances, site.days, f"parts-{place}"),
+        # The stack grows upwards, the list is read downwards.
+        el("ul", *reversed(items), class_="key shares"),
+        el("p", note, class_="note") if note else None,
+    )
+
+
+def _share(key: str, part: Appliance, whole: float) -> Html:
+    share = f" · {100 * part.total_kwh / whole:.0f} %" if whole > 0 else ""
+    figure = f"{wording.number(part.total_kwh, 'kWh')}{share}"
+    return el(
+        "li", el("span", class_=f"dot {key}"), name(part.label, 40), el("b", figure)
+    )
+
+
+def _vendors(place: int, site: Site) -> Html:
+    title = "Vendor against our meters"
+    if not site.vendors:
+        return _panel(
+            title,
+            missing(
+                "No vendor gives figures of this site.",
+                "Map its meter at Digiwatt in the portfolio to compare.",
+            ),
+        )
+    parts: list[Html] = []
+    for number, (vendor, figures) in enumerate(sorted(site.vendors.items())):
+        parts.append(el("p", name(vendor.capitalize()), ", difference of its kWh from ours"))
+        parts.append(vendor_scale(figures, f"vendor-{place}-{number}", vendor))
+        reasons = sorted({figure.reason for figure in figures if figure.reason})
+        if reasons:
+            told = "; ".join(clean(reason) for reason in reasons)
+            parts.append(el("p", f"– {told}", class_="note"))
+    key = el(
+        "ul",
+        _key("band", f"±{TOLERANCE_PCT:g} %: two meters of class B"),
+        _key("dot-within", "within"),
+        _key("dot-off", "outside"),
+        class_="key",
+    )
+    return _panel(title, *parts, key)
+
+
+def _panel(title: str, *content: Html | None) -> Html:
+    return el("div", el("h4", title), *content, class_="panel")
+
+
+def _key(kind: str, label: str) -> Html:
+    return el("li", el("span", class_=f"dot {kind}"), label)

@@ -1,0 +1,44 @@
+"""How Digiwatt is reached; the call is Savings of one mapped smart meter, after the token's."""
+
+from datetime import UTC, datetime
+
+from energy_etl.rest import RequestLog
+from energy_etl.settings import Settings
+from energy_etl.vendors.digiwatt.client import DigiwattClient, SmartMeter
+from energy_etl.vendors.digiwatt.settings import DigiwattSettings
+from energy_etl.vendors.reach import TRIAL_S, Budget, Known, Login, Reach, Trial, date_of
+
+
+def _budgets(section: DigiwattSettings) -> list[Budget]:
+    # The name under which the client counts; a test holds the two together.
+    return [Budget(f"digiwatt at {section.base_url}", "calls", section.calls_per_minute, 60.0)]
+
+
+def _trials(settings: Settings, known: Known) -> list[Trial]:
+    """Return one call; none when no meter is mapped: every endpoint is about a meter."""
+
+    def ask() -> datetime | None:
+        section = settings.section(DigiwattSettings)
+        quick = section.model_copy(update={"answer_s": TRIAL_S, "total_s": TRIAL_S})
+        client = DigiwattClient(
+            quick,
+            log=RequestLog("digiwatt"),
+            state_path=settings.state_path,
+            token_folder=settings.token_dir,
+        )
+        meter_id = known.meter_ids[0]
+        with client:
+            meter = SmartMeter(meter_id, datetime.now(UTC).date(), meter_id)
+            return date_of(client.fetch_savings(meter))
+
+    return [Trial("GET Savings of a meter", ask)] if known.meter_ids else []
+
+
+REACH = Reach(
+    addresses=lambda section: (section.base_url,) if section.base_url else (),
+    logins=lambda section: [
+        Login.of(section, "digiwatt", "base_url", "client_id", "client_secret")
+    ],
+    budgets=_budgets,
+    trials=_trials,
+)

@@ -1,0 +1,90 @@
+"""How Wattics is reached: the API with its token, the collector with each credential.
+
+The API is asked for its organizations, the collector for the last packet of one stream: neither
+changes anything.
+"""
+
+import asyncio
+from datetime import datetime
+
+from energy_etl.errors import BadRequestError
+from energy_etl.rest import RequestLog
+from energy_etl.settings import Settings
+from energy_etl.vendors.reach import TRIAL_S, Budget, Known, Login, Reach, Trial, date_of
+from energy_etl.vendors.wattics.api_client import PATHS, WatticsApiClient
+from energy_etl.vendors.wattics.settings import WatticsCredential, WatticsSettings
+
+API_LOGIN = "api"
+
+
+def _logins(section: WatticsSettings) -> list[Login]:
+    # A credential that stands in the settings is complete: the model refuses an empty user name.
+    pushing = [
+        Login((f"wattics.credentials.{name}.password",), (), name)
+        if each.password.get_secret_value()
+        else Login.of(each, f"wattics.credentials.{name}", "username", "password", name=name)
+        for name, each in section.credentials.items()
+    ]
+    none = Login(("wattics.credentials",), ("wattics.credentials",))
+    api = Login.of(section, "wattics", "api_token", name=API_LOGIN, is_needed=False)
+    return [*(pushing or [none]), api]
+
+
+def _budgets(section: WatticsSettings) -> list[Budget]:
+    # The name under which the client counts; a test holds the two together. The collector has none.
+    limit = section.calls_per_minute
+    return [Budget(f"wattics at {section.api_url}", "calls of the API", limit, 60.0)]
+
+
+def _trials(settings: Settings, known: Known) -> list[Trial]:
+    section = settings.section(WatticsSettings)
+    trials = [
+        Trial(
+            f"last packet of stream {known.streams[name]}",
+            lambda name=name, each=each: _ask_collector(section, each, known.streams[name]),
+            name,
+        )
+        for name, each in section.credentials.items()
+        if name in known.streams
+    ]
+    if section.api_token.get_secret_value():
+        trials.append(Trial(f"GET {PATHS['organizations']}", lambda: _ask_api(settings), API_LOGIN))
+    return trials
+
+
+def _ask_api(settings: Settings) -> datetime | None:
+    section = settings.section(WatticsSettings)
+    quick = section.model_copy(update={"answer_s": TRIAL_S, "total_s": TRIAL_S})
+    log = RequestLog("wattics")
+    with WatticsApiClient(quick, log=log, state_path=settings.state_path) as client:
+        return date_of(client.fetch_organizations())
+
+
+def _ask_collector(section: WatticsSettings, credential: WatticsCredential, stream: str) -> None:
+    # Here: whoever looks at the vendors need not wait for the transport to be imported.
+    from energy_etl.vendors.wattics.collector import WatticsCollector
+
+    async def ask() -> None:
+        collector = WatticsCollector(
+            section.collector_url,
+            credential,
+            request_timeout_s=TRIAL_S,
+            max_connections=1,
+            ca_file=section.ca_file,
+        )
+        async with collector:
+            try:
+                await collector.last(stream)
+            except BadRequestError:
+                # The call is not offered; the login was let in to hear so.
+                return
+
+    asyncio.run(ask())
+
+
+REACH = Reach(
+    addresses=lambda section: (section.collector_url, section.api_url),
+    logins=_logins,
+    budgets=_budgets,
+    trials=_trials,
+)

@@ -1,0 +1,224 @@
+"""Outbox, frontier and sender together under any interleaving, against a plain reference.
+
+The collector is in memory; faults, kills (which take away what was not durable yet) and what other
+processes do beside a send come from hypothesis. What the collector holds must be what was released:
+in order, once, and what differs from the outbox's newest values told as a correction.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from energy_etl.delivery import DrainLimits, Outbox, StreamPlan, drain, release
+from energy_etl.delivery import sender as sender_module
+from energy_etl.delivery.acks import AckWriter, Event
+from energy_etl.delivery.frontier import hold_unplanned
+from energy_etl.errors import UnavailableError
+from energy_etl.state import open_state, us_to_instant
+from energy_etl_tests.delivery.conftest import NOW, body, packets, plan, stamp_ms
+
+N_PACKETS = 8
+
+
+class _Limits(DrainLimits):
+    """A late commit comes within a few milliseconds here."""
+
+    @property
+    def late_commit_s(self) -> float:
+        return 0.004
+
+
+LIMITS = _Limits(max_attempts=2, backoff_base_s=0.0, backoff_cap_s=0.0, breaker_after=1000)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int | None
+    text: str
+    retry_after_s: float | None = None
+    may_have_arrived: bool = True
+
+
+import tempfile
+def new_folder():
+    return Path(tempfile.mkdtemp(dir="/dev/shm"))
+
+
+class _KilledError(Exception):
+    """The process is gone."""
+
+
+@dataclass
+class _Collector:
+    """Holds what arrived, in order of arrival; `faults` are for the next posts."""
+
+    faults: list[str]
+    beside: list[Callable[[], None]]
+    held: list[tuple[int, str]] = field(default_factory=list)
+    n_posts_left: int | None = None
+    fingerprint: str = "0" * 16
+
+    async def post(self, body: bytes) -> _Answer:
+        text = body.decode()
+        stamped_at = datetime.fromisoformat(text.split('"tsISO8601":"')[1][:29])
+        packet = (int(stamped_at.timestamp() * 1000), text)
+        if self.beside:
+            self.beside.pop(0)()
+        fault = self.faults.pop(0) if self.faults else "none"
+        if fault == "late":
+            asyncio.get_running_loop().call_later(0.002, self.held.append, packet)
+        elif fault in ("none", "after"):
+            self.held.append(packet)
+        if self.n_posts_left is not None:
+            self.n_posts_left -= 1
+            if self.n_posts_left < 0:
+                raise _KilledError
+        if fault in ("before", "after", "late"):
+            return _Answer(None, "connection dropped")
+        return _Answer({"none": 200, "bad": 400, "busy": 429, "error": 503}[fault], fault)
+
+    async def last(self, stream_id: str) -> datetime | None:
+        if self.faults and self.faults[0] == "deaf":
+            self.faults.pop(0)
+            raise UnavailableError(f"{stream_id}: no answer")
+        return us_to_instant(self.held[-1][0] * 1000) if self.held else None
+
+
+def _acks_lost_after(n_durable: int | None) -> type[AckWriter]:
+    """Return a writer of a process that is killed: of what it noted, the first so many lasted."""
+
+    class Losing(AckWriter):
+        n_noted = 0
+
+        def put(self, event: Event) -> None:
+            self.n_noted += 1
+            if n_durable is None or self.n_noted <= n_durable:
+                super().put(event)
+
+        async def flush(self) -> None:
+            await super().flush()
+            if n_durable is not None and self.n_noted > n_durable:
+                raise _KilledError
+
+    return Losing
+
+
+class _World:
+    """One stream, what its data say, and the collector that it goes to."""
+
+    def __init__(self, outbox: Outbox, *, is_historical: bool) -> None:
+        self.outbox = outbox
+        self.plan: StreamPlan = plan(
+            "s", is_historical=is_historical, push_from_at=None if is_historical else plan("s").push_from_at
+        )
+        self.values: dict[int, float] = {}
+        self.now = NOW
+        self.collector = _Collector([], [])
+
+    def fill(self, numbers: Iterable[int], value: float, outbox: Outbox | None = None) -> None:
+        self.values.update(dict.fromkeys(numbers, value))
+        for number in sorted(set(numbers)):
+            frame = packets("s", [number], value)
+            (outbox or self.outbox).fill(frame, [self.plan], now=self.now)
+
+    def act(self, action: tuple) -> None:
+        """Do what another process does, through a connection of its own."""
+        kind, *arguments = action
+        with open_state(self.outbox.path) as connection:
+            outbox = Outbox(connection)
+            if kind == "fill":
+                self.fill(*arguments, outbox=outbox)
+            elif kind == "release":
+                self.now += timedelta(hours=arguments[0])
+                release(outbox, [self.plan], [], self.now)
+            elif kind == "retry":
+                outbox.retry()
+            elif kind == "unplan":
+                hold_unplanned(outbox, [])
+
+    def send(self, faults: list[str], beside: list[tuple], kill: tuple[int, int] | None) -> None:
+        self.collector.faults = faults
+        self.collector.beside = [lambda action=action: self.act(action) for action in beside]
+        self.collector.n_posts_left = None if kill is None else kill[1]
+        acks = _acks_lost_after(None if kill is None else kill[0])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sender_module, "AckWriter", acks)
+            collectors = {"main": self.collector}
+            with contextlib.suppress(_KilledError, ExceptionGroup):
+                asyncio.run(drain(self.outbox, collectors, limits=LIMITS, now=lambda: self.now))
+
+    def assert_in_order_and_once(self) -> None:
+        stamps = [ms for ms, _ in self.collector.held]
+        assert len(set(stamps)) == len(stamps)
+        if not self.plan.is_historical:
+            assert stamps == sorted(stamps)
+
+    def settle(self) -> None:
+        for _ in range(4):
+            self.now += timedelta(days=9)
+            release(self.outbox, [self.plan], [], self.now)
+            self.send([], [], None)
+
+    def assert_settled(self) -> None:
+        rows = self.outbox.connection.execute(
+            "SELECT stamped_ms, body, state FROM packet ORDER BY stamped_ms"
+        ).fetchall()
+        delivered = {ms: text for ms, text, state in rows if state in ("confirmed", "superseded")}
+        assert delivered == dict(self.collector.held)
+        assert {state for *_, state in rows} <= {"confirmed", "superseded", "held", "rejected"}
+        newest_ms = max(delivered, default=None)
+        for number, value in self.values.items():
+            ms, now = stamp_ms(number), body("s", number, value)
+            state = next(state for each, _, state in rows if each == ms)
+            if ms not in delivered:
+                # Nothing is left behind that could go.
+                assert state == "rejected" or (newest_ms is not None and ms < newest_ms)
+                assert not (self.plan.is_historical and state == "held")
+            else:
+                assert (state == "superseded") == (delivered[ms] != now)
+                told = self.outbox.connection.execute(
+                    "SELECT count(*) FROM correction WHERE stamped_ms = ? AND body_sent = ? "
+                    "AND body_now = ?",
+                    (ms, delivered[ms], now),
+                ).fetchone()[0]
+                assert told == (delivered[ms] != now)
+
+
+_NUMBERS = st.lists(st.integers(1, N_PACKETS), min_size=1, max_size=4)
+_FILL = st.tuples(st.just("fill"), _NUMBERS, st.sampled_from([1.0, 2.0, 3.0]))
+_RELEASE = st.tuples(st.just("release"), st.sampled_from([0, 1, 49]))
+_ACTION = st.one_of(_FILL, _RELEASE, st.just(("retry",)), st.just(("unplan",)))
+_FAULTS = st.lists(
+    st.sampled_from(["none", "none", "before", "after", "late", "bad", "busy", "error", "deaf"]),
+    max_size=6,
+)
+_KILL = st.one_of(st.none(), st.tuples(st.integers(0, 12), st.integers(0, 5)))
+_SEND = st.tuples(st.just("send"), _FAULTS, st.lists(_ACTION, max_size=3), _KILL)
+_STORY = st.lists(st.one_of(_FILL, _RELEASE, _SEND, _SEND, _ACTION), min_size=3, max_size=14)
+
+
+@settings(
+    max_examples=int(__import__('os').environ.get('N','40')), deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate], 
+)
+@given(_STORY, st.booleans())
+def test_any_interleaving_delivers_what_was_released_once_and_in_order(
+    story: list[tuple], is_historical: bool
+) -> None:
+    with open_state(new_folder() / "state.sqlite") as connection:
+        world = _World(Outbox(connection), is_historical=is_historical)
+        for kind, *arguments in story:
+            if kind == "send":
+                world.send(*arguments)
+                world.assert_in_order_and_once()
+            else:
+                world.act((kind, *arguments))
+        world.settle()
+        world.assert_in_order_and_once()
+        world.assert_settled()
