@@ -10,6 +10,10 @@ import typer
 from energy_etl.cli import device, license, outbox, push, streams
 from energy_etl.cli.backfill import backfill
 from energy_etl.cli.doctor import doctor
+from energy_etl.cli.report import report
+from energy_etl.cli.status import status
+from energy_etl.cli.support import support_bundle
+from energy_etl.cli.vendors import vendors
 from energy_etl.cli.wiser import app as wiser_app
 from energy_etl.errors import ConfigurationError
 
@@ -94,7 +98,11 @@ def sandbox(
 
 
 app.command()(backfill)
+app.command()(report)
 app.command()(doctor)
+app.command()(status)
+app.command()(vendors)
+app.command(name="support-bundle")(support_bundle)
 app.add_typer(license.app, name="license")
 app.add_typer(device.app, name="device")
 app.add_typer(streams.app, name="streams")

@@ -66,6 +66,7 @@ def list_(
 ) -> None:
     """Show packets; by default those that need a person: refused, or behind a later one."""
     with _outbox(_settings()) as outbox:
+        _possible(outbox, state, stream)
         found = _packets(outbox, state, stream, is_for_people=True)
         rows = list(islice(found, limit + 1))
     is_cut = len(rows) > limit
@@ -84,11 +85,11 @@ def responses(
     as_json: JsonOption = False,
 ) -> None:
     """Show what Wattics answered to the last packets of a stream."""
-    from energy_etl.delivery.mirror import response_frame
+    from energy_etl.delivery.mirror import newest_responses
 
     with _outbox(_settings()) as outbox:
         _known(outbox, [stream])
-        frame = response_frame(outbox, stream_id=stream).tail(limit)
+        frame = newest_responses(outbox, stream, limit)
     rows = [plain_row(row) for row in frame.iter_rows(named=True)]
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -149,6 +150,11 @@ def drop(
     if not reason.strip():
         raise ConfigurationError("--reason is empty: say why these packets are given up.")
     from_at, to_at = _instant(from_, "--from"), _instant(to, "--to")
+    if from_at >= to_at:
+        raise ConfigurationError(
+            f"--to {to} is not behind --from {from_}: it is the stamp of the first packet that is "
+            "not given up."
+        )
     with _outbox(_settings()) as outbox:
         _known(outbox, [stream])
         found = _droppable(outbox, stream, from_at, to_at)
@@ -175,6 +181,8 @@ def export(
 ) -> None:
     """Write packets as JSON lines with their state and reason, for the vendor's support."""
     with _outbox(_settings()) as outbox:
+        # Before the file is opened: a typing error must not empty the one that is there.
+        _possible(outbox, state, stream)
         lines = (json.dumps(row) for row in _packets(outbox, state, stream, is_for_people=False))
         if str(out) == "-":
             n_lines = _write(lines, sys.stdout)
@@ -233,21 +241,26 @@ def _known(outbox: "Outbox", stream_ids: list[str] | None) -> None:
             )
 
 
-def _packets(
-    outbox: "Outbox", states: list[str] | None, streams: list[str] | None, *, is_for_people: bool
-) -> Iterator[dict[str, Any]]:
-    """Yield packets by stream and stamp; one stream at a time is in memory."""
+def _possible(outbox: "Outbox", states: list[str] | None, streams: list[str] | None) -> None:
     from typing import get_args
 
-    import polars as pl
-
-    from energy_etl.delivery.mirror import packet_frame
-    from energy_etl.delivery.outbox import BEHIND, State
+    from energy_etl.delivery.outbox import State
 
     for state in states or ():
         if state not in get_args(State):
             raise typer.BadParameter(f"{state!r} is none of {', '.join(get_args(State))}.")
     _known(outbox, streams)
+
+
+def _packets(
+    outbox: "Outbox", states: list[str] | None, streams: list[str] | None, *, is_for_people: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield packets by stream and stamp; one stream at a time is in memory."""
+    import polars as pl
+
+    from energy_etl.delivery.mirror import packet_frame
+    from energy_etl.delivery.outbox import BEHIND
+
     wanted: list[Any] = [*(states or (("rejected", "held") if is_for_people else (None,)))]
     for stream_id in streams or [each.stream_id for each in outbox.streams()]:
         frame = pl.concat(
@@ -287,12 +300,10 @@ def _write(lines: Iterator[str], file: TextIO) -> int:
 
 
 def _instant(text: str, option: str) -> datetime:
-    try:
+    with contextlib.suppress(ValueError, OverflowError):
         instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise ConfigurationError(
-            f"{option} {text} is no instant: write it as 2026-10-28T09:00:00+01:00."
-        )
-    return instant.astimezone(UTC)
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC)
+    raise ConfigurationError(
+        f"{option} {text} is no instant: write it as 2026-10-28T09:00:00+01:00."
+    )

@@ -88,12 +88,18 @@ def print_status(rows: list[dict[str, Any]], handlers: Sequence[str]) -> None:
 
 
 def _sentences(row: dict[str, Any]) -> Iterable[str]:
-    retry = f"Mend it, then `energy-etl outbox retry --stream {row['stream_id']}`."
-    if row["parked_reason"]:
-        yield f"parked since {_time(row['parked_at'])}. {row['parked_reason']} {retry}"
+    command = f"`energy-etl outbox retry --stream {row['stream_id']}`"
+    reason = row["parked_reason"]
+    if reason:
+        # Most reasons say it themselves.
+        retry = "" if "energy-etl outbox retry" in reason else f" Mend it, then {command}."
+        yield f"parked since {_time(row['parked_at'])}. {reason}{retry}"
     if row["n_rejected"]:
-        yield f"refused packets: {row['n_rejected']} (`energy-etl outbox list`). {retry}"
-    if row["failure"]:
+        yield (
+            f"refused packets: {row['n_rejected']} (`energy-etl outbox list`). Mend it, then "
+            f"{command}; or give them up with `energy-etl outbox drop`."
+        )
+    if row["failure"] and row["failure"] != reason:
         again = f" Tried again at {_time(row['retry_at'])}." if row["retry_at"] else ""
         yield f"{row['failure']}{again}"
     if row["n_held"] and row["hold_reason"]:

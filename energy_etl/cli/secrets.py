@@ -10,6 +10,8 @@ from pydantic import BaseModel, SecretStr
 from energy_etl.settings import Settings
 
 _TOKENS = ("access_token", "refresh_token")
+# No SecretStr, for people look it up; whoever has it and sees a signature still needs it unseen.
+_SECRET_TEXTS = ("api_key",)
 
 
 def secret_values(settings: BaseModel) -> list[str]:
@@ -48,6 +50,8 @@ def _secrets(value: Any) -> Iterator[str]:
             member = getattr(model, name)
             if isinstance(member, SecretStr):
                 yield member.get_secret_value()
+            elif name in _SECRET_TEXTS and isinstance(member, str):
+                yield member
 
 
 def _models(value: Any) -> Iterator[BaseModel]:

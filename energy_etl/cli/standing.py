@@ -30,7 +30,7 @@ _REACH: Final = """
 SELECT vendor, max(until_at) AS until_at FROM (
     SELECT vendor, max(read_at) AS until_at FROM core.reading GROUP BY vendor
     UNION ALL
-    SELECT vendor, max(to_at) FROM core.appliance_interval GROUP BY vendor
+    SELECT vendor, max(end_at) FROM core.appliance_interval GROUP BY vendor
 ) GROUP BY vendor
 """
 

@@ -9,6 +9,7 @@ from energy_etl.cli.outbox_view import lag_text
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.settings import Settings
 from energy_etl.state import open_state
+from energy_etl.transform.delivery import is_lagging
 from energy_etl.vendors import discover_vendors
 from energy_etl.warehouse import count_published, read_published
 
@@ -130,10 +131,12 @@ def delivery_sentence(streams: pl.DataFrame) -> str:
     # What changed since it was sent is confirmed as it was sent, and told in push.correction.
     is_all = not n["n_sent"]
     confirmed = "all confirmed" if is_all else f"{n['n_sent']:,} of them not confirmed"
+    n_lagging = streams.filter(is_lagging()).height
     parts = [
         f"{n['n_accepted']:,} packets of {n_streams} streams sent, {confirmed}",
         *([f"{n['n_rejected']:,} refused"] if n["n_rejected"] else []),
         *([f"{n_parked} streams parked"] if n_parked else []),
+        *([f"{n_lagging} streams lag"] if n_lagging else []),
         f"{n['n_holes']:,} holes",
     ]
     advice = " (`energy-etl outbox status`)" if len(parts) > 2 else ""

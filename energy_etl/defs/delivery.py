@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 import dagster as dg
-import polars as pl
 
 from energy_etl.defs.activity import loads_under_way
 from energy_etl.defs.jobs import COMPUTED_GROUPS
@@ -13,6 +12,7 @@ from energy_etl.delivery import mirror
 from energy_etl.delivery.agreed import stream_plans
 from energy_etl.delivery.frontier import BusyWindow, hold_unplanned, release
 from energy_etl.delivery.outbox import Outbox
+from energy_etl.delivery.watching import Watched
 from energy_etl.state import Marks, open_state
 from energy_etl.tables import core
 from energy_etl.vendors import discover_vendors
@@ -43,8 +43,8 @@ def release_streams(etl: Etl, instance: dg.DagsterInstance, own_run_id: str | No
         return len(outbox.due(now).stream_ids)
 
 
-def mirror_outbox(etl: Etl, outbox: Outbox) -> pl.DataFrame:
-    """Show in layer push what changed in the outbox; return push.stream_status."""
+def mirror_outbox(etl: Etl, outbox: Outbox) -> Watched:
+    """Show in layer push what changed in the outbox; return what it says of each stream."""
     # As of the instant that figures are computed for: a demo again must not change a lag.
     return mirror.show(etl.warehouse(), outbox, stream_plans(etl.portfolio()), etl.now())
 

@@ -10,6 +10,7 @@ COMPUTE_JOB: Final = "compute_figures"
 SEND_JOB: Final = "send_outbox"
 RETRY_JOB: Final = "retry_deliveries"
 WATCH_JOB: Final = "watch_delivery"
+REPORT_JOB: Final = "make_report"
 EXTRACTION_PREFIX: Final = "extract_"
 
 # The step that sends, and the tables that it tells of.
@@ -26,7 +27,7 @@ def extraction_job_name(vendor_name: str) -> str:
 
 
 def build_jobs(vendor_names: Iterable[str]) -> list[UnresolvedAssetJobDefinition]:
-    """Return one extraction job per vendor, the computation, and three of one step: the sending."""
+    """Return an extraction job per vendor, the computation, three of the sending, the report."""
     # In process: a subprocess per step costs seconds each, and the steps of a run are in sequence.
     executor = dg.in_process_executor
     extraction = [
@@ -68,6 +69,12 @@ def build_jobs(vendor_names: Iterable[str]) -> list[UnresolvedAssetJobDefinition
             executor_def=executor,
             config=sending_config(is_sending=False),
             description="Sends nothing: counts again and judges the checks of push/stream_status.",
+        ),
+        dg.define_asset_job(
+            REPORT_JOB,
+            selection=dg.AssetSelection.groups("report"),
+            executor_def=executor,
+            description="Writes data/reports/energy.html from what is published.",
         ),
     ]
 

@@ -19,7 +19,7 @@ from energy_etl.defs.marts.delivery import DELIVERED, DELIVERY_CHECKS
 from energy_etl.defs.metadata import asset_key
 from energy_etl.delivery.agreed import stream_plans
 from energy_etl.delivery.outbox import Outbox
-from energy_etl.delivery.watching import lags, watch
+from energy_etl.delivery.watching import Watched, lags
 from energy_etl.portfolio import Portfolio
 from energy_etl.state import get_fact, set_fact
 from energy_etl.tables import Frames, push
@@ -45,9 +45,8 @@ class Told:
     at: datetime | None = None
 
 
-def read_delivery(outbox: Outbox, portfolio: Portfolio, now: datetime) -> Frames:
-    """Return what the checks look at, by full name: from the outbox, not from its mirror."""
-    watched = watch(outbox, stream_plans(portfolio), now)
+def frames_of(watched: Watched, portfolio: Portfolio) -> Frames:
+    """Return what the checks look at, by full name."""
     return {
         push.STREAM.full_name: portfolio.frames[push.STREAM],
         push.STREAM_STATUS.full_name: watched.status,
@@ -111,13 +110,15 @@ def why_not_told(lines: tuple[str, ...], told: Told, now: datetime) -> str | Non
         told: what was told last.
         now: by the clock.
     """
+    # A clock that was set back since must not silence this until it is that late again.
+    told_at = told.at if told.at is not None and told.at <= now else None
     shown = ", ".join(lines[:5]) + (f" and {len(lines) - 5} more" if len(lines) > 5 else "")
     if lines == told.lines:
         if not lines:
             return "No stream lags, none is stopped."
-        if told.at is not None and now < told.at + TOLD_AGAIN_AFTER:
-            return f"Told at {told.at:%H:%M} UTC, and again in an hour: {shown}."
-    elif told.at is not None and now < told.at + TOLD_AT_MOST_EVERY:
+        if told_at is not None and now < told_at + TOLD_AGAIN_AFTER:
+            return f"Told at {told_at:%H:%M} UTC, and again in an hour: {shown}."
+    elif told_at is not None and now < told_at + TOLD_AT_MOST_EVERY:
         return (
             f"Told a moment ago, what changed is told in a few minutes: {shown or 'all is well'}."
         )

@@ -35,12 +35,16 @@ class StreamEndError(Exception):
 
     Attributes:
         is_parking: True when somebody has to act before anything can be sent.
+        others_ms: the vendor's last packet, when it is none that we know to have sent.
     """
 
-    def __init__(self, sentence: str, *, is_parking: bool = False) -> None:
+    def __init__(
+        self, sentence: str, *, is_parking: bool = False, others_ms: int | None = None
+    ) -> None:
         """Keep what to tell, and whether the stream is parked by it."""
         super().__init__(sentence)
         self.is_parking = is_parking
+        self.others_ms = others_ms
 
 
 class Account:

@@ -71,11 +71,13 @@ class Parked:
     """The stream sends nothing until somebody acts.
 
     `refused_by`: fingerprint of the credential that was refused; another one unparks the stream.
+    `others_ms`: the vendor's last packet, when it is none that we know to have sent.
     """
 
     stream_id: str
     reason: str
     refused_by: str | None = None
+    others_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +85,21 @@ class Ended:
     """How a stream's run ended: well, or with a sentence; is_open: a packet may have arrived.
 
     `wait_s`: how long the vendor asked to be left alone; the stream is not due before that.
+    `is_confirmable`: False when the vendor does not say which packet came last: what was sent makes
+    the stream due no more.
     """
 
     stream_id: str
     failure: str | None
     is_open: bool
     wait_s: float = 0.0
+    is_confirmable: bool = True
 
 
 Event = Sent | Failed | FoundDelivered | Confirmed | Parked | Response | Ended
 
+# What people are told of a stream that is otherwise well.
+NOT_OFFERED: Final = "The collector does not offer the last packet: nothing can be confirmed."
 _RETRY_BASE_S: Final = 15
 _RETRY_CAP_S: Final = 300
 _MOVE_LAST_SENT: Final = (
@@ -237,10 +244,12 @@ def _write_sent(outbox: Outbox, events: list[Sent], now_us: int) -> None:
 
 def _write_failed(outbox: Outbox, events: list[Failed], now_us: int) -> None:
     del now_us
-    # A rejection concerns the body that was refused, not one that a fill has put in since.
+    # A rejection concerns the body that was refused. One that a fill has put in since is released
+    # anew: left pending, it would be taken for arrived when a newer packet has.
     outbox.connection.executemany(
-        "UPDATE packet SET state = iif(?6 AND body = ?3, 'rejected', state), status = ?4, "
-        "error = ?5, n_attempts = n_attempts + ?7 "
+        "UPDATE packet SET state = iif(?6, iif(body = ?3, 'rejected', 'held'), state), "
+        "status = ?4, error = ?5, n_attempts = n_attempts + ?7, "
+        "body_before = iif(?6, NULL, body_before) "
         "WHERE stream_id = ?1 AND stamped_ms = ?2 AND state = 'pending'",
         [
             (e.stream_id, e.stamped_ms, e.body, e.status, e.error, e.is_rejected, e.n_attempts)
@@ -283,18 +292,18 @@ def _write_confirmed(outbox: Outbox, events: list[Confirmed], now_us: int) -> No
     )
     # Where older packets are sent after newer ones, those stay confirmed.
     many(
-        "UPDATE stream SET last_confirmed_ms = (SELECT max(stamped_ms) FROM packet WHERE "
-        "state = 'confirmed' AND packet.stream_id = ?1 AND (stamped_ms <= ?2 OR is_historical)) "
-        "WHERE stream_id = ?1",
+        "UPDATE stream SET last_confirmed_ms = (SELECT max(stamped_ms) FROM packet WHERE state IN "
+        "('confirmed', 'superseded') AND packet.stream_id = ?1 AND confirmed_us IS NOT NULL "
+        "AND (stamped_ms <= ?2 OR is_historical)) WHERE stream_id = ?1",
         [key[:2] for key in keys],
     )
 
 
 def _write_parked(outbox: Outbox, events: list[Parked], now_us: int) -> None:
     outbox.connection.executemany(
-        "UPDATE stream SET parked_reason = ?2, parked_us = ?3, refused_by = ?4 "
+        "UPDATE stream SET parked_reason = ?2, parked_us = ?3, refused_by = ?4, others_ms = ?5 "
         "WHERE stream_id = ?1",
-        [(e.stream_id, e.reason, now_us, e.refused_by) for e in events],
+        [(e.stream_id, e.reason, now_us, e.refused_by, e.others_ms) for e in events],
     )
 
 
@@ -312,11 +321,15 @@ def _write_ended(outbox: Outbox, events: list[Ended], now_us: int) -> None:
             outbox.connection.execute(
                 "UPDATE stream SET is_sending = 0 WHERE stream_id = ?", (event.stream_id,)
             )
+        outbox.connection.execute(
+            "UPDATE stream SET is_confirmable = ?2 WHERE stream_id = ?1 AND is_confirmable <> ?2",
+            (event.stream_id, event.is_confirmable),
+        )
         if event.failure is None:
             outbox.connection.execute(
-                "UPDATE stream SET retry_us = NULL, n_failures = 0, failure = NULL "
-                "WHERE stream_id = ?",
-                (event.stream_id,),
+                "UPDATE stream SET retry_us = NULL, n_failures = 0, failure = ?2 "
+                "WHERE stream_id = ?1",
+                (event.stream_id, None if event.is_confirmable else NOT_OFFERED),
             )
         else:
             outbox.connection.execute(

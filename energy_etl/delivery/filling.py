@@ -4,6 +4,7 @@ Each is idempotent; together they are one transaction of `Outbox.fill`.
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +19,7 @@ from energy_etl.state import instant_to_us, us_to_instant
 
 # The + and CROSS JOIN make SQLite go through what came in and look each packet up: it would
 # rather go through every packet that was ever there, and a small fill would take seconds.
-_STATEMENTS: Final = {
+_OF_EACH: Final = {
     # An open packet: the newest body wins, wherever it stands.
     "updated": """UPDATE packet SET body = incoming.body,
         body_before = iif(state = 'pending' AND (SELECT is_sending FROM stream WHERE
@@ -55,6 +56,9 @@ _STATEMENTS: Final = {
         incoming.is_incomplete, 'held', :now_us
         FROM temp.incoming WHERE NOT EXISTS (SELECT 1 FROM packet WHERE
         packet.stream_id = incoming.stream_id AND packet.stamped_ms = incoming.stamped_ms)""",
+}
+# Of streams that came in whole: what is there beside what came in.
+_OF_WHOLE: Final = {
     # What may be on its way is not withdrawn; once it arrived it is told as a correction.
     "withdrawn": """UPDATE packet SET state = 'held', is_withdrawn = 1
         WHERE stream_id IN (SELECT stream_id FROM temp.whole) AND is_withdrawn = 0
@@ -108,7 +112,10 @@ def bring_in(
 def take_in(connection: sqlite3.Connection, now: datetime, n_before_start: int) -> FillResult:
     """Make the packets what those that were brought in say; within a transaction."""
     arguments = {"now_us": instant_to_us(now)}
-    n = {name: connection.execute(sql, arguments).rowcount for name, sql in _STATEMENTS.items()}
+    # Without one they would still go through every packet that is held.
+    has_whole = connection.execute("SELECT 1 FROM temp.whole").fetchone()
+    statements = {**_OF_EACH, **(_OF_WHOLE if has_whole else {})}
+    n = Counter({k: connection.execute(sql, arguments).rowcount for k, sql in statements.items()})
     return FillResult(
         n_added=n["added"],
         n_updated=n["updated"] + n["restored"] + n["returned"],

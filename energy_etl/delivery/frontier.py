@@ -131,12 +131,20 @@ class _Held:
             (stream_id, after_ms),
         )
         self._rows: list[tuple[int, int, int, int]] = []
+        self._n_forgotten = 0
 
     def get(self, number: int) -> tuple[int, int, int, int] | None:
         """Return stamped_ms, filled_us, is_estimated, is_incomplete; None behind the last."""
-        if number >= len(self._rows):
+        if number - self._n_forgotten >= len(self._rows):
             self._rows += self._cursor.fetchmany(_CHUNK)
-        return self._rows[number] if number < len(self._rows) else None
+        place = number - self._n_forgotten
+        return self._rows[place] if place < len(self._rows) else None
+
+    def forget(self, number: int) -> None:
+        """Let go of the packets before this one now and then: there may be a million."""
+        if number - self._n_forgotten >= _CHUNK:
+            del self._rows[: number - self._n_forgotten]
+            self._n_forgotten = number
 
     def close(self) -> None:
         """End the reading: what is read is about to change."""
@@ -192,6 +200,7 @@ class _Walk:
         released_ms, estimated_to_ms, passed_ms = None, EARLIEST_MS, None
         number = -1
         while row := held.get(number := number + 1):
+            held.forget(number)
             stamped_ms, filled_us, is_estimated, is_incomplete = row
             if expected_ms < 0:
                 expected_ms = stamped_ms
@@ -296,19 +305,28 @@ class _Walk:
         return len(rows)
 
     def _release_to(self, after_ms: int, released_ms: int) -> int:
-        rows = self._outbox.connection.execute(
+        arguments = (self._plan.stream_id, after_ms, released_ms, self._plan.sends_estimates)
+        execute = self._outbox.connection.execute
+        (from_ms,) = execute(
+            "SELECT min(stamped_ms) FROM packet WHERE state = 'held' AND stream_id = ? "
+            "AND is_withdrawn = 0 AND stamped_ms > ? AND stamped_ms <= ? "
+            "AND (? OR NOT is_estimated)",
+            arguments,
+        ).fetchone()
+        # Not RETURNING: there may be a million.
+        n_released = execute(
             "UPDATE packet SET state = 'pending', hold_reason = NULL WHERE state = 'held' "
             "AND stream_id = ? AND is_withdrawn = 0 AND stamped_ms > ? AND stamped_ms <= ? "
-            "AND (? OR NOT is_estimated) RETURNING stamped_ms",
-            (self._plan.stream_id, after_ms, released_ms, self._plan.sends_estimates),
-        ).fetchall()
-        self._outbox.connection.execute(
+            "AND (? OR NOT is_estimated)",
+            arguments,
+        ).rowcount
+        execute(
             "UPDATE stream SET released_ms = max(coalesce(released_ms, ?1), ?1) "
             "WHERE stream_id = ?2",
             (released_ms, self._plan.stream_id),
         )
-        self._freeze(min(rows)[0], released_ms)
-        return len(rows)
+        self._freeze(from_ms, released_ms)
+        return n_released
 
     def _freeze(self, from_ms: int, to_ms: int) -> None:
         # A released packet may be on its way at any moment from now on, so what it used stays.

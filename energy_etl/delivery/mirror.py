@@ -17,7 +17,7 @@ import polars as pl
 from energy_etl.delivery.outbox import Outbox, State, ms_to_instant
 from energy_etl.delivery.plan import StreamPlan
 from energy_etl.delivery.schema import HOLD_REASON, REASONS
-from energy_etl.delivery.watching import hole_frame, last_accepted, status_frame, watch
+from energy_etl.delivery.watching import Watched, hole_frame, last_accepted, status_frame, watch
 from energy_etl.state import instant_to_us
 from energy_etl.tables.model import Table
 from energy_etl.tables.push import (
@@ -38,6 +38,7 @@ __all__ = [
     "correction_frame",
     "hole_frame",
     "last_accepted",
+    "newest_responses",
     "offset_frame",
     "packet_frame",
     "response_frame",
@@ -109,20 +110,11 @@ class _Changes:
             yield frame
             after_id = frame["response_id"][-1]
 
-    def small_tables(self) -> dict[Table, pl.DataFrame]:
-        """Return the tables that are shown whole each time."""
-        watched = watch(self.outbox, self.plans, self.now)
-        return {
-            STREAM_OFFSET: offset_frame(self.outbox),
-            STREAM_STATUS: watched.status,
-            HOLE: watched.holes,
-        }
-
 
 def show(
     warehouse: "Warehouse", outbox: Outbox, plans: Iterable[StreamPlan], now: datetime
-) -> pl.DataFrame:
-    """Bring layer push up to the outbox; return push.stream_status.
+) -> Watched:
+    """Bring layer push up to the outbox; return what it says now of each stream.
 
     Args:
         warehouse: where layer push is.
@@ -152,11 +144,12 @@ def show(
         writer.replace_all(MIRROR, MIRROR.empty_frame())
         mirror = [(changes.token, shown_id, now)]
         writer.append(MIRROR, pl.DataFrame(mirror, schema=MIRROR.polars_schema, orient="row"))
-        small = changes.small_tables()
-        for table, frame in small.items():
-            writer.replace_all(table, frame)
+        watched = watch(outbox, changes.plans, now)
+        writer.replace_all(STREAM_OFFSET, offset_frame(outbox))
+        writer.replace_all(STREAM_STATUS, watched.status)
+        writer.replace_all(HOLE, watched.holes)
     outbox.mirrored(changes.token)
-    return small[STREAM_STATUS]
+    return watched
 
 
 def packet_frame(
@@ -207,20 +200,19 @@ def correction_frame(
     return _frame(outbox, sql, arguments, CORRECTION, stamps=("stamped_at",), ours=("noticed_at",))
 
 
-def response_frame(
-    outbox: Outbox, after_id: int = 0, *, stream_id: str | None = None, limit: int | None = None
-) -> pl.DataFrame:
+def response_frame(outbox: Outbox, after_id: int = 0, *, limit: int | None = None) -> pl.DataFrame:
     """Return responses behind an id in the columns of push.response, by id."""
-    sql = (
-        _RESPONSES + "WHERE response_id > :after_id AND (:stream_id IS NULL OR "
-        "stream_id = :stream_id) ORDER BY response_id LIMIT :limit"
-    )
-    arguments = {
-        "after_id": after_id,
-        "stream_id": stream_id,
-        "limit": -1 if limit is None else limit,
-    }
+    sql = _RESPONSES + "WHERE response_id > :after_id ORDER BY response_id LIMIT :limit"
+    arguments = {"after_id": after_id, "limit": -1 if limit is None else limit}
     return _frame(outbox, sql, arguments, RESPONSE, stamps=("stamped_at",), ours=("posted_at",))
+
+
+def newest_responses(outbox: Outbox, stream_id: str, limit: int) -> pl.DataFrame:
+    """Return the last responses of a stream in the columns of push.response, by id."""
+    sql = _RESPONSES + "WHERE stream_id = ? ORDER BY response_id DESC LIMIT ?"
+    arguments = (stream_id, limit)
+    frame = _frame(outbox, sql, arguments, RESPONSE, stamps=("stamped_at",), ours=("posted_at",))
+    return frame.reverse()
 
 
 def offset_frame(outbox: Outbox) -> pl.DataFrame:
@@ -231,7 +223,7 @@ def offset_frame(outbox: Outbox) -> pl.DataFrame:
 def _frame(
     outbox: Outbox,
     sql: str,
-    arguments: dict[str, Any],
+    arguments: dict[str, Any] | tuple[Any, ...],
     table: Table,
     *,
     stamps: tuple[str, ...],

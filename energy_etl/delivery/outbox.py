@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 import polars as pl
 
@@ -60,6 +61,11 @@ class StreamState:
     parked_reason: str | None
     is_sending: bool
     is_historical: bool
+    is_confirmable: bool
+
+    def is_due(self, n_pending: int, n_sent: int) -> bool:
+        """True when there is something to send, to read back, or to settle after a kill."""
+        return bool(n_pending or self.is_sending or (n_sent and self.is_confirmable))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,10 @@ class DueSummary:
     n_parked: int
     next_retry_at: datetime | None
     next_release_at: datetime | None
+
+
+_PENDING: Final = """SELECT stamped_ms, body, body_before FROM packet WHERE state = 'pending'
+    AND stream_id = ? AND stamped_ms > ? ORDER BY stamped_ms LIMIT ?"""
 
 
 class Outbox:
@@ -162,14 +172,11 @@ class Outbox:
         """Return every stream that was ever filled (or this one), by id."""
         rows = self.connection.execute(
             "SELECT stream_id, credential, released_ms, last_sent_ms, last_confirmed_ms, "
-            "parked_reason, is_sending, is_historical FROM stream "
+            "parked_reason, is_sending, is_historical, is_confirmable FROM stream "
             "WHERE ?1 IS NULL OR stream_id = ?1 ORDER BY stream_id",
             (stream_id,),
         )
-        return [
-            StreamState(*row[:-2], is_sending=bool(row[-2]), is_historical=bool(row[-1]))
-            for row in rows
-        ]
+        return [StreamState(*row[:-3], *map(bool, row[-3:])) for row in rows]
 
     def dropped_stamps_ms(self, stream_id: str, from_ms: int, to_ms: int) -> set[int]:
         """Return the stamps of a stream's dropped packets within [from_ms, to_ms)."""
@@ -192,12 +199,20 @@ class Outbox:
     def pending(
         self, stream_id: str, after_ms: int | None = None, limit: int = 200
     ) -> list[tuple[int, str]]:
-        """Return (stamped_ms, body) of a stream's pending packets after a stamp, oldest first."""
-        return self.connection.execute(
-            "SELECT stamped_ms, body FROM packet WHERE state = 'pending' AND stream_id = ? "
-            "AND stamped_ms > ? ORDER BY stamped_ms LIMIT ?",
-            (stream_id, EARLIEST_MS if after_ms is None else after_ms, limit),
-        ).fetchall()
+        """Return (stamped_ms, body) of a stream's pending packets after a stamp, oldest first.
+
+        They may be sent: a body that a fill puts in from now on keeps the returned one beside it.
+        """
+        arguments = (stream_id, EARLIEST_MS if after_ms is None else after_ms, limit)
+        rows = self.connection.execute(_PENDING, arguments).fetchall()
+        if any(body_before is not None for _, _, body_before in rows):
+            with transaction(self.connection) as connection:
+                rows = connection.execute(_PENDING, arguments).fetchall()
+                connection.executemany(
+                    "UPDATE packet SET body_before = NULL WHERE stream_id = ? AND stamped_ms = ?",
+                    [(stream_id, stamped_ms) for stamped_ms, _, _ in rows],
+                )
+        return [(stamped_ms, body) for stamped_ms, body, _ in rows]
 
     def count(self, state: State, stream_id: str | None = None) -> int:
         """Count the packets of a state, of one stream or of all."""
@@ -207,12 +222,12 @@ class Outbox:
         ).fetchone()[0]
 
     def due(self, now: datetime) -> DueSummary:
-        """Say which streams have something to send or to confirm now, and what waits for when."""
+        """Say which streams have something to send, to confirm or to settle, and what waits."""
         now_us = instant_to_us(now)
         rows = self.connection.execute(
-            "SELECT stream_id, retry_us FROM stream WHERE parked_reason IS NULL AND ("
+            "SELECT stream_id, retry_us FROM stream WHERE parked_reason IS NULL AND (is_sending OR "
             "EXISTS (SELECT 1 FROM packet WHERE state = 'pending' AND "
-            "packet.stream_id = stream.stream_id) OR "
+            "packet.stream_id = stream.stream_id) OR is_confirmable AND "
             "EXISTS (SELECT 1 FROM packet WHERE state = 'sent' AND "
             "packet.stream_id = stream.stream_id)) ORDER BY stream_id"
         ).fetchall()
@@ -235,12 +250,6 @@ class Outbox:
         """
         ids = [(stream_id,) for stream_id in stream_ids]
         with transaction(self.connection):
-            self.connection.executemany(
-                "UPDATE packet SET body_before = NULL WHERE state = 'pending' AND stream_id = ?1 "
-                "AND body_before IS NOT NULL AND (SELECT NOT is_sending FROM stream "
-                "WHERE stream_id = ?1)",
-                ids,
-            )
             self.connection.executemany("UPDATE stream SET is_sending = 1 WHERE stream_id = ?", ids)
             # What came to lie behind the last one sent since its release.
             self.connection.execute(
@@ -254,7 +263,9 @@ class Outbox:
     ) -> int:
         """Unpark streams and give their rejected packets another chance; return how many packets.
 
-        Packets that are behind the last one sent by now are held, not sent.
+        Packets that are behind the last one sent by now are held, not sent. A stream that was
+        parked for a packet that we did not send goes on behind that one; is it one of ours that is
+        pending (this file was restored from a copy), it is asked for and counts as sent.
 
         Args:
             stream_ids: only these; None: all.
@@ -268,6 +279,7 @@ class Outbox:
                     continue
                 if credential is not None and state.credential != credential:
                     continue
+                self._go_on_behind_others(state.stream_id)
                 self._unpark(state.stream_id)
                 n_packets += connection.execute(
                     "UPDATE packet SET state = 'held' WHERE state = 'rejected' AND stream_id = ?",
@@ -367,10 +379,27 @@ class Outbox:
                     "UPDATE stream SET mirroring_ms = NULL WHERE mirroring_ms IS NOT NULL"
                 )
 
+    def _go_on_behind_others(self, stream_id: str) -> None:
+        (others_ms,) = self.connection.execute(
+            "SELECT others_ms FROM stream WHERE stream_id = ?", (stream_id,)
+        ).fetchone()
+        if others_ms is None:
+            return
+        if self.pending_stamps_ms(stream_id, others_ms - 1, others_ms):
+            self.connection.execute(
+                "UPDATE stream SET is_sending = 1 WHERE stream_id = ?", (stream_id,)
+            )
+        else:
+            self.connection.execute(
+                "UPDATE stream SET last_sent_ms = max(coalesce(last_sent_ms, ?1), ?1) "
+                "WHERE stream_id = ?2",
+                (others_ms, stream_id),
+            )
+
     def _unpark(self, stream_id: str) -> None:
         self.connection.execute(
             "UPDATE stream SET parked_reason = NULL, parked_us = NULL, refused_by = NULL, "
-            "retry_us = NULL, n_failures = 0, failure = NULL WHERE stream_id = ?",
+            "others_ms = NULL, retry_us = NULL, n_failures = 0, failure = NULL WHERE stream_id = ?",
             (stream_id,),
         )
 

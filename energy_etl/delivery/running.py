@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from energy_etl.delivery.account import Account
@@ -20,7 +20,7 @@ OnWait = Callable[[str], None]
 _PROGRESS_EVERY_S: Final = 0.5
 _TELL_EVERY_S: Final = 1.0
 # A wish to wait outlives the drain: the next one must not ask inside of it either.
-_CLOSED_UNTIL: Final = "collector_closed_until_us"
+_CLOSED: Final = "collector_closed_from_until_us"
 _WORTH_NOTING_S: Final = 1.0
 
 
@@ -87,21 +87,22 @@ class Run:
             on_refused=lambda sentence: self._park_all(name, collector, sentence),
             on_asked_to_wait=lambda wait_s: self._note_wait(name, wait_s),
         )
-        until_us = int(get_fact(self.outbox.connection, f"{_CLOSED_UNTIL}:{name}") or 0)
+        noted = get_fact(self.outbox.connection, f"{_CLOSED}:{name}") or "0 0"
+        noted_us, until_us = map(int, noted.split())
         wait_s = (until_us - self._began_us) / 1e6
-        if wait_s > 0:
+        # Noted later than now: the clock was wrong then, and so is the end of the wait.
+        if wait_s > 0 and noted_us <= self._began_us:
             account.close_as_asked(wait_s, "told to an earlier send run")
         return account
 
     def _note_wait(self, name: str, wait_s: float) -> None:
         if wait_s < _WORTH_NOTING_S:
             return
-        until_us = self.us_at(time.monotonic()) + timedelta(seconds=wait_s) // timedelta(
-            microseconds=1
-        )
+        noted_us = self.us_at(time.monotonic())
+        until_us = noted_us + int(wait_s * 1e6)
         # Waiting goes on without the note; a disk that is full ends the drain by itself.
         with contextlib.suppress(EnergyEtlError):
-            set_fact(self.outbox.connection, f"{_CLOSED_UNTIL}:{name}", str(until_us))
+            set_fact(self.outbox.connection, f"{_CLOSED}:{name}", f"{noted_us} {until_us}")
 
     async def _park_all(self, credential: str, collector: Collector, sentence: str) -> None:
         # Slow on purpose, so not on the loop: a packet of another credential is under way.

@@ -26,10 +26,10 @@ HOLD_REASON: Final = """CASE WHEN state <> 'held' THEN hold_reason
 REASONS: Final = {"withdrawn": WITHDRAWN, "behind": BEHIND, "not_released": NOT_RELEASED}
 
 _SCHEMA: Final = (
-    # stamped_ms: packets are stamped in milliseconds. body_before: the body that a pending packet
-    # had before a fill changed it; it may be the one in flight. is_estimated: no reading stands
-    # behind it yet. is_incomplete: fields are missing in it that may still come. hold_reason: why
-    # it was dropped (why it is held: HOLD_REASON).
+    # stamped_ms: packets are stamped in milliseconds. body_before: the body that a sender read of
+    # a pending packet before a fill changed it; it may be the one in flight. is_estimated: no
+    # reading stands behind it yet. is_incomplete: fields are missing in it that may still come.
+    # hold_reason: why it was dropped (why it is held: HOLD_REASON).
     """CREATE TABLE IF NOT EXISTS packet (
         stream_id TEXT NOT NULL, stamped_ms INTEGER NOT NULL, body TEXT NOT NULL,
         state TEXT NOT NULL, hold_reason TEXT, is_withdrawn INTEGER NOT NULL DEFAULT 0,
@@ -47,16 +47,19 @@ _SCHEMA: Final = (
     # retry_us, n_failures: when the sensor may ask again after a failed drain (a drain that
     # somebody starts tries at once). release_us: when the oldest held packet has waited enough.
     # refused_by: fingerprint of the credential that was refused when it was parked; another one
-    # unparks it. is_historical: the vendor takes packets behind the last one. wait_reason: what
-    # its held packets wait for. touched_ms: the oldest stamp that changed since the last mirroring
-    # began; mirroring_ms: the same of a mirroring that is not known to be done.
+    # unparks it. others_ms: the vendor's last packet when it was parked because we had not sent
+    # that. is_historical: the vendor takes packets behind the last one. is_confirmable: it answers
+    # which packet came last. wait_reason: what its held packets wait for. touched_ms: the oldest
+    # stamp that changed since the last mirroring began; mirroring_ms: the same of a mirroring that
+    # is not known to be done.
     """CREATE TABLE IF NOT EXISTS stream (
         stream_id TEXT PRIMARY KEY, credential TEXT NOT NULL, released_ms INTEGER,
         last_sent_ms INTEGER, last_confirmed_ms INTEGER, parked_reason TEXT, parked_us INTEGER,
         retry_us INTEGER, n_failures INTEGER NOT NULL DEFAULT 0, failure TEXT,
         release_us INTEGER, is_sending INTEGER NOT NULL DEFAULT 0, refused_by TEXT,
         is_historical INTEGER NOT NULL DEFAULT 0, wait_reason TEXT, touched_ms INTEGER,
-        mirroring_ms INTEGER) WITHOUT ROWID""",
+        mirroring_ms INTEGER, others_ms INTEGER, is_confirmable INTEGER NOT NULL DEFAULT 1)
+        WITHOUT ROWID""",
     # fed_by: the register that it is added to; '': files; null: not known, of a version before.
     """CREATE TABLE IF NOT EXISTS stream_offset (
         stream_id TEXT NOT NULL, field TEXT NOT NULL, from_ms INTEGER NOT NULL,
@@ -126,6 +129,8 @@ _ADDED: Final = {
         "wait_reason TEXT",
         "touched_ms INTEGER",
         "mirroring_ms INTEGER",
+        "others_ms INTEGER",
+        "is_confirmable INTEGER NOT NULL DEFAULT 1",
     ),
     "stream_offset": ("fed_by TEXT",),
 }

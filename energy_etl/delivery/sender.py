@@ -87,7 +87,7 @@ async def _drain(
         if wanted is not None and stream_id not in wanted:
             continue
         n_pending = run.outbox.count("pending", stream_id)
-        if not n_pending and not run.outbox.count("sent", stream_id):
+        if not state.is_due(n_pending, run.outbox.count("sent", stream_id)):
             continue
         entry = run.reports[stream_id] = StreamReport(stream_id)
         # The count of before; that of after is added at the end.

@@ -63,7 +63,9 @@ class Standing:
             last_ms = await self.ask()
         if not self.is_offered:
             return behind_ms, 0
-        arrived = [] if last_ms is None else self._arrived(last_ms, is_open)
+        # With nothing on its way, a packet of ours that the outbox does not know to have been sent
+        # is somebody else's, or was sent by what this state file was copied from.
+        arrived = self._arrived(last_ms) if is_open and last_ms is not None else []
         if not arrived:
             self._check(last_ms)
             return behind_ms, 0
@@ -152,14 +154,9 @@ class Standing:
         is_behind = self._newest_ms is not None and stamped_ms <= self._newest_ms
         return last_ms == stamped_ms if is_behind else last_ms >= stamped_ms
 
-    def _arrived(self, last_ms: int, is_open: bool) -> list[int]:
+    def _arrived(self, last_ms: int) -> list[int]:
         """Return the pending packets up to the vendor's last one, when that is one of them."""
-        known_ms = self._state.last_sent_ms
-        if self._state.is_historical:
-            if not is_open:
-                # Nothing was on its way, so nothing says that those before it came as well.
-                return []
-            known_ms = None
+        known_ms = None if self._state.is_historical else self._state.last_sent_ms
         if known_ms is not None and last_ms <= known_ms:
             return []
         arrived = self._run.outbox.pending_stamps_ms(self._stream_id, known_ms, last_ms)
@@ -167,8 +164,20 @@ class Standing:
 
     def _check(self, last_ms: int | None) -> None:
         """Raise when the vendor's last packet is not the one it should have."""
-        state = self._state
-        is_ours = last_ms is not None and self._is_ours(last_ms)
+        state, known_ms = self._state, self._state.last_sent_ms
+        last_state = None if last_ms is None else self._state_of(last_ms)
+        is_ours = last_state in ("sent", "confirmed", "superseded")
+        is_newer = last_ms is not None and (known_ms is None or last_ms > known_ms)
+        if (is_newer and not is_ours) or last_state == "pending":
+            raise StreamEndError(
+                f"Stream {self._stream_id}: the vendor's last packet is {stamp_text(last_ms)} and "
+                f"we did not send it (our newest is {stamp_text(known_ms)}): somebody else pushes "
+                "this stream, or the state file was restored from an older copy; stop the other "
+                f"sender, then run {retry_command(self._stream_id)}: the stream goes on behind "
+                "that packet.",
+                is_parking=True,
+                others_ms=last_ms,
+            )
         confirmed_ms = state.last_confirmed_ms
         if (
             confirmed_ms is not None
@@ -181,21 +190,6 @@ class Standing:
                 f"vendor to restore them, then run {retry_command(self._stream_id)}.",
                 is_parking=True,
             )
-        known_ms = state.last_sent_ms
-        if last_ms is not None and (known_ms is None or last_ms > known_ms) and not is_ours:
-            raise StreamEndError(
-                f"Stream {self._stream_id}: the vendor's last packet is {stamp_text(last_ms)} and "
-                f"we did not send it (our newest is {stamp_text(known_ms)}): somebody else pushes "
-                "this stream; stop the other sender, then run "
-                f"{retry_command(self._stream_id)}.",
-                is_parking=True,
-            )
-
-    def _is_ours(self, stamped_ms: int) -> bool:
-        return self._state_of(stamped_ms) in ("sent", "confirmed", "superseded") or (
-            # A state file that was restored from a copy does not know yet what it had sent.
-            self._state.is_historical and self._state_of(stamped_ms) == "pending"
-        )
 
     def _is_unconfirmed(self, stamped_ms: int | None) -> bool:
         """True for a packet that was accepted by a drain before and not read back yet."""

@@ -49,15 +49,13 @@ class StreamSender:
         except StreamEndError as end:
             report.problem = str(end)
             if end.is_parking:
-                run.acks.put(Parked(stream_id, report.problem))
+                run.acks.put(Parked(stream_id, report.problem, others_ms=end.others_ms))
                 report.is_parked = True
-        is_offered = self._standing.is_offered
-        report.is_confirmable = is_offered
-        failure = report.problem
-        if failure is None and not is_offered:
-            failure = "The collector does not offer the last packet: nothing can be confirmed."
-        wait_s = self._account.asked_wait_s
-        run.acks.put(Ended(stream_id, failure, self._is_open and is_offered, wait_s))
+                # Whatever was on its way was asked for first.
+                self._is_open = False
+        is_offered = report.is_confirmable = self._standing.is_offered
+        is_open, wait_s = self._is_open and is_offered, self._account.asked_wait_s
+        run.acks.put(Ended(stream_id, report.problem, is_open, wait_s, is_offered))
 
     async def _send(self, stamped_ms: int, body: str) -> None:
         """Post one packet until it is accepted or refused, asking before any repetition."""

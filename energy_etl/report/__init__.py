@@ -6,4 +6,7 @@ hand) draw, `palette.py` and `style.py` say how it looks, `markup.py` escapes, `
 together. No file, no clock and no network here: reading and writing is `defs/reporting.py`.
 """
 
+from energy_etl.report.page import Report, render_report
+from energy_etl.report.sources import SOURCES, Source
 
+__all__ = ["SOURCES", "Report", "Source", "render_report"]

@@ -39,9 +39,8 @@ _CONFIG: Final = {
         "titleFontWeight": "normal",
     },
 }
-# What Vega writes for programs that read its scene graph: a picture has one title and one text. Fonts
-# are the page's own.
 _SIZE: Final = re.compile(r'^<svg[^>]*?width="([\d.]+)" height="([\d.]+)"[^>]*>')
+# What Vega writes for programs that read its scene graph; fonts are the page's own.
 _ATTRIBUTE: Final = re.compile(
     r' (?:class|role|aria-[a-z]+|pointer-events|font-family)="[^"]*"| opacity="1"'
 )
@@ -79,9 +78,7 @@ def daily_chart(days: Sequence[Day], chart_id: str) -> Html:
         .mark_bar(width={"band": 0.56}, color="var(--own)")
         .encode(y="own:Q"),
         base.transform_filter("datum.part == 'part'")
-        .mark_bar(
-            width={"band": 0.5}, color="var(--ground)", stroke="var(--own)", strokeWidth=1.6
-        )
+        .mark_bar(width={"band": 0.5}, color="var(--ground)", stroke="var(--own)", strokeWidth=1.6)
         .encode(y="own:Q"),
         base.transform_filter("datum.part == 'none'")
         .mark_text(text="×", color="var(--gap)", fontSize=13, dy=-6, fontWeight="bold")
@@ -98,9 +95,7 @@ def daily_chart(days: Sequence[Day], chart_id: str) -> Html:
     )
 
 
-def appliance_chart(
-    appliances: Sequence[Appliance], days: Sequence[Day], chart_id: str
-) -> Html:
+def appliance_chart(appliances: Sequence[Appliance], days: Sequence[Day], chart_id: str) -> Html:
     """Draw the appliances of a site stacked per day, what is unattributed on top."""
     keys = series_of(appliances)
     rows = [
@@ -137,8 +132,7 @@ def series_of(appliances: Iterable[Appliance]) -> list[str]:
     """Return the name of the colour of each appliance."""
     named = iter(SERIES)
     return [
-        next(named) if appliance.kind == "appliance" else appliance.kind
-        for appliance in appliances
+        next(named) if appliance.kind == "appliance" else appliance.kind for appliance in appliances
     ]
 
 

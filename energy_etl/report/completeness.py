@@ -66,7 +66,5 @@ def compute_completeness(frames: Frames, sites: Sequence[Site]) -> Completeness:
             continue
         n_measured = sum(cell.n_measured for cell in shown if cell)
         label = labels.get(str(register_id), str(register_id))
-        rows.append(
-            Row(str(register_id), label, site.name, 100 * n_measured / n_expected, shown)
-        )
+        rows.append(Row(str(register_id), label, site.name, 100 * n_measured / n_expected, shown))
     return Completeness(days, sorted(rows, key=lambda row: (row.coverage_pct, row.register_id)))

@@ -4,6 +4,7 @@ Frames of `sources.py` in, plain objects out. A period is counted from the local
 figures were computed on, so that an old computation is shown as what it is.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -300,13 +301,18 @@ def _add_appliances(frames: Frames, by_site: dict[str, Site]) -> None:
         for row in submeters.filter(pl.col("site_id") == site.site_id).iter_rows(named=True):
             of_days = energy[row["register_id"]]
             amounts = [of_days.get(day.local_on) for day in site.days]
-            label = row["appliance"] or row["meter_name"] or row["register_id"]
+            label = _readable(row["appliance"]) or row["meter_name"] or row["register_id"]
             # Two meters of one appliance are one; where one is silent both are unknown.
             parts[label] = [
                 None if one is None or other is None else one + other
                 for one, other in zip(parts.get(label, [0.0] * len(amounts)), amounts, strict=True)
             ]
         site.appliances = _stacked(parts, site.days)
+
+
+def _readable(appliance: str | None) -> str:
+    """Return `washing machine` for washingMachine."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", appliance or "").lower()
 
 
 def _stacked(parts: dict[str, list[float | None]], days: list[Day], n_shown: int = 5) -> list:
@@ -328,8 +334,9 @@ def _stacked(parts: dict[str, list[float | None]], days: list[Day], n_shown: int
         )
     shown, rest = largest[:n_shown], largest[n_shown:]
     if rest:
+        label = rest[0].label if len(rest) == 1 else f"{len(rest)} others"
         together = [_added(part.days_kwh[place] for part in rest) for place in range(len(days))]
-        shown.append(Appliance(f"{len(rest)} others", together, "other"))
+        shown.append(Appliance(label, together, "other"))
     return [*shown, Appliance("unattributed", left, "unattributed")]
 
 

@@ -125,8 +125,14 @@ def vendor_scale(figures: Sequence[VendorFigure], scale_id: str, vendor: str) ->
     bottom = _ROW * len(figures) + 4
     band = half * TOLERANCE_PCT / reach
     parts = [
-        el("rect", x=f"{middle - band:.1f}", y=0, width=f"{2 * band:.1f}", height=bottom,
-           class_="band"),
+        el(
+            "rect",
+            x=f"{middle - band:.1f}",
+            y=0,
+            width=f"{2 * band:.1f}",
+            height=bottom,
+            class_="band",
+        ),
         el("line", x1=f"{middle:g}", x2=f"{middle:g}", y1=0, y2=bottom, class_="axis"),
     ]
     for place, figure in enumerate(figures):
@@ -184,8 +190,14 @@ def _cell(place: int, cell: Cell) -> Html:
     height = min(max(height, 1.5), 18.5) if 0 < share < 100 else height
     kind = "full" if share >= ENOUGH_PCT else "part"
     shapes = [
-        el("rect", x=f"{10 * place + 0.6:g}", y=0, width="8.8", height=_STRIP_HEIGHT,
-           class_="none-cell"),
+        el(
+            "rect",
+            x=f"{10 * place + 0.6:g}",
+            y=0,
+            width="8.8",
+            height=_STRIP_HEIGHT,
+            class_="none-cell",
+        ),
         el("path", d=f"M{10 * place + 0.6:g},20h8.8v{-height:.1f}h-8.8z", class_=kind)
         if share > 0
         else None,

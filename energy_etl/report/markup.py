@@ -15,7 +15,8 @@ _UNFIT: Final = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
     "\ufdd0-\ufdef\ufffe\uffff]"
 )
-_SPACE: Final = re.compile(r"[\s\u2028\u2029]+")
+# No-break spaces stay: they keep a number with its unit.
+_SPACE: Final = re.compile("[ \t\n\r\x0b\x0c\u0085\u2028\u2029]+")
 _VOID: Final = frozenset({"br", "meta", "rect", "path", "line", "circle", "link", "use"})
 
 
@@ -36,7 +37,7 @@ def clean(text: str, longest: int | None = LONGEST_NAME) -> str:
         text: anybody's.
         longest: cut there, with an ellipsis; None: whole.
     """
-    plain = _SPACE.sub(" ", _UNFIT.sub("\ufffd", text)).strip()
+    plain = _fit(text).strip()
     return plain if longest is None or len(plain) <= longest else plain[: longest - 1] + "…"
 
 
@@ -62,9 +63,7 @@ def join(children: Iterable[Child]) -> Html:
     """Return HTML and escaped texts one behind the other."""
     return Html(
         "".join(
-            child if isinstance(child, Html) else escape(clean(str(child), None), quote=True)
-            if str(child).strip()
-            else str(child)
+            child if isinstance(child, Html) else escape(_fit(str(child)))
             for child in children
             if child is not None
         )
@@ -74,6 +73,10 @@ def join(children: Iterable[Child]) -> Html:
 def name(text: str, longest: int | None = LONGEST_NAME) -> Html:
     """Return somebody's name, isolated so that its direction of writing stays its own."""
     return el("bdi", clean(text, longest))
+
+
+def _fit(text: str) -> str:
+    return _SPACE.sub(" ", _UNFIT.sub("\ufffd", text))
 
 
 def _attribute(python_name: str) -> str:

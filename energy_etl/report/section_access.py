@@ -14,6 +14,7 @@ _PER_KIND: Final = 6
 _ROWS_SHOWN: Final = 80
 _POWERS: Final = ("grid", "solar", "battery", "ev")
 _BAD_LICENCES: Final = ("ended", "ending", "unclaimed")
+_MIND: Final = {"manages": "manages users", "old": "old key", "orphan": "no owner"}
 _LONGEST_MESSAGE: Final = 600
 
 
@@ -71,6 +72,7 @@ def access(frame: pl.DataFrame) -> Html:
         ways[key]["roles"].append(f"{role} in {place}")
         ways[key]["manages"].append(row["can_manage_users"] or row["can_manage_service_accounts"])
         ways[key]["old"].append(row["is_migrated_key"])
+        ways[key]["orphan"].append(row["holder_kind"] == "api_key")
     heads = (Head("Holder"), Head("Kind"), Head("Way in"), Head("Roles"), Head("Mind"))
     rows = [
         (
@@ -78,13 +80,7 @@ def access(frame: pl.DataFrame) -> Html:
             kind,
             name(way),
             name(", ".join(dict.fromkeys(found["roles"])), 200),
-            join(
-                [
-                    badge("manages users", "bad") if any(found["manages"]) else None,
-                    badge("old key", "bad") if any(found["old"]) else None,
-                    None if any(found["manages"]) or any(found["old"]) else "–",
-                ]
-            ),
+            join(badge(_MIND[what], "bad") for what in _MIND if any(found[what])) or "nothing",
         )
         for (kind, holder, way), found in sorted(ways.items(), key=lambda item: item[0])
     ]
@@ -124,22 +120,28 @@ def findings(frame: pl.DataFrame) -> Html:
 def _licence(row: dict[str, Any]) -> list[Child]:
     status = row["licence_status"]
     powers = [
-        f"{what} {_kw(row[f'{what}_kw'], 'no limit')} / {_kw(row[f'installed_{what}_kw'], '?')}"
+        f"{what} {_kw(allowed, 'no limit')} / {_kw(installed, 'unknown')}"
         for what in _POWERS
-        if row[f"{what}_kw"] is not None or row[f"installed_{what}_kw"] is not None
+        for allowed, installed in [(row[f"{what}_kw"], row[f"installed_{what}_kw"])]
+        if allowed is not None or installed is not None
     ]
     ends: Child = wording.none("not activated")
     left: Child = wording.none("not activated")
     if row["ends_on"] is not None:
         ends = wording.day(row["ends_on"])
         n_left = row["n_days_left"]
-        left = f"{n_left:,}" if n_left >= 0 else f"{-n_left:,} ago"
+        left = f"{n_left:,}" if n_left >= 0 else f"{-n_left:,} days ago"
     enough: Child = wording.none("not comparable")
     if row["has_capacity"] is not None:
         enough = badge("yes", "good") if row["has_capacity"] else badge("too small", "bad")
     return [
-        join(["…", name(row["licence_key_end"] or "?"), el("small", row["licence_type"] or "",
-                                                           class_="id")]),
+        join(
+            [
+                "…",
+                name(row["licence_key_end"] or "?"),
+                el("small", row["licence_type"] or "", class_="id"),
+            ]
+        ),
         name(row["controller_name"]) if row["controller_name"] else wording.none("not claimed"),
         badge(status, "bad" if status in _BAD_LICENCES else "plain"),
         ends,

@@ -8,12 +8,12 @@ from energy_etl.report import wording
 from energy_etl.report.completeness import DAYS, Completeness
 from energy_etl.report.figures import ENOUGH_PCT
 from energy_etl.report.grid import Head, badge, missing, section, table
-from energy_etl.report.markup import Child, Html, el, join, name
 from energy_etl.report.marks import completeness_strip, delivery_strip
+from energy_etl.report.markup import Child, Html, el, join, name
 from energy_etl.report.streams import SHOWN_DAYS, Stream
 
 STREAMS_SHOWN: Final = 60
-REGISTERS_SHOWN: Final = 60
+REGISTERS_SHOWN: Final = 40
 
 
 def delivery(streams: Sequence[Stream], now: datetime) -> Html:
@@ -36,7 +36,7 @@ def delivery(streams: Sequence[Stream], now: datetime) -> Html:
         Head("Sent", "number"),
         Head("Waiting", "number"),
         Head("Refused", "number"),
-        Head("Last packet", "number"),
+        Head("Last packet (UTC)", "number"),
         Head("Lag", "number"),
         Head("Holes", "number"),
     )
@@ -44,9 +44,13 @@ def delivery(streams: Sequence[Stream], now: datetime) -> Html:
     told = ""
     if len(streams) > len(shown):
         left = streams[STREAMS_SHOWN:]
-        calm = "all of the others are ok" if not any(s.is_bad for s in left) else (
-            f"of the others {sum(s.is_bad for s in left)} need a look too "
-            "(`energy-etl outbox status`)"
+        calm = (
+            "all of the others are ok"
+            if not any(s.is_bad for s in left)
+            else (
+                f"of the others {sum(s.is_bad for s in left)} need a look too "
+                "(`energy-etl outbox status`)"
+            )
         )
         told = f"The {len(shown)} of {len(streams)} streams that need a look most; {calm}. "
     reasons = [
@@ -57,7 +61,12 @@ def delivery(streams: Sequence[Stream], now: datetime) -> Html:
     return section(
         "delivery",
         title,
-        table("Delivery of each stream", heads, [_stream(i, s, now) for i, s in enumerate(shown)]),
+        table(
+            "Delivery of each stream",
+            heads,
+            [_stream(place, each, now) for place, each in enumerate(shown)],
+            class_="dense",
+        ),
         el("ul", *reasons, class_="reasons") if reasons else None,
         lead=join(
             [
@@ -97,8 +106,11 @@ def completeness(found: Completeness, *, is_one_site: bool) -> Html:
             join(
                 [
                     name(row.label, 40),
-                    el("small", name(row.register_id if is_one_site else row.site_name, 40),
-                       class_="id"),
+                    el(
+                        "small",
+                        name(row.register_id if is_one_site else row.site_name, 40),
+                        class_="id",
+                    ),
                 ]
             ),
             completeness_strip(row.cells, f"done-{place}", row.register_id),
@@ -159,7 +171,7 @@ def _stream(place: int, each: Stream, now: datetime) -> list[Child]:
         f"{each.n_accepted:,}",
         f"{each.n_waiting:,}",
         f"{each.n_rejected:,}",
-        f"{last_at:%Y-%m-%d %H:%M}" if last_at else wording.none("nothing sent"),
+        wording.moment(last_at) if last_at else wording.none("nothing sent"),
         lag,
         holes,
     ]

@@ -10,8 +10,8 @@ import polars as pl
 from energy_etl.report import wording
 from energy_etl.report.figures import COMMODITIES, ENOUGH_PCT, Amount, Site, unit_of
 from energy_etl.report.grid import Head, badge, missing, section, table
-from energy_etl.report.markup import NOTHING, Child, Html, el, join, name
 from energy_etl.report.marks import spark
+from energy_etl.report.markup import NOTHING, Child, Html, el, join, name
 from energy_etl.report.streams import Stream
 
 # A meter that has been silent for so long is worth a walk: daily deliveries are not.
@@ -68,8 +68,12 @@ def attention(
         alerts.append(_alert("portfolio", name(site.name), f" has been silent for {since}"))
     if len(silent) > 3:
         alerts.append(_alert("portfolio", f"{len(silent) - 3} more sites are silent"))
-    if late:
-        alerts.append(_alert("delivery", f"{_streams(late)} late"))
+    for each in late[:2]:
+        since = wording.age(each.lag_minutes or 0.0)
+        told = (f" ({each.source}) is late by {since}",)
+        alerts.append(_alert("delivery", "Stream ", name(each.stream_id, 40), *told))
+    if len(late) > 2:
+        alerts.append(_alert("delivery", f"{_streams(late[2:])} late, too"))
     if holed:
         n_missing = sum(each.n_missing for each in holed)
         told = f"{_streams(holed)} with holes, {n_missing:,} packets missing"
@@ -78,14 +82,16 @@ def attention(
     for site in sorted(low, key=lambda site: site.coverage_pct or 0.0)[:3]:
         share = wording.percent(site.coverage_pct or 0.0)
         alerts.append(_alert("completeness", name(site.name), f": only {share} measured"))
-    kinds = Counter(findings["kind"].to_list())
-    for kind, n in sorted(kinds.items(), key=lambda item: (-item[1], item[0])):
-        told = kind.replace("_", " ")
-        alerts.append(_alert("findings", f"{told}: {wording.counted(n, 'finding', 'findings')}"))
+    places = findings.group_by("kind").agg(pl.len(), pl.col("place").first())
+    for kind, n, place in places.sort("len", "kind", descending=[True, False]).iter_rows():
+        # A vendor's id says nothing before one reads the finding; a place of ours does.
+        where = NOTHING if ": " in place else join([" at ", name(place, 44)])
+        more = f" and {n - 1:,} more" if n > 1 else ""
+        alerts.append(_alert("findings", kind.replace("_", " ").capitalize(), where, more))
     if not alerts:
         return el("p", badge("nothing needs you", "good"), class_="calm")
     left = len(alerts) - _MOST_ALERTS
-    more = el("li", el("a", f"{left} more kinds", href="#findings")) if left > 0 else NOTHING
+    more = el("li", el("a", f"{left} more", href="#findings")) if left > 0 else NOTHING
     return el(
         "div",
         el("h2", "Needs attention", id="attention-h"),
@@ -117,10 +123,10 @@ def portfolio(sites: Sequence[Site], now: datetime) -> Html:
         Head("Last 28 days", "picture"),
         Head("Last week", "number"),
         Head("vs week before", "number"),
-        Head("Cost of it", "number"),
+        Head("Cost of the week", "number"),
         Head("Last month", "number"),
         Head("vs month before", "number"),
-        Head("Cost of it", "number"),
+        Head("Cost of the month", "number"),
         Head("Measured", "number"),
         Head("Last reading", "number"),
     )
@@ -181,7 +187,7 @@ def _measured(site: Site, worst: float | None) -> Child:
     if site.coverage_pct is None:
         return wording.none("no such meter")
     shown = wording.percent(site.coverage_pct)
-    if site.coverage_pct == worst and worst < 100:
+    if worst is not None and site.coverage_pct == worst < 100:
         return join([shown, badge("worst", "bad")])
     return shown
 

@@ -7,8 +7,8 @@ from energy_etl.report import wording
 from energy_etl.report.charts import appliance_chart, daily_chart, series_of
 from energy_etl.report.figures import CHART_DAYS, ENOUGH_PCT, Appliance, Site
 from energy_etl.report.grid import missing, section
-from energy_etl.report.markup import Html, clean, el, join, name
 from energy_etl.report.marks import TOLERANCE_PCT, vendor_scale
+from energy_etl.report.markup import Html, clean, el, join, name
 
 # Drawing costs an eighth of a CPU second per chart.
 SITES_DRAWN: Final = 24
@@ -107,9 +107,7 @@ def _appliances(place: int, site: Site) -> Html:
 def _share(key: str, part: Appliance, whole: float) -> Html:
     share = f" · {100 * part.total_kwh / whole:.0f} %" if whole > 0 else ""
     figure = f"{wording.number(part.total_kwh, 'kWh')}{share}"
-    return el(
-        "li", el("span", class_=f"dot {key}"), name(part.label, 40), el("b", figure)
-    )
+    return el("li", el("span", class_=f"dot {key}"), name(part.label, 40), el("b", figure))
 
 
 def _vendors(place: int, site: Site) -> Html:
@@ -124,7 +122,7 @@ def _vendors(place: int, site: Site) -> Html:
         )
     parts: list[Html] = []
     for number, (vendor, figures) in enumerate(sorted(site.vendors.items())):
-        parts.append(el("p", name(vendor.capitalize()), ", difference of its kWh from ours"))
+        parts.append(el("p", name(vendor.capitalize()), ": its kWh against ours", class_="whose"))
         parts.append(vendor_scale(figures, f"vendor-{place}-{number}", vendor))
         reasons = sorted({figure.reason for figure in figures if figure.reason})
         if reasons:

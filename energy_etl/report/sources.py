@@ -13,12 +13,6 @@ from energy_etl.tables.model import UTC_INSTANT
 
 Frames = Mapping[str, pl.DataFrame]
 
-# Two months and what they are compared with (at most 31 + 31 + 30 days), as of any day of a month.
-_SITE_DAYS: Final = 125
-# What charts and the completeness show, with the days before.
-_REGISTER_DAYS: Final = 64
-_HOLE_DAYS: Final = 60
-
 
 @dataclass(frozen=True)
 class Source:
@@ -40,16 +34,11 @@ class Source:
 
 
 def _source(name: str, columns: str, rest: str, **kinds: type[pl.DataType] | pl.DataType) -> Source:
-    """Make a source; columns are texts where `kinds` says nothing else."""
-    names = [column.strip() for column in columns.split(",")]
-    schema = {
-        column.rsplit(" ", 1)[-1].rsplit(".", 1)[-1]: _kind(
-            column.rsplit(" ", 1)[-1].rsplit(".", 1)[-1], kinds
-        )
-        for column in names
-    }
-    # Only names of this module go in.
-    return Source(name, f"SELECT {columns} {rest}", schema)  # noqa: S608
+    """Make a source; a column's type follows from its name where `kinds` says nothing else."""
+    names = [column.split()[-1].rsplit(".", 1)[-1] for column in columns.split(",")]
+    return Source(
+        name, f"SELECT {columns} {rest}", {column: _kind(column, kinds) for column in names}
+    )
 
 
 def _kind(
@@ -86,13 +75,15 @@ SOURCES: Final = (
         "site_id, commodity, local_on, hours, consumption_kwh, volume_m3, coverage_pct,"
         " is_complete",
         "FROM mart.site_daily WHERE local_on >= (SELECT max(local_on) FROM mart.site_daily)"
-        f" - {_SITE_DAYS} ORDER BY ALL",
+        # Two months (31 + 31 + 30 days) and the one that runs.
+        " - 125 ORDER BY ALL",
     ),
     _source(
         "daily",
         "register_id, site_id, local_on, hours, energy_kwh, n_expected, n_measured",
         "FROM mart.daily_energy WHERE local_on >= (SELECT max(local_on) FROM mart.daily_energy)"
-        f" - {_REGISTER_DAYS} ORDER BY ALL",
+        # The completeness shows 42 of them, charts two times 28.
+        " - 64 ORDER BY ALL",
     ),
     _source(
         "trend",
@@ -128,15 +119,13 @@ SOURCES: Final = (
         "hole",
         "stream_id, after_at, before_at, n_missing, is_declared",
         "FROM push.hole WHERE before_at >= (SELECT max(before_at) FROM push.hole)"
-        f" - INTERVAL {_HOLE_DAYS} DAY ORDER BY stream_id, after_at",
+        " - INTERVAL 60 DAY ORDER BY stream_id, after_at",
     ),
     _source(
         "licence",
         "licence_key_end, licence_type, controller_name, site_id, customer_name, licence_status,"
-        " ends_on, n_days_left, grid_kw, solar_kw, battery_kw, ev_kw, installed_grid_kw,"
-        " installed_solar_kw, installed_battery_kw, installed_ev_kw, has_capacity".replace(
-            "n_days_left", "days_left AS n_days_left"
-        ),
+        " ends_on, days_left AS n_days_left, grid_kw, solar_kw, battery_kw, ev_kw,"
+        " installed_grid_kw, installed_solar_kw, installed_battery_kw, installed_ev_kw, has_capacity",
         "FROM mart.licence ORDER BY days_left NULLS LAST, licence_id_smartgridone",
     ),
     _source(

@@ -77,6 +77,11 @@ def instant(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M}{_SPACE}UTC"
 
 
+def moment(at: datetime) -> str:
+    """Return an instant of a year that is clear, in UTC, on one line."""
+    return f"{short_day(at.date())} {at:%H:%M}".replace(" ", _SPACE)
+
+
 def days(start_on: date, end_on: date) -> str:
     """Return a span of days, the last one included; `end_on` is the first day after it."""
     last_on = date.fromordinal(end_on.toordinal() - 1)

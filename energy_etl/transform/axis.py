@@ -80,10 +80,11 @@ class Axis:
             First row of each piece, and the number of the last edge at or before it.
         """
         run = np.arange(len(first))
-        last = np.append(first[1:], len(at)) - 1
+        n_rows = np.diff(first, append=len(at))
+        last = first + n_rows - 1
         at_ms = at.dt.epoch("us").to_numpy() // _MICROSECONDS_PER_MILLISECOND
         # Each run on a lane of its own: so all instants ascend.
-        keys = np.repeat(run * _LANE_WIDTH, last - first + 1)
+        keys = np.repeat(run * _LANE_WIDTH, n_rows)
         keys += (at_ms - self.origin).clip(-1, _LAST_WITHIN)
         edges = self.edges.to_numpy()
         to_lane = (lane - run) * _LANE_WIDTH

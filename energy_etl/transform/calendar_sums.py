@@ -12,7 +12,7 @@ import polars as pl
 
 from energy_etl.transform.axis import Axis
 from energy_etl.transform.cleaning_story import Ints
-from energy_etl.transform.runs import MIN_ROWS, first_of_runs
+from energy_etl.transform.runs import MIN_ROWS, first_of_runs, number_runs, spread, union_of_rows
 from energy_etl.transform.sums import from_whole, sum_runs
 
 _NEEDED: Final = (
@@ -109,15 +109,9 @@ def _sum_pieces(rows: pl.DataFrame, known: pl.DataFrame, axis: Axis) -> pl.DataF
         register_no, stretch (number of its edge on the axis), energy_kwh and volume_m3 (as
         `sum_runs` has them), n_measured, n_estimated, n_settled. A stretch may have several.
     """
-    first = _ascending_runs(rows)
-    if first.size * MIN_ROWS > rows.height:
-        # In no order: by the hash, since which register comes first does not matter.
-        rows = rows.sort(pl.col("register_id").hash(), "start_at")
-        first = _ascending_runs(rows)
-    runs = rows.select(pl.col("register_id").gather(first)).join(
-        known, on="register_id", how="left", maintain_order="left"
-    )
-    lane = runs["lane"].fill_null(0).to_numpy().astype(np.int64)
+    rows, first, place = _in_runs(rows, known, axis)
+    runs = known[place]
+    lane = runs["lane"].to_numpy().astype(np.int64)
     start, stretch = axis.cut(rows["start_at"], lane, first)
     quality = rows["quality"]
     # What no sum takes (NaN, infinities) is no value, or a day without it would look complete.
@@ -140,11 +134,35 @@ def _sum_pieces(rows: pl.DataFrame, known: pl.DataFrame, axis: Axis) -> pl.DataF
                 for name, is_counted in counted.items()
             },
         }
-    ).drop_nulls("register_no")
+    )
 
 
-def _ascending_runs(rows: pl.DataFrame) -> Ints:
-    """Return the first row of each run of one register's intervals in the order of time."""
+def _in_runs(
+    rows: pl.DataFrame, known: pl.DataFrame, axis: Axis
+) -> tuple[pl.DataFrame, Ints, pl.Series]:
+    """Return the intervals of known registers, the first row of each run, and whose it is.
+
+    A run is of one register (its place in `known`), in the order of time.
+    """
+    first, place = number_runs(rows, known.select("register_id").with_row_index("number"))
+    if place.null_count():
+        place = spread(place, first, rows.height)
+        rows, place = rows.filter(place.is_not_null()), place.drop_nulls()
+        first = first_of_runs([place])
+        place = place.gather(first)
+    ascending = union_of_rows(rows.height, first, _turns_back(rows))
+    if ascending.size * MIN_ROWS > rows.height:
+        # One integer to sort by: two columns take ten times as long.
+        place = spread(place, first, rows.height)
+        order = rows.select(axis.key(pl.lit(place), pl.col("start_at")).arg_sort()).to_series()
+        rows, place = rows[order], place.gather(order)
+        first = first_of_runs([place])
+        place = place.gather(first)
+        ascending = union_of_rows(rows.height, first, _turns_back(rows))
+    return rows, ascending, place.gather(np.searchsorted(first, ascending, "right") - 1)
+
+
+def _turns_back(rows: pl.DataFrame) -> Ints:
+    """Return the rows that begin before the row above."""
     at_us = rows["start_at"].to_physical().to_numpy()
-    back = np.flatnonzero(at_us[1:] < at_us[:-1]) + 1
-    return np.union1d(first_of_runs([rows["register_id"]]), back)
+    return np.flatnonzero(at_us[1:] < at_us[:-1]) + 1

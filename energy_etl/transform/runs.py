@@ -18,8 +18,17 @@ MIN_ROWS: Final = 8
 
 def first_of_runs(columns: Sequence[pl.Series]) -> Ints:
     """Return the first row of each run of rows that are equal in all columns; null equals null."""
-    ends = [column.rle().struct.field("len").cast(pl.Int64).cum_sum() for column in columns]
-    return np.union1d(np.zeros(1, np.int64), np.concatenate(ends))[:-1]
+    lengths = [column.rle().struct.field("len").cast(pl.Int64).to_numpy() for column in columns]
+    return union_of_rows(len(columns[0]), *(np.cumsum(each) - each for each in lengths))
+
+
+def union_of_rows(n_rows: int, *some: Ints) -> Ints:
+    """Return the rows that are in any of several arrays, ascending."""
+    # np.union1d takes twenty times as long.
+    is_in = np.zeros(n_rows, dtype=bool)
+    for rows in some:
+        is_in[rows] = True
+    return np.flatnonzero(is_in)
 
 
 def number_runs(frame: pl.DataFrame, known: pl.DataFrame) -> tuple[Ints, pl.Series]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from energy_etl.delivery import Outbox, release
-from energy_etl.delivery.acks import Confirmed, Event, Failed, Parked, Response, Sent, apply
+from energy_etl.delivery.acks import Confirmed, Ended, Event, Failed, Parked, Response, Sent, apply
 from energy_etl.state import connect, instant_to_us, transaction
 from energy_etl_tests.cli.typed import Typed
 from energy_etl_tests.defs.project import REPOSITORY
@@ -97,6 +97,16 @@ def test_status_says_what_each_stream_is_and_what_to_do(typed: Typed) -> None:
     assert code == 0
     assert MAPPED not in out
     assert f"{REASON} Mend it, then `energy-etl outbox retry --stream parked`." in out
+
+
+def test_reason_that_says_what_to_do_and_is_the_failure_too_is_told_once(
+    typed: Typed, outbox: Outbox
+) -> None:
+    reason = "It forgot packets: ask for them, then run `energy-etl outbox retry --stream parked`."
+    apply(outbox, [Parked("parked", reason), Ended("parked", reason, is_open=False)], NOW)
+    _, out, _ = typed.run("outbox", "status", "--stream", "parked")
+    assert out.count("It forgot packets") == 1
+    assert "Mend it" not in out
 
 
 def test_status_fits_on_a_narrow_screen(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,6 +200,16 @@ def test_retry_says_what_goes_again_and_the_second_time_that_there_is_nothing(
             3,
             "--to",
         ),
+        (
+            "drop --stream parked --from 0001-01-01T00:00+05:00 --to 2025-01-07T00:00Z --reason x",
+            3,
+            "--from 0001",
+        ),
+        (
+            "drop --stream parked --from 2025-01-07T00:00Z --to 2025-01-06T00:00Z --reason x",
+            3,
+            "--to 2025-01-06T00:00Z is not behind --from",
+        ),
         ("export --out /nowhere/at/all", 1, "/nowhere/at/all"),
     ],
 )
@@ -237,6 +257,9 @@ def test_export_writes_one_packet_per_line(typed: Typed, tmp_path: Path) -> None
     (line,) = file.read_text().splitlines()
     assert out == ""
     assert json.loads(line)["body"] == body("refused", 2)
+    for wrong in (("--stream", "nope"), ("--state", "lost")):
+        assert typed.run("outbox", "export", *wrong, "--out", str(file))[0] != 0
+    assert file.read_text() == line + "\n"
 
 
 def test_commands_of_the_outbox_need_no_dagster(root: Path, outbox: Outbox) -> None:

@@ -39,7 +39,7 @@ def world_of(now: datetime) -> World:
 
 
 @functools.cache
-def _prepared(portfolio: str) -> Path:
+def prepared(portfolio: str) -> Path:
     """Prepare a folder once: a warehouse of ninety tables and an instance cost a second to make."""
     root = Path(tempfile.mkdtemp(prefix="energy-etl-prepared-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
@@ -69,7 +69,7 @@ class Project:
         self.sandbox = SandboxServer(truth)
         self.etl = Etl(root=str(root), now_at=now.isoformat(), sandbox_url=self.sandbox.url)
         self.settings = self.etl.settings()
-        template = copy_of or _prepared("portfolio.replay" if replay else "portfolio.example")
+        template = copy_of or prepared("portfolio.replay" if replay else "portfolio.example")
         shutil.copytree(template / "data", self.settings.data_dir)
         if copy_of is None:
             if not replay:

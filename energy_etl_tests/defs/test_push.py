@@ -89,6 +89,9 @@ AT = datetime(2026, 10, 28, 9, tzinfo=UTC)
         ((), Told(LATE, AT), timedelta(minutes=1), "told in a few minutes: all is well"),
         ((), Told(LATE, AT), TOLD_AT_MOST_EVERY, None),
         ((), Told((), AT), timedelta(days=9), "No stream lags"),
+        # The clock was set back since.
+        (LATE, Told((), AT), -timedelta(days=99), None),
+        (LATE, Told(LATE, AT), -timedelta(days=99), None),
     ],
 )
 def test_what_changed_is_told_soon_and_what_stays_each_hour(

@@ -53,7 +53,7 @@ def test_frames_say_what_became_of_each_packet(outbox: Outbox) -> None:
         .clear()
         .vstack(
             pl.DataFrame(
-                [("s", "pC_1", stamp(1), 0.5, False, None)],
+                [("s", "pC_1", stamp(1), 0.5, False, None, None, "r")],
                 schema=outbox.offsets().schema,
                 orient="row",
             )

@@ -135,6 +135,15 @@ def test_packets_of_before_the_start_of_a_stream_are_left_out(outbox: Outbox) ->
     assert list(states(outbox, "s")) == [2, 3]
 
 
+def test_a_start_that_was_moved_forward_takes_nothing_back(outbox: Outbox) -> None:
+    """Everything that had been sent before the new start was told as a correction."""
+    _filled(outbox, [1, 2, 3])
+    _send(outbox, "s", [1, 2, 3])
+    later = plan("s", push_from_at=stamp(2))
+    outbox.fill(packets("s", [4]), [later], is_whole=True, now=NOW)
+    assert states(outbox, "s") == {1: "sent", 2: "sent", 3: "superseded", 4: "held"}
+
+
 def test_a_rejected_packet_that_was_mended_gets_another_chance(outbox: Outbox) -> None:
     _filled(outbox, [1, 2])
     failed = Failed("s", stamp_ms(2), body("s", 2), 400, "bad", 1, is_rejected=True)
@@ -155,7 +164,10 @@ def test_a_rejection_does_not_hit_a_body_that_was_put_in_meanwhile(outbox: Outbo
 
     apply(outbox, [Failed("s", stamp_ms(1), body("s", 1), 400, "bad", 1, is_rejected=True)], NOW)
 
-    assert states(outbox, "s") == {1: "pending"}
+    # Released anew, not pending: behind a newer packet that arrived it would be taken for arrived.
+    assert states(outbox, "s") == {1: "held"}
+    release(outbox, [plan("s")], [], NOW)
+    assert outbox.pending("s") == [(stamp_ms(1), body("s", 1, 3.0))]
 
 
 def test_a_packet_changed_while_it_was_under_way_keeps_what_was_sent(outbox: Outbox) -> None:
@@ -193,6 +205,7 @@ def test_a_change_before_any_sending_is_no_correction_when_the_packet_arrives(
     apply(outbox, [Ended("s", None, is_open=False)], NOW)
 
     outbox.begin_sending(["s"])
+    outbox.pending("s")
     apply(outbox, [FoundDelivered("s", stamp_ms(1))], NOW)
 
     assert states(outbox, "s") == {1: "sent"}
@@ -291,7 +304,18 @@ def test_due_tells_when_waiting_packets_may_go_without_news(outbox: Outbox) -> N
 def test_offsets_of_released_packets_are_frozen_and_others_are_replaced(outbox: Outbox) -> None:
     def offsets(rows: list[tuple[int, float, bool, int | None]]) -> pl.DataFrame:
         return pl.DataFrame(
-            [("s", "pC_1", stamp(a), b, c, None if d is None else stamp(d)) for a, b, c, d in rows],
+            [
+                (
+                    "s",
+                    "pC_1",
+                    stamp(a),
+                    b,
+                    c,
+                    *((None, None) if d is None else (stamp(d), d * 10.0)),
+                    "r",
+                )
+                for a, b, c, d in rows
+            ],
             schema=outbox.offsets().schema,
             orient="row",
         )
@@ -409,7 +433,7 @@ def test_a_state_file_of_the_version_before_keeps_its_packets_and_offsets(tmp_pa
     for _ in range(2):
         connection = connect(path)
         box = Outbox(connection)
-        frozen = ("s", "pC_2", stamp(1), 7.5, True, stamp(1))
+        frozen = ("s", "pC_2", stamp(1), 7.5, True, stamp(1), 10.0, None)
         assert box.offsets().rows() == [frozen]
         assert states(box, "s") == {1: "pending"}
         connection.close()

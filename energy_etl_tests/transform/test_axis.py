@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -36,6 +37,26 @@ def test_any_instant_is_put_on_the_last_edge_of_its_lane(
     for number, (lane, at) in zip(found, rows, strict=True):
         at_or_before = [i for i, edge in enumerate(in_order) if edge <= (lane, at)]
         assert number == (at_or_before[-1] if at_or_before else -1)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), MINUTES), min_size=1, max_size=30),
+    st.lists(st.tuples(st.integers(0, 3), st.lists(MINUTES, min_size=1, max_size=8)), max_size=6),
+)
+@settings(max_examples=50, deadline=None)
+def test_cutting_runs_puts_each_instant_where_looking_it_up_does(
+    edges: list[tuple[int, int]], runs: list[tuple[int, list[int]]]
+):
+    edge_rows = [(lane, START + timedelta(minutes=n)) for lane, n in edges]
+    rows = [(lane, START + timedelta(minutes=n)) for lane, run in runs for n in sorted(run)]
+    axis = Axis.from_edges(frame(edge_rows, "edge_at"))
+    instants = frame(rows, "at")
+    lengths = np.array([len(run) for _, run in runs], dtype=np.int64)
+    lanes = np.array([lane for lane, _ in runs], dtype=np.int64)
+    first, stretch = axis.cut(instants["at"], lanes, np.cumsum(lengths) - lengths)
+    found = np.repeat(stretch, np.diff(first, append=len(rows)))
+    expected = instants.select(axis.stretch(pl.col("lane"), pl.col("at"))).to_series()
+    assert found.tolist() == expected.to_list()
 
 
 def test_an_instant_far_outside_stays_on_its_lane():

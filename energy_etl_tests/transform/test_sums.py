@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy_etl.transform.sums import exact_sum
+from energy_etl.transform.sums import exact_sum, from_whole, sum_runs
 
 VALUES = st.lists(st.floats(min_value=-1e6, max_value=1e6), min_size=1, max_size=50)
 
@@ -43,3 +44,32 @@ def test_null_and_nan_are_left_out_and_nothing_sums_to_null():
     assert total([1.0, None, math.nan, math.inf, 2.0]) == 3.0
     assert total([None, math.nan]) is None
     assert total([]) is None
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.none(),
+            st.floats(min_value=-1e22, max_value=1e22),
+            st.sampled_from([math.nan, math.inf, -math.inf, 1e300, 2.0**-51, -3 * 2.0**-51]),
+        ),
+        min_size=1,
+        max_size=40,
+    ),
+    st.sets(st.integers(1, 39)),
+)
+@settings(max_examples=40, deadline=None)
+def test_sums_of_runs_have_the_bits_of_the_sum_of_each_run(values, cuts):
+    first = [0, *sorted(cut for cut in cuts if cut < len(values))]
+    column = pl.Series("x", values, dtype=pl.Float64)
+    sums = sum_runs(column, np.array(first)).to_frame().select(from_whole(pl.col("x")))
+    stops = [*first[1:], len(values)]
+    runs = [values[start:stop] for start, stop in zip(first, stops, strict=True)]
+    assert sums["x"].to_list() == [total(run) for run in runs]
+
+
+def test_sums_of_parts_add_up_to_the_sum_of_the_whole():
+    values = pl.Series("x", [0.1, 1e9, 0.2, -1e9, 0.3])
+    parts = pl.concat([sum_runs(values[:2], np.array([0])), sum_runs(values[2:], np.array([0]))])
+    whole = parts.to_frame().select(from_whole(pl.col("x").sum())).item()
+    assert whole == total(values.to_list())

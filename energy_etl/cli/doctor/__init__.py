@@ -59,8 +59,6 @@ def _print(rows: "list[Row]") -> None:
     from rich.table import Table as ScreenTable
     from rich.text import Text
 
-    from energy_etl.cli.doctor.delivery import STREAM
-
     styles = {"ok": "green", "warn": "yellow", "fail": "bold red"}
     screen = ScreenTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
     screen.add_column("what", overflow="fold")

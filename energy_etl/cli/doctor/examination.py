@@ -48,10 +48,11 @@ def examine(*, is_offline: bool) -> tuple[list[Row], bool]:
         )
         return [failed_by("settings", error), *rows], is_complete
     subject = Subject.look(settings, is_offline=is_offline)
-    return run_checks(_checks(subject))
+    return run_checks(checks_of(subject))
 
 
-def _checks(subject: Subject) -> list[Check]:
+def checks_of(subject: Subject) -> list[Check]:
+    """Return every check of a project whose settings can be read, in the order of the rows."""
     settings, portfolio = subject.settings, subject.portfolio
     zones = tuple(portfolio.frames[core.SITE]["zone"].unique().sort()) if portfolio else ()
     new_instance = (

@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Final
 
 _PROC: Final = Path("/proc")
 _SHOWN: Final = 80
+_OURS: Final = ("energy_etl", "energy-etl", "dagster")
 
 
 @dataclass(frozen=True)
@@ -25,16 +26,13 @@ class Process:
     Attributes:
         command: the start of its command line, up to the first option (it may be secret).
         started_at: when it started; None: not known.
+        is_ours: True for runs, the daemon and commands of this project's kind.
     """
 
     pid: int
     command: str
     started_at: datetime | None
-
-    @property
-    def is_ours(self) -> bool:
-        """True for runs, the daemon and commands of this project's kind."""
-        return any(name in self.command for name in ("energy_etl", "energy-etl", "dagster"))
+    is_ours: bool
 
     @property
     def told(self) -> str:
@@ -57,12 +55,12 @@ def lock_holders(path: Path) -> list[Process]:
 
 def process_of(pid: int) -> Process:
     """Return what is known of a process."""
-    shown: list[str] = []
-    for word in _words(pid):
-        if word.startswith("--"):
-            break
-        shown.append(" ".join(word.split()))
-    return Process(pid, " ".join(shown).strip()[:_SHOWN], _started_at(pid))
+    words = _words(pid)
+    shown = [" ".join(word.split()) for word in takewhile(_is_shown, words)]
+    is_ours = any(Path(word).name.startswith(_OURS) for word in words[:2]) or any(
+        flag == "-m" and module.startswith(_OURS) for flag, module in pairwise(words)
+    )
+    return Process(pid, " ".join(shown).strip()[:_SHOWN], _started_at(pid), is_ours)
 
 
 def daemons_of(dagster_home: Path) -> list[Process]:
@@ -83,6 +81,10 @@ def running_sandbox_url(state_dir: Path) -> str | None:
             port = _option(words, "--port")
             return f"http://127.0.0.1:{port}" if port else None
     return None
+
+
+def _is_shown(word: str) -> bool:
+    return not word.startswith("--")
 
 
 def _is_daemon(words: list[str]) -> bool:

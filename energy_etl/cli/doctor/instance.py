@@ -42,11 +42,7 @@ def check_dagster(subject: Subject) -> Iterator[Row]:
 def _configuration_row(config: Path) -> Row:
     wanted = load_run_config_yaml(DAGSTER_YAML)
     found = load_run_config_yaml(config.read_text(encoding="utf-8"))
-    differing = [
-        ".".join(path)
-        for path, value in _leaves(wanted)
-        if _at(found, path) != value
-    ]
+    differing = [".".join(path) for path, value in _leaves(wanted) if _at(found, path) != value]
     if differing:
         return warn(
             "Dagster instance",

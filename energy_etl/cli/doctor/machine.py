@@ -6,11 +6,11 @@ import shutil
 import stat
 import tempfile
 import tomllib
+import zoneinfo
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import polars as pl
 from packaging.requirements import InvalidRequirement, Requirement
@@ -173,14 +173,13 @@ def free_bytes(folder: Path) -> int:
 
 def zone_data_version() -> str | None:
     """Return the version of the zone data that Python reads, None when it cannot be told."""
-    import zoneinfo
-
     for folder in zoneinfo.TZPATH:
         if (Path(folder) / "Etc" / "UTC").exists():
             with_version = Path(folder) / "tzdata.zi"
             try:
                 # `# version 2026a`
-                first = with_version.open(encoding="ascii").readline().split()
+                with with_version.open(encoding="ascii") as file:
+                    first = file.readline().split()
             except (OSError, UnicodeDecodeError):
                 return None
             return first[2] if len(first) > 2 and first[1] == "version" else None
@@ -192,7 +191,7 @@ def _agree(zone: str, now: datetime) -> bool:
     """Compare the offsets of the next 400 days by Python and by Polars, whose rules are its own."""
     days = pl.datetime_range(now, now.replace(year=now.year + 1), "1d", eager=True)
     by_polars = days.dt.convert_time_zone(zone).dt.replace_time_zone(None).to_list()
-    by_python = [day.astimezone(ZoneInfo(zone)).replace(tzinfo=None) for day in days]
+    by_python = [day.astimezone(zoneinfo.ZoneInfo(zone)).replace(tzinfo=None) for day in days]
     return by_polars == by_python
 
 

@@ -5,10 +5,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Final
 
-from energy_etl.cli.doctor.rows import Row, fail, failed_by
+from energy_etl.cli.doctor.rows import NETWORK, Row, fail, failed_by
 from energy_etl.errors import EnergyEtlError
 
 LIMIT_S: Final = 5.0
+_NO_ANSWER: Final = (
+    "Check the network, a proxy or firewall on the way, and the address in settings."
+)
 
 
 @dataclass(frozen=True)
@@ -19,11 +22,13 @@ class Check:
         what: what it looks at; the row's name when it breaks or does not end.
         look: does it.
         when_broken: what to do when it breaks in a way that nobody foresaw.
+        is_call: it waits for somebody else's answer.
     """
 
     what: str
     look: Callable[[], Iterable[Row]]
     when_broken: str = "Report it with the output of `energy-etl support-bundle`."
+    is_call: bool = False
 
 
 def run_checks(checks: Sequence[Check], *, limit_s: float = LIMIT_S) -> tuple[list[Row], bool]:
@@ -47,6 +52,9 @@ def run_checks(checks: Sequence[Check], *, limit_s: float = LIMIT_S) -> tuple[li
 
 def _rows_of(check: Check, future: Future[list[Row]], limit_s: float) -> list[Row]:
     if not future.done():
+        if check.is_call:
+            late = f"There was no answer within {limit_s:g} s."
+            return [fail(check.what, late, _NO_ANSWER, NETWORK)]
         late = f"The check did not end within {limit_s:g} s."
         return [fail(check.what, late, "Run it again; when it stays so: " + check.when_broken)]
     # Asked for and not caught: whatever broke the check must not end the others.

@@ -45,6 +45,7 @@ def vendor_checks(subject: Subject) -> Iterator[Check]:
             yield Check(
                 _name(vendor, trial.login),
                 lambda vendor=vendor, trial=trial: _try(subject, vendor, trial),
+                is_call=True,
             )
         for login in logins.values():
             if login.is_complete and login.name not in tried:

@@ -20,10 +20,10 @@ from energy_etl.defs.resources import Etl
 from energy_etl.defs.sending import send_outbox
 from energy_etl.defs.watching import (
     CHECK_SPECS,
+    frames_of,
     judge_delivery,
     lines_of,
     note_told,
-    read_delivery,
 )
 from energy_etl.delivery.agreed import stream_plans
 from energy_etl.delivery.limits import DrainReport
@@ -121,8 +121,8 @@ class SendConfig(dg.Config):
             kinds=("sqlite",),
             note="Sent: answered with 200. Confirmed: a read-back of the stream's last packet at "
             "the end of the run is at or after it. Counted anew by each run that sends, computes "
-            "or looks (`watch_delivery`). What is red here is mended with `energy-etl outbox "
-            "retry` or the job `retry_deliveries`.",
+            "or looks (`watch_delivery`). Once the cause of what is red here is mended, let it go "
+            "on: `energy-etl outbox retry --all`, or the job `retry_deliveries`.",
         ),
         table_spec(
             push.HOLE,
@@ -152,8 +152,7 @@ def stream_status(context: dg.AssetExecutionContext, etl: Etl, config: SendConfi
         report, waits = DrainReport(), list[str]()
         if config.is_sending:
             report = run_fast(_drained(context, settings, outbox, waits))
-        mirror_outbox(etl, outbox)
-        frames = read_delivery(outbox, portfolio, etl.now())
+        frames = frames_of(mirror_outbox(etl, outbox), portfolio)
         told = lines_of(outbox, portfolio, etl.now())
     publish(etl.warehouse(), data_dir=settings.data_dir)
     yield from _materialized(frames, report, len(waits))
@@ -200,6 +199,7 @@ def _materialized(
     frames: Frames, report: DrainReport, n_waits: int
 ) -> Iterator[dg.MaterializeResult]:
     status, holes = (frames[t.full_name] for t in (push.STREAM_STATUS, push.HOLE))
+    longest = status["lag_minutes"].round(1).max()
     yield materialized(
         push.STREAM_STATUS,
         packets_sent=report.n_sent,
@@ -208,7 +208,7 @@ def _materialized(
         packets_held=int(status["n_held"].sum()),
         packets_rejected=int(status["n_rejected"].sum()),
         streams_parked=status["parked_reason"].count(),
-        longest_lag_minutes=status["lag_minutes"].max(),
+        longest_lag_minutes=longest,
         waits=n_waits,
         seconds=round(report.elapsed_s, 1),
         streams_of_this_run=_per_stream(report),

@@ -6,7 +6,7 @@ from energy_etl.rest import RequestLog
 from energy_etl.settings import Settings
 from energy_etl.vendors.digiwatt.client import DigiwattClient, SmartMeter
 from energy_etl.vendors.digiwatt.settings import DigiwattSettings
-from energy_etl.vendors.reach import TRIAL_S, Budget, Known, Login, Reach, Trial, date_of
+from energy_etl.vendors.reach import QUICKLY, Budget, Known, Login, Reach, Trial, date_of
 
 
 def _budgets(section: DigiwattSettings) -> list[Budget]:
@@ -19,7 +19,7 @@ def _trials(settings: Settings, known: Known) -> list[Trial]:
 
     def ask() -> datetime | None:
         section = settings.section(DigiwattSettings)
-        quick = section.model_copy(update={"answer_s": TRIAL_S, "total_s": TRIAL_S})
+        quick = section.model_copy(update=QUICKLY)
         client = DigiwattClient(
             quick,
             log=RequestLog("digiwatt"),

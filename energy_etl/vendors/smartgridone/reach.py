@@ -4,7 +4,7 @@ from datetime import datetime
 
 from energy_etl.rest import RequestLog
 from energy_etl.settings import Settings
-from energy_etl.vendors.reach import TRIAL_S, Budget, Known, Login, Reach, Trial, date_of
+from energy_etl.vendors.reach import QUICKLY, TRIAL_S, Budget, Known, Login, Reach, Trial, date_of
 from energy_etl.vendors.smartgridone.client import PATHS, SmartgridOneClient, quota_name
 from energy_etl.vendors.smartgridone.settings import SmartgridOneSettings
 
@@ -18,7 +18,7 @@ def _trials(settings: Settings, known: Known) -> list[Trial]:
 
     def ask() -> datetime | None:
         section = settings.section(SmartgridOneSettings)
-        limits = {"answer_s": TRIAL_S, "total_s": TRIAL_S, "patience_s": TRIAL_S}
+        limits = {**QUICKLY, "patience_s": TRIAL_S}
         client = SmartgridOneClient(
             section.model_copy(update=limits),
             log=RequestLog("smartgridone"),

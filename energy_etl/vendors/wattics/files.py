@@ -1,9 +1,9 @@
 """Files of measurements to packets: Swarm's CSV and ini, and JSON lines. Nothing is sent here.
 
 A file is read whole before anything of it goes anywhere. What every format shares is here: which
-streams files may feed, what a column means, order, repetitions, and the body of each packet. How
-lines are read is in `files_lines.py`, `files_csv.py`, `files_json.py`, local times in
-`files_times.py`, Swarm's settings in `files_ini.py`.
+streams files may feed, what a column means, and the body of each packet. How lines are read is in
+`files_lines.py`, `files_csv.py`, `files_json.py`, local times in `files_times.py`, Swarm's settings
+in `files_ini.py`, order, repetitions and counters that fall in `files_rows.py`.
 
 A CSV alone does not say what its columns are, so this is modelled on the vendor's page and not
 verified: where a line has more than one measurement, the columns are the page's electrical ones in
@@ -12,7 +12,7 @@ its order; where all measurements of the file stand in the first column, they ar
 stream's. Source: Wattics' API page ("CSV format", "JSON Format", "Groups of measurements").
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,14 @@ from energy_etl.vendors.wattics.files_csv import MOST_COLUMNS, column, parse_csv
 from energy_etl.vendors.wattics.files_ini import SwarmIni, read_ini
 from energy_etl.vendors.wattics.files_json import parse_json
 from energy_etl.vendors.wattics.files_lines import BadLines, read_lines
+from energy_etl.vendors.wattics.files_rows import (
+    FALLS,
+    KEY,
+    counting,
+    in_order,
+    in_time,
+    with_values,
+)
 from energy_etl.vendors.wattics.files_times import to_instants
 from energy_etl.vendors.wattics.wire import (
     COUNTED_FIELDS,
@@ -40,15 +48,8 @@ Progress = Callable[[int, int], None]
 FROM_FILES: Final = "file"
 # What offsets say of a counter that files feed; of another one it is the register.
 _BY_FILES: Final = ""
-_FALLS: Final = (
-    "Wattics subtracts successive numbers, so energy would be taken back; if the meter was reset "
-    "or exchanged, add to these numbers what"
-)
 _BY_SUFFIX: Final[dict[str, FileFormat]] = {".ini": "ini", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-_KEY: Final = ("stream_id", "stamped_at")
 _BATCH_PACKETS: Final = 50_000
-# A last packet of 1970 stands for "nothing received yet" at the vendor.
-_FIRST_YEAR: Final = 1971
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ class FilePackets:
             for row in firsts.filter(pl.col(name) < pl.col("used_wh")).iter_rows(named=True):
                 raise DeliveryError(
                     f"Stream {row['stream_id']} was at {name} = {row['used_wh']} when it was last "
-                    f"sent, and the file begins with {row[name]} behind it: {_FALLS} it had been "
+                    f"sent, and the file begins with {row[name]} behind it: {FALLS} it had been "
                     "at; nothing was sent."
                 )
             begun = firsts.filter(pl.col("fed_by").fill_null("?") != _BY_FILES).select(
@@ -186,7 +187,7 @@ class FilePackets:
         """Yield stream_id, stamped_at, body in slices, so that a large file stays small."""
         for rows in self.rows.iter_slices(_BATCH_PACKETS) if self.rows.height else ():
             parts = [
-                part.select(*_KEY, body=self._body(str(zone)))
+                part.select(*KEY, body=self._body(str(zone)))
                 for (zone,), part in rows.with_columns(
                     zone=pl.col("stream_id").replace_strict(self._zones),
                     head=pl.col("stream_id").replace_strict(
@@ -194,7 +195,7 @@ class FilePackets:
                     ),
                 ).group_by("zone", maintain_order=True)
             ]
-            yield pl.concat(parts).sort(_KEY)
+            yield pl.concat(parts).sort(KEY)
 
     def _body(self, zone: str) -> pl.Expr:
         numbers = (
@@ -273,14 +274,14 @@ def read_packets(
         rows = _csv_rows(
             ini.csv_path if ini else path, streams.get(wanted), ini, bad, notes, on_progress
         )
-    rows = _with_values(rows, notes)
-    rows = _in_time(rows, streams, now, bad)
+    rows = with_values(rows, notes)
+    rows = in_time(rows, {s.stream_id: s.interval for s in streams.by_id.values()}, now, bad)
     zones = {stream_id: stream.zone for stream_id, stream in streams.by_id.items()}
-    rows = _in_order(rows, bad, notes)
+    rows = in_order(rows, bad, notes)
     if ini and ini.channel_type == "fake_electricity":
         return FilePackets(rows, bad, tuple(notes), zones)
     counters = tuple(name for name in COUNTED_FIELDS if name in rows.columns)
-    return FilePackets(_counting(rows, counters, bad), bad, tuple(notes), zones, counters)
+    return FilePackets(counting(rows, counters, bad), bad, tuple(notes), zones, counters)
 
 
 def _csv_rows(
@@ -370,92 +371,3 @@ def _known_streams(
         ),
     )
     return rows.filter(~is_other_kind)
-
-
-def _with_values(rows: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
-    """Rows with a number in them; -0.0 and 0.0 are equal and become the same text."""
-    fields = [name for name in FIELDS if name in rows.columns and rows[name].count()]
-    rows = rows.select(
-        "line",
-        *_KEY,
-        *(pl.when(pl.col(f) == 0.0).then(0.0).otherwise(pl.col(f)).alias(f) for f in fields),
-    )
-    kept = rows.filter(pl.any_horizontal(pl.lit(value=False), pl.col(fields).is_not_null()))
-    if n_without := rows.height - kept.height:
-        notes.append(f"{n_without} lines without any value were left out: they are holes.")
-    return kept
-
-
-def _in_time(rows: pl.DataFrame, streams: StreamMap, now: datetime, bad: BadLines) -> pl.DataFrame:
-    """Rows that are neither ahead of now nor of the time that stands for "none"."""
-    ahead = {s.stream_id: s.interval for s in streams.by_id.values()}
-    latest = pl.lit(now) + pl.col("stream_id").replace_strict(
-        ahead, return_dtype=pl.Duration("us"), default=timedelta(0)
-    )
-    is_ahead, is_ancient = (
-        pl.col("stamped_at") > latest,
-        pl.col("stamped_at").dt.year() < _FIRST_YEAR,
-    )
-    bad.add(
-        rows.filter(is_ahead),
-        lambda row: (
-            f"{row['stamped_at'].isoformat()} is still to come: it would bar the way of every "
-            "packet before it; check the stamps and the stream's zone in streams.csv"
-        ),
-    )
-    bad.add(
-        rows.filter(is_ancient),
-        lambda row: f"{row['stamped_at'].isoformat()} is before {_FIRST_YEAR}: check the stamps",
-    )
-    return rows.filter(~is_ahead, ~is_ancient)
-
-
-def _in_order(rows: pl.DataFrame, bad: BadLines, notes: list[str]) -> pl.DataFrame:
-    """Rows by stream and instant, each instant once; contradictions are bad, all of them."""
-    rows = rows.sort("line")
-    is_late = pl.col("stamped_at") < pl.col("stamped_at").cum_max().over("stream_id")
-    if n_late := rows.select(is_late.sum()).item():
-        notes.append(f"{n_late} lines were not in order of time: they were sorted.")
-    rows = rows.sort(*_KEY, "line")
-    same_as_before = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in _KEY)
-    if not rows.select(same_as_before.any()).item():
-        return rows
-    is_repeated = same_as_before | same_as_before.shift(-1)
-    marked = rows.with_columns(is_repeated=is_repeated.fill_null(value=False))
-    repeated = marked.filter("is_repeated").drop("is_repeated")
-    others = [name for name in rows.columns if name not in ("line", *_KEY)]
-    groups = repeated.group_by(_KEY).agg(
-        n_bodies=pl.struct(others).n_unique(), first_line=pl.col("line").min()
-    )
-    told = repeated.join(groups, on=_KEY)
-    bad.add(
-        told.filter(pl.col("n_bodies") > 1),
-        lambda row: (
-            f"{row['stamped_at'].isoformat()} is given more than once with different numbers, "
-            f"first in line {row['first_line']}"
-        ),
-    )
-    same = told.filter(pl.col("n_bodies") == 1)
-    if not same.is_empty():
-        n_left_out = same.height - groups.filter(pl.col("n_bodies") == 1).height
-        notes.append(f"{n_left_out} lines that repeat another one were left out.")
-    once = same.filter(pl.col("line") == pl.col("first_line")).select(rows.columns)
-    single = marked.filter(~pl.col("is_repeated")).select(rows.columns)
-    return pl.concat([single, once]).sort(_KEY)
-
-
-def _counting(rows: pl.DataFrame, counters: Sequence[str], bad: BadLines) -> pl.DataFrame:
-    """Rows whose counters are not below an earlier row of their stream."""
-    fell = {name: pl.col(name) < pl.col(name).cum_max().over("stream_id") for name in counters}
-    if not rows.select(pl.any_horizontal(pl.lit(value=False), *fell.values()).any()).item():
-        return rows
-    marked = rows.with_columns(
-        fallen=pl.coalesce(
-            pl.when(is_fallen).then(pl.lit(name)) for name, is_fallen in fell.items()
-        )
-    )
-    bad.add(
-        marked.filter(pl.col("fallen").is_not_null()),
-        lambda row: f"{row['fallen']} falls to {row[row['fallen']]}: {_FALLS} it showed before",
-    )
-    return marked.filter(pl.col("fallen").is_null()).select(rows.columns)

@@ -10,7 +10,7 @@ from datetime import datetime
 from energy_etl.errors import BadRequestError
 from energy_etl.rest import RequestLog
 from energy_etl.settings import Settings
-from energy_etl.vendors.reach import TRIAL_S, Budget, Known, Login, Reach, Trial, date_of
+from energy_etl.vendors.reach import QUICKLY, TRIAL_S, Budget, Known, Login, Reach, Trial, date_of
 from energy_etl.vendors.wattics.api_client import PATHS, WatticsApiClient
 from energy_etl.vendors.wattics.settings import WatticsCredential, WatticsSettings
 
@@ -54,7 +54,7 @@ def _trials(settings: Settings, known: Known) -> list[Trial]:
 
 def _ask_api(settings: Settings) -> datetime | None:
     section = settings.section(WatticsSettings)
-    quick = section.model_copy(update={"answer_s": TRIAL_S, "total_s": TRIAL_S})
+    quick = section.model_copy(update=QUICKLY)
     log = RequestLog("wattics")
     with WatticsApiClient(quick, log=log, state_path=settings.state_path) as client:
         return date_of(client.fetch_organizations())

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from energy_etl.rest import RequestLog
 from energy_etl.settings import Settings
-from energy_etl.vendors.reach import TRIAL_S, Budget, Known, Login, Reach, Trial, date_of
+from energy_etl.vendors.reach import QUICKLY, Budget, Known, Login, Reach, Trial, date_of
 from energy_etl.vendors.wattsense.client import PATHS, WattsenseClient
 from energy_etl.vendors.wattsense.settings import WattsenseSettings
 
@@ -35,7 +35,7 @@ def _trials(settings: Settings, known: Known) -> list[Trial]:
 
     def ask() -> datetime | None:
         section = settings.section(WattsenseSettings)
-        quick = section.model_copy(update={"answer_s": TRIAL_S, "total_s": TRIAL_S})
+        quick = section.model_copy(update=QUICKLY)
         log = RequestLog("wattsense")
         with WattsenseClient(quick, log=log, state_path=settings.state_path) as client:
             return date_of(client.fetch_user())

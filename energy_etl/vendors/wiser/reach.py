@@ -5,7 +5,7 @@ from datetime import datetime
 from energy_etl.errors import AuthenticationError
 from energy_etl.rest import RequestLog
 from energy_etl.settings import Settings
-from energy_etl.vendors.reach import TRIAL_S, Budget, Known, Login, Reach, Trial, date_of
+from energy_etl.vendors.reach import QUICKLY, Budget, Known, Login, Reach, Trial, date_of
 from energy_etl.vendors.wiser.client import PATHS, WiserClient
 from energy_etl.vendors.wiser.consent import read_consent
 from energy_etl.vendors.wiser.settings import WiserSettings
@@ -23,7 +23,7 @@ def _trials(settings: Settings, known: Known) -> list[Trial]:
     def ask() -> datetime | None:
         section = settings.section(WiserSettings)
         client = WiserClient(
-            section.model_copy(update={"answer_s": TRIAL_S, "total_s": TRIAL_S}),
+            section.model_copy(update=QUICKLY),
             log=RequestLog("wiser"),
             state_path=settings.state_path,
             token_folder=settings.token_dir,

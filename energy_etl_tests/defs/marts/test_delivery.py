@@ -69,8 +69,13 @@ def test_parked_stream_and_refused_packets_fail_until_somebody_acts() -> None:
     assert verdict.numbers["n_rejected"] == 3
     assert "p: The vendor does not know stream p." in verdict.message
     assert "r: Refused packets: 3." in verdict.message
-    assert "energy-etl outbox retry" in verdict.message
+    assert "energy-etl outbox retry --all" in verdict.message
     assert "retry_deliveries" in verdict.message
+
+
+def test_stream_whose_reason_names_it_is_named_once() -> None:
+    parked = status_of("p", parked_reason="Stream p: the vendor forgot packets.", parked_at=NOW)
+    assert ": 1. Stream p: the vendor forgot packets. Mend" in judge("delivered", parked).message
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from energy_etl.vendors.wattics.files import (
     one_packet,
     read_packets,
 )
-from energy_etl.vendors.wattics.wire import ELECTRICAL_FIELDS
+from energy_etl.vendors.wattics.wire import COUNTED_FIELDS, ELECTRICAL_FIELDS
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
@@ -112,6 +112,19 @@ def test_lines_that_contradict_each_other_are_all_bad(tmp_path: Path) -> None:
     assert "different numbers, first in line 2" in packets.bad.sentences[1]
 
 
+def test_counter_that_falls_is_bad_in_its_own_stream_alone(tmp_path: Path) -> None:
+    line = '{"id":"%s","tsISO8601":"2024-01-01T00:%s:00+01:00","pC_1":%s,"pC_2":%s}'
+    cases = [("mains", "15", 5, 7), ("power", "15", 1, 1), ("mains", "30", 5, "null")]
+    cases += [("mains", "45", 6, 6.5), ("power", "30", 2, 1), ("mains", "50", 6, 7)]
+    packets = read(written(tmp_path / "a.jsonl", *(line % case for case in cases)))
+    assert packets.rows["line"].to_list() == [1, 3, 6, 2, 5]
+    assert packets.bad.sentences[0].startswith("line 4: pC_2 falls to 6.5: Wattics subtracts")
+    # What Swarm calls fake_electricity counts anew in each slot.
+    path = swarm(tmp_path, "fake_electricity", "mains", slot="15")
+    written(tmp_path / "data" / "a.csv", "2024-01-01 00:15:00,3", "2024-01-01 00:30:00,2")
+    assert (read(path).bad.n, read(path).counters) == (0, ())
+
+
 def test_stamps_that_are_still_to_come_are_bad(tmp_path: Path) -> None:
     # 00:15 in Rome is 45 minutes before NOW: an hour of a wrong zone is found.
     path = written(
@@ -122,9 +135,17 @@ def test_stamps_that_are_still_to_come_are_bad(tmp_path: Path) -> None:
     )
     packets = read(path, "gas")
     assert packets.rows["line"].to_list() == [1]
-    assert "line 2: 2025-01-01T00:16:00+00:00 is still to come" in packets.bad.sentences[0]
+    assert "line 2: 2025-01-01T00:16:00Z is still to come" in packets.bad.sentences[0]
     assert "line 3: " in packets.bad.sentences[1]
     assert "is before 1971" in packets.bad.sentences[1]
+    # The last hours of the calendar were a traceback.
+    line = '{"id":"gas","tsISO8601":"%s","value":1}'
+    ends = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:00:00-14:00")
+    packets = read(written(tmp_path / "a.jsonl", *(line % end for end in ends)))
+    assert [sentence[:30] for sentence in packets.bad.sentences] == [
+        "line 1: 0000-12-31T10:00:00Z i",
+        "line 2: +10000-01-01T13:00:00Z",
+    ]
 
 
 def test_only_streams_without_a_register_take_files(tmp_path: Path) -> None:
@@ -212,6 +233,8 @@ def test_json_lines_of_other_streams_than_the_one_asked_for_are_bad(tmp_path: Pa
 
 
 NUMBERS = st.none() | st.floats(-1e9, 1e9)
+# Counters do not take any number.
+MEASURED = [name for name in ELECTRICAL_FIELDS if name not in COUNTED_FIELDS]
 
 
 @settings(max_examples=15, deadline=None)
@@ -220,7 +243,7 @@ NUMBERS = st.none() | st.floats(-1e9, 1e9)
         st.datetimes(datetime(1980, 1, 1), datetime(2024, 1, 1), timezones=st.just(UTC)).map(
             lambda at: at.replace(microsecond=at.microsecond // 1000 * 1000)
         ),
-        st.dictionaries(st.sampled_from(ELECTRICAL_FIELDS), NUMBERS, min_size=1, max_size=4),
+        st.dictionaries(st.sampled_from(MEASURED), NUMBERS, min_size=1, max_size=4),
         min_size=1,
         max_size=6,
     )

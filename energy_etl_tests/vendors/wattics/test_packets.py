@@ -36,7 +36,7 @@ def test_a_packet_is_one_compact_line_with_the_register_in_wh() -> None:
         '{"id":"s","tsISO8601":"2025-03-30T01:30:00.000+01:00","pC_1":1235000.0}',
     ]
     assert packets["stamped_at"].to_list() == [at(1), at(2)]
-    assert offsets.rows() == [("s", "pC_1", at(1), 0.0, False, None)]
+    assert offsets.rows() == [("s", "pC_1", at(1), 0.0, False, None, None, "r")]
 
 
 def test_stamps_of_a_spring_night_jump_and_the_offset_with_them() -> None:
@@ -398,7 +398,10 @@ def test_nothing_to_say_is_an_empty_frame() -> None:
 
 def test_offsets_of_streams_that_are_not_computed_are_not_touched() -> None:
     known = pl.DataFrame(
-        [("other", "pC_1", at(1), 5.0, True, at(4)), ("other", "pC_1", at(6), 7.0, False, None)],
+        [
+            ("other", "pC_1", at(1), 5.0, True, at(4), 9.0, "r"),
+            ("other", "pC_1", at(6), 7.0, False, None, None, "r"),
+        ],
         schema=OFFSET_SCHEMA,
         orient="row",
     )

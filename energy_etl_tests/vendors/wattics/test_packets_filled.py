@@ -13,7 +13,9 @@ from energy_etl.delivery import Outbox
 from energy_etl.delivery.frontier import release
 from energy_etl.delivery.mirror import correction_frame, packet_frame
 from energy_etl.delivery.plan import StreamPlan
+from energy_etl.errors import DeliveryError
 from energy_etl.state import connect
+from energy_etl.vendors.wattics.files import FileStream, StreamMap, read_packets
 from energy_etl.vendors.wattics.packets import compute_packets
 from energy_etl_tests.vendors.wattics.packet_rows import (
     NO_FIELDS,
@@ -136,6 +138,79 @@ def test_reset_of_a_phase_that_came_after_its_packets_went_is_not_lost(outbox: O
     assert growth.to_list() == pytest.approx([1500.0] * 239, abs=1e-3)
     # What went without it is told, and stays as it was sent.
     assert outbox.fill(packets, [plan()], offsets=offsets, is_whole=True).n_corrected == 120
+
+
+def fill_from(outbox: Outbox, register_id: str, rows: pl.DataFrame, packet_field: str) -> list:
+    """Fill and deliver a stream of one register; return what it says now in its field."""
+    own = stream(interval_minutes=360, push_from_at=None, register_id=register_id)
+    packets, offsets = compute_packets(
+        rows.filter(register_id=register_id),
+        NO_SAMPLES,
+        own.with_columns(field=pl.lit(packet_field)),
+        NO_FIELDS,
+        REGISTERS,
+        outbox.offsets(),
+    )
+    outbox.fill(packets, [plan()], offsets=offsets, is_whole=True)
+    deliver(outbox)
+    return sent(outbox, packet_field)
+
+
+def sent(outbox: Outbox, packet_field: str) -> list:
+    return [json.loads(body).get(packet_field) for body in packet_frame(outbox)["body"]]
+
+
+def test_stream_moved_to_another_register_and_back_goes_on_by_the_energy(outbox: Outbox) -> None:
+    """A stream that was moved to a young meter fell by everything that the old one had counted."""
+    assert fill_from(outbox, "r", ROWS.head(10), "pC_1")[-1] == 115_000.0
+    rows = ROWS.filter(pl.col("start_at") < FROM_AT + timedelta(hours=6 * 20))
+    assert fill_from(outbox, "l2", rows, "pC_1")[-1] == 130_000.0
+    assert fill_from(outbox, "l2", rows, "pC_1")[-1] == 130_000.0
+    numbers_sent = fill_from(outbox, "r", ROWS, "pC_1")
+    growth = pl.Series(numbers_sent).diff().drop_nulls()
+    assert growth.to_list() == pytest.approx([1500.0] * 239, abs=1e-3)
+    assert fill_from(outbox, "r", ROWS, "pC_1") == numbers_sent
+
+
+def test_stream_in_another_field_begins_there_and_the_first_field_stops_no_fill(
+    outbox: Outbox,
+) -> None:
+    """The offsets of a field that nobody computed any more refused every fill from then on."""
+    fill_from(outbox, "r", ROWS.head(10), "pC_1")
+    assert fill_from(outbox, "r", ROWS.head(12), "pC_2")[-2:] == [116_500.0, 118_000.0]
+    assert fill_from(outbox, "r", ROWS.head(14), "pC_1")[-1] == 121_000.0
+
+
+def from_file(outbox: Outbox, path: Path, hours: int, *energies_wh: float) -> None:
+    first_at = FROM_AT + timedelta(hours=hours)
+    lines = [
+        f"{first_at + n * timedelta(hours=6):%Y-%m-%d %H:%M:%S},{energy_wh}"
+        for n, energy_wh in enumerate(energies_wh)
+    ]
+    path.write_text("\n".join(lines))
+    file_stream = FileStream("s", "pC_1", "UTC", timedelta(hours=6))
+    packets = read_packets(path, StreamMap({"s": file_stream}, {}), now=NOW, stream_id="s")
+    offsets = packets.offsets(outbox.offsets())
+    for batch in packets.batches():
+        outbox.fill(batch, [plan()], offsets=offsets)
+    deliver(outbox)
+
+
+def test_stream_of_files_then_of_a_register_and_back_never_falls(
+    outbox: Outbox, tmp_path: Path
+) -> None:
+    """A register that fed a stream after files took back what the files had counted."""
+    path = tmp_path / "a.csv"
+    from_file(outbox, path, 6, 7e6, 7e6 + 100)
+    from_file(outbox, path, 18, 7e6 + 200)
+    assert sent(outbox, "pC_1") == [7e6, 7e6 + 100, 7e6 + 200]
+    rows = ROWS.filter(pl.col("start_at") >= FROM_AT + timedelta(hours=18)).head(6)
+    assert fill_from(outbox, "r", rows, "pC_1")[3:] == [7e6 + 200 + n * 1500 for n in range(1, 7)]
+    with pytest.raises(DeliveryError, match=r"was at pC_1 = 7009200\.0 .* begins with 3\.0 behind"):
+        from_file(outbox, path, 60, 3)
+    from_file(outbox, path, 60, 7e6 + 9300)
+    rows = ROWS.filter(pl.col("start_at") >= FROM_AT + timedelta(hours=60)).head(1)
+    assert fill_from(outbox, "r", rows, "pC_1")[-2:] == [7e6 + 9300, 7e6 + 10_800]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,94 @@
+"""`energy-etl vendors`: what is configured, how calls went, and what is left of the quotas."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from energy_etl.cli.standing import VendorStanding
+
+
+def vendors(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show each vendor: configured or not, last success, calls, quota left, readings until.
+
+    Nobody is called; `energy-etl doctor` tries the logins.
+    """
+    from energy_etl.cli.standing import look_at_vendors, now, refuse_no_project
+    from energy_etl.vendors import project_settings
+
+    settings = project_settings()
+    refuse_no_project(settings)
+    standing = look_at_vendors(settings, now())
+    for note in standing.notes:
+        print(f"energy-etl: {note}", file=sys.stderr)
+    if as_json:
+        rows = {"target": settings.target, "vendors": [_plain(each) for each in standing.vendors]}
+        print(json.dumps({**rows, "notes": standing.notes}, indent=2))
+        return
+    _print(standing.vendors)
+
+
+def _plain(each: "VendorStanding") -> dict[str, Any]:
+    calls = each.calls
+    return {
+        "vendor": each.vendor.name,
+        "title": each.vendor.title,
+        "document": each.vendor.document,
+        "configured": each.configured,
+        "addresses": each.addresses,
+        "last_success_at": _iso(each.last_success_at),
+        "last_failure_at": _iso(each.last_failure_at),
+        "last_error": calls["last_error"] if calls else None,
+        "n_calls_last_hour": calls["n_calls"] if calls else None,
+        "n_failed_last_hour": calls["n_failed"] if calls else None,
+        "readings_until_at": _iso(each.until_at),
+        "quotas": [budget.plain() for budget in each.budgets],
+    }
+
+
+def _iso(at: Any) -> str | None:
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z") if at else None
+
+
+def _print(found: "tuple[VendorStanding, ...]") -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as ScreenTable
+    from rich.text import Text
+
+    from energy_etl.cli.standing import shown
+
+    screen = ScreenTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
+    for name in ("vendor", "configured", "last success", "readings until"):
+        screen.add_column(name, overflow="fold")
+    screen.add_column("calls 1 h", justify="right")
+    screen.add_column("quota left", overflow="fold")
+    for each in found:
+        calls = each.calls
+        told = "?" if calls is None else f"{calls['n_calls']}"
+        if calls and calls["n_failed"]:
+            told += f", {calls['n_failed']} failed"
+        left = [
+            f"pause of {budget.pause_s:.0f} s"
+            if budget.pause_s
+            else f"{budget.n_left} of {budget.limit} {budget.what} in {budget.window_s:g} s"
+            for budget in each.budgets
+        ]
+        screen.add_row(
+            each.vendor.title,
+            each.configured,
+            shown(each.last_success_at) if calls is not None else "?",
+            shown(each.until_at),
+            told,
+            Text("\n".join(left) or "-"),
+        )
+    Console().print(screen)
+    print("Times are UTC.")
+    for each in found:
+        if each.is_failing and each.calls:
+            # One sentence, as it was stored: redacted.
+            print(f"{each.vendor.title}: {each.calls['last_error']}")

@@ -1,0 +1,122 @@
+"""The report's reading and writing, for its asset and for `energy-etl report`; no Dagster here.
+
+What is read is `energy.duckdb` alone, which no run ever locks.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from energy_etl.errors import WarehouseError
+from energy_etl.report import SOURCES, render_report
+from energy_etl.report.sources import PUBLICATION
+from energy_etl.settings import Settings
+from energy_etl.transform.delivery import is_lagging, is_stopped
+from energy_etl.warehouse import read_published
+
+# Each source is read by itself, and a run may publish in between: then all are read anew, so that
+# no page mixes two publications.
+_TRIES: Final = 4
+
+
+@dataclass(frozen=True)
+class Written:
+    """A report that was written.
+
+    Attributes:
+        path: of the file.
+        numbers: what it counts.
+        not_read: sources that the published file lacks; their sections say that they are empty.
+    """
+
+    path: Path
+    numbers: Mapping[str, int | float]
+    not_read: tuple[str, ...]
+
+
+def report_path(settings: Settings) -> Path:
+    """Return where the report is kept."""
+    return settings.data_dir / "reports" / "energy.html"
+
+
+def write_report(
+    settings: Settings, now: datetime, *, out: Path | None = None, site_id: str | None = None
+) -> Written:
+    """Make the report of what is published and put it in place in one step.
+
+    Args:
+        settings: of the project.
+        now: aware; ages are counted to it.
+        out: the file; None: `data/reports/energy.html`.
+        site_id: only this site; None: all.
+
+    Raises:
+        ConfigurationError: there is no such site.
+        WarehouseError: the published file is there and cannot be read.
+        OSError: the report cannot be written.
+    """
+    frames, not_read = read_sources(settings.published_path)
+    report = render_report(frames, now, site_id=site_id)
+    path = out or report_path(settings)
+    _put(path, report.html)
+    return Written(path, report.numbers, not_read)
+
+
+def read_sources(path: Path) -> tuple[dict[str, pl.DataFrame], tuple[str, ...]]:
+    """Return the report's sources of one publication, and the names of those that it lacks.
+
+    Raises:
+        WarehouseError: the file is there and cannot be read.
+    """
+    if not path.exists():
+        # A page that says so is more use than a schedule that fails until the first run.
+        return {}, tuple(source.name for source in SOURCES)
+    for _ in range(_TRIES):
+        frames, not_read = _read_each(path)
+        newest = read_published(path, PUBLICATION.sql)
+        if newest.equals(frames[PUBLICATION.name]):
+            break
+    if "stream" in frames:
+        frames["stream"] = frames["stream"].with_columns(
+            is_stopped=is_stopped().fill_null(False),
+            is_lagging=is_lagging() & pl.col("register_id").is_not_null(),
+        )
+    return frames, tuple(not_read)
+
+
+def _read_each(path: Path) -> tuple[dict[str, pl.DataFrame], list[str]]:
+    frames: dict[str, pl.DataFrame] = {}
+    not_read: list[str] = []
+    for source in SOURCES:
+        try:
+            frames[source.name] = read_published(path, source.sql)
+        except WarehouseError:
+            if not frames:
+                # The first is what every publication has: without it the file itself is at fault.
+                raise
+            # Written by an earlier version, which had no such table: the next run adds it.
+            not_read.append(source.name)
+    return frames, not_read
+
+
+def _put(path: Path, html: str) -> None:
+    """Replace the file at once: whoever has it open, or loads it now, sees a whole one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(html)
+        # What others in the project may read, not only who ran it (mkstemp: 0600).
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
