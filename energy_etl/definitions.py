@@ -11,6 +11,7 @@ from energy_etl.defs import assets as assets_package
 from energy_etl.defs.changes import CHANGE_JOBS
 from energy_etl.defs.checks import build_checks
 from energy_etl.defs.jobs import build_jobs
+from energy_etl.defs.keeping import build_keeping_schedule, prune_history
 from energy_etl.defs.marts import all_checks
 from energy_etl.defs.metadata import asset_key
 from energy_etl.defs.resources import Etl
@@ -61,8 +62,11 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     return dg.Definitions(
         assets=assets,
         asset_checks=build_checks(steps, all_checks()),
-        jobs=[*build_jobs(extracted), *CHANGE_JOBS],
-        schedules=build_schedules(extracted, settings.refetch_days, schedule_status),
+        jobs=[*build_jobs(extracted), *CHANGE_JOBS, prune_history],
+        schedules=[
+            *build_schedules(extracted, settings.refetch_days, schedule_status),
+            build_keeping_schedule(schedule_status),
+        ],
         sensors=build_sensors(sensor_status),
         resources={"etl": etl, **(resources or {})},
         executor=dg.in_process_executor,

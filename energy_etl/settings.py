@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -33,6 +33,22 @@ PREFIX = "ENERGY_ETL_"
 ROOT_VARIABLE = f"{PREFIX}ROOT"
 
 Section = TypeVar("Section", bound=BaseModel)
+
+
+class Keep(BaseModel):
+    """How long what is not needed any more is kept, in days; 0: for ever (`energy-etl prune`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    raw_days: int = Field(
+        400, ge=0, description="Vendors' answers in raw; `rebuild` reaches no further back."
+    )
+    vendor_days: int = Field(
+        0, ge=0, description="Readings in the vendors' own schemas; core has them too."
+    )
+    packet_days: int = Field(400, ge=0, description="Confirmed packets in the outbox.")
+    response_days: int = Field(90, ge=0, description="Wattics' answers to packets.")
+    dagster_days: int = Field(30, ge=0, description="Runs and ticks in Dagster's history.")
 
 
 class Settings(BaseSettings):
@@ -63,6 +79,7 @@ class Settings(BaseSettings):
     lock_wait_s: float = Field(
         60.0, gt=0, description="How long a write waits for another writer of the warehouse."
     )
+    keep: Keep = Field(default_factory=Keep, description="How long things are kept.")
     real_data: Path | None = Field(
         None, description="Folder of real metering data, for tests and benchmarks only."
     )

@@ -289,6 +289,40 @@ def writer_pid(path: Path | str) -> int | None:
     return int(found.group(1)) if found else None
 
 
+def give_back_space(path: Path, *, worth_it: float = 0.2, wait_s: float = BUSY_TIMEOUT_S) -> int:
+    """Write a SQLite file anew when enough of it is free; return the bytes that the disk got back.
+
+    Whoever writes meanwhile waits, or is waited for; killed, it leaves the file as it was.
+
+    Args:
+        path: any SQLite file; one that is not there has nothing to give.
+        worth_it: least share of free pages; 0: in any case, and nothing deleted can be read in it.
+        wait_s: how long to wait for others.
+
+    Raises:
+        WarehouseLockedError: others held the file for longer than wait_s; it is as it was.
+        WarehouseError: it is no SQLite file, or the disk is full.
+    """
+    if not path.exists():
+        return 0
+    before = path.stat().st_size
+    with _in_our_words(path):
+        connection = sqlite3.connect(path, timeout=wait_s, isolation_level=None)
+        try:
+            n_pages, n_free = (
+                connection.execute(f"PRAGMA {what}").fetchone()[0]
+                for what in ("page_count", "freelist_count")
+            )
+            if n_free < worth_it * n_pages or not n_pages:
+                return 0
+            connection.execute("VACUUM")
+            # In WAL mode the new pages are in the log until now, and the old ones in the file.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            connection.close()
+    return before - path.stat().st_size
+
+
 def find_damage(path: Path, *, max_s: float) -> str | None:
     """Return what SQLite finds wrong in the file, None when nothing (or not in the time given).
 

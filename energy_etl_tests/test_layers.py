@@ -27,7 +27,7 @@ WALLS = {
     "duckdb": ("warehouse",),
     "httpx": ("rest", "auth"),
     "aiohttp": (),
-    "httptools": ("vendors.wattics.transport",),
+    "httptools": ("vendors.wattics.connection",),
     "starlette": ("sandbox",),
     "uvicorn": ("sandbox",),
     "typer": ("cli",),

@@ -10,7 +10,9 @@ import typer
 from energy_etl.cli import device, license, outbox, push, streams
 from energy_etl.cli.backfill import backfill
 from energy_etl.cli.doctor import doctor
+from energy_etl.cli.keeping import prune
 from energy_etl.cli.report import report
+from energy_etl.cli.sql import sql
 from energy_etl.cli.status import status
 from energy_etl.cli.support import support_bundle
 from energy_etl.cli.vendors import vendors
@@ -100,6 +102,8 @@ def sandbox(
 app.command()(backfill)
 app.command()(report)
 app.command()(doctor)
+app.command()(sql)
+app.command()(prune)
 app.command()(status)
 app.command()(vendors)
 app.command(name="support-bundle")(support_bundle)
@@ -111,12 +115,16 @@ app.add_typer(outbox.app, name="outbox")
 
 
 @app.command()
-def rebuild() -> None:
+def rebuild(
+    lose_older: Annotated[
+        bool, typer.Option(help="Do it after raw was pruned too: what is older is lost.")
+    ] = False,
+) -> None:
     """Make every table but raw again from the answers kept in raw, without calling a vendor."""
     from energy_etl.cli.rebuild import rebuild_from_raw
     from energy_etl.vendors import project_settings
 
-    for line in rebuild_from_raw(project_settings()):
+    for line in rebuild_from_raw(project_settings(), loses_older=lose_older):
         print(line)
 
 

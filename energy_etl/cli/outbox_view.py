@@ -62,7 +62,9 @@ def plain_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def print_status(rows: list[dict[str, Any]], handlers: Sequence[str]) -> None:
-    """Print one line per stream, and below it a sentence for each that is not well."""
+    """Print one line per stream, and below it what is to be said of those that are not well."""
+    from energy_etl.transform.delivery import told_together
+
     if not rows:
         print("The outbox is empty: nothing was computed for a stream of streams.csv yet.")
         return
@@ -80,9 +82,8 @@ def print_status(rows: list[dict[str, Any]], handlers: Sequence[str]) -> None:
         )
     _print(screen)
     print()
-    for row in rows:
-        for sentence in _sentences(row):
-            print(f"{row['stream_id']}: {sentence}")
+    for line in told_together((row["stream_id"], said) for row in rows for said in _sentences(row)):
+        print(line)
     if handlers:
         print(f"Handlers of responses: {', '.join(handlers)}.")
 

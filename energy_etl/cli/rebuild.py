@@ -18,7 +18,8 @@ from energy_etl.defs.instance import open_instance
 from energy_etl.defs.jobs import COMPUTE_JOB
 from energy_etl.defs.partitions import changed_tags
 from energy_etl.defs.resources import Etl
-from energy_etl.errors import EnergyEtlError
+from energy_etl.defs.retention import raw_reaches_back_to
+from energy_etl.errors import ConfigurationError, EnergyEtlError
 from energy_etl.rest import RawCall
 from energy_etl.settings import Settings
 from energy_etl.vendors import discover_vendors, group_fetches
@@ -35,7 +36,11 @@ ORDER BY requested_at, request_id
 
 
 def rebuild_from_raw(
-    settings: Settings, *, now: datetime | None = None, instance: dg.DagsterInstance | None = None
+    settings: Settings,
+    *,
+    now: datetime | None = None,
+    instance: dg.DagsterInstance | None = None,
+    loses_older: bool = False,
 ) -> Iterator[str]:
     """Empty every table but raw, replay raw, compute again; yields a line per step.
 
@@ -46,10 +51,11 @@ def rebuild_from_raw(
         settings: the project.
         now: the instant of the computation; None: this one.
         instance: where the computation is recorded; None: the project's own.
+        loses_older: True rebuilds although raw was pruned: what is older than it is lost.
 
     Raises:
-        ConfigurationError: the portfolio has problems, so rows would be missing; nothing was
-            emptied.
+        ConfigurationError: the portfolio has problems, or raw was pruned, so rows would be
+            missing; nothing was emptied.
         EnergyEtlError: the computation failed; raw is untouched and rebuild can be run again.
     """
     with locked_home(settings.dagster_home):
@@ -57,6 +63,13 @@ def rebuild_from_raw(
         close_lost_runs(settings, "The program that ran it is gone.")
         etl = Etl(root=str(settings.root), now_at=(now or datetime.now(UTC)).isoformat())
         etl.portfolio().refuse_problems()
+        back_to = None if loses_older else raw_reaches_back_to(settings)
+        if back_to is not None:
+            raise ConfigurationError(
+                f"Raw was pruned: it reaches back to {back_to:%Y-%m-%d} only, and what is older "
+                "would be lost from every table; nothing was emptied. Run `energy-etl export` "
+                "first, then `energy-etl rebuild --lose-older` if that is what you want."
+            )
         warehouse = etl.warehouse()
         with warehouse.write() as writer:
             for table in warehouse.tables:

@@ -50,7 +50,8 @@ def sql(
     wanted = None if n_rows is None else n_rows + 1
     frame = list_published(path) if text is None else ask(path, text, limit=wanted)
     is_cut = text is not None and n_rows is not None and frame.height > n_rows
-    frame = frame.head(n_rows) if is_cut else frame
+    if n_rows is not None and text is not None:
+        frame = frame.head(n_rows)
     with _pipe_may_end():
         if as_json:
             print(json.dumps([_plain_row(row) for row in frame.iter_rows(named=True)], indent=2))

@@ -15,7 +15,7 @@ from energy_etl.vendors import Vendor, discover_vendors
 from energy_etl.warehouse import read_published
 from energy_etl.warehouse.looking import looking
 
-_LOCK_WAIT_S: Final = 2.0
+LOCK_WAIT_S: Final = 2.0
 _HOUR: Final = timedelta(hours=1)
 _CALLS: Final = """
 SELECT vendor, max(requested_at) FILTER (error IS NULL) AS last_success_at,
@@ -131,7 +131,7 @@ def _calls(settings: Settings, now: datetime, notes: list[str]) -> dict[str, dic
     if not settings.warehouse_path.exists():
         return {}
     try:
-        with looking(settings.warehouse_path, lock_wait_s=_LOCK_WAIT_S) as reader:
+        with looking(settings.warehouse_path, lock_wait_s=LOCK_WAIT_S) as reader:
             frame = reader.read(_CALLS, [now - _HOUR])
     except WarehouseLockedError:
         notes.append(
@@ -200,5 +200,5 @@ def now() -> datetime:
 
 
 def shown(at: datetime | None) -> str:
-    """Return an instant for a table: UTC, to the minute."""
-    return "-" if at is None else f"{at:%Y-%m-%d %H:%M}"
+    """Return an instant for a table that fits on 80 columns: UTC, to the minute, no year."""
+    return "-" if at is None else f"{at:%m-%d %H:%M}"

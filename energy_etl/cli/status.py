@@ -129,8 +129,11 @@ def _portfolio(settings: "Settings") -> Any:
     from energy_etl.errors import ConfigurationError
     from energy_etl.portfolio import Portfolio
 
+    folder = settings.portfolio_dir
+    if not folder.is_dir() and settings.target == "sandbox":
+        folder = settings.data_dir / "portfolio.example"
     try:
-        return Portfolio.load(settings.portfolio_dir)
+        return Portfolio.load(folder)
     except ConfigurationError as error:
         print(f"energy-etl: Lag and holes cannot be told: {error}", file=sys.stderr)
         return None
@@ -147,17 +150,18 @@ def _print(facts: dict[str, Any]) -> None:
     from rich.text import Text
 
     screen = ScreenTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
-    for name in ("vendor", "configured", "last success", "last failure", "readings until"):
-        screen.add_column(name, overflow="fold")
+    screen.add_column("vendor", no_wrap=True)
+    screen.add_column("configured", overflow="fold")
+    for name in ("last success", "last failure", "data until"):
+        screen.add_column(name, no_wrap=True)
     for row in facts["vendors"]:
-        failed = Text(_time(row["last_failure_at"]), "red" if row["is_failing"] else "")
-        screen.add_row(
-            row["title"],
-            row["configured"],
-            _time(row["last_success_at"]),
-            failed,
-            _time(row["readings_until_at"]),
+        # Without the year: they fit on 80 columns.
+        last, failed, until = (
+            _time(row[f"{name}_at"])[-11:]
+            for name in ("last_success", "last_failure", "readings_until")
         )
+        style = "red" if row["is_failing"] else ""
+        screen.add_row(row["title"], row["configured"], last, Text(failed, style), until)
     Console().print(screen)
     print()
     for row in facts["vendors"]:

@@ -156,6 +156,8 @@ def map_(
 
     Another register in another field of a stream that is there becomes a further field of the same
     packets, in stream_fields.csv. With --files the stream is fed by files, whatever their age.
+    A stream that has sent and moves to another register needs --push-from: what it sent before then
+    stays, and what the new register says of that time is told as corrections otherwise.
     """
     from energy_etl.portfolio import Portfolio, set_stream, set_stream_field
     from energy_etl.tables import push
@@ -192,15 +194,15 @@ def map_(
     if there.is_empty():
         credential = credential or "main"
         _check_credential(settings, credential)
-        interval = interval or 15
+        interval = 15 if interval is None else interval
     if interval is not None:
         cells["interval_minutes"] = str(interval)
     if credential:
         cells["credential"] = credential
     if files or there["zone"].drop_nulls().len():
         cells["zone"] = zone
-    # Of a stream that is there the start stays, unless it is given; a file is older than today.
-    if push_from or (there.is_empty() and not files):
+    # Where a register feeds a stream already its start stays; a file is older than today.
+    if push_from or not (files or there["register_id"].count()):
         cells["push_from_at"] = _text(_instant(push_from))
     is_new = set_stream(settings.portfolio_dir, cells, field_problem)
     print(f"{'Added' if is_new else 'Changed'} stream {stream_id}: {fed_by} in {field}.")

@@ -63,9 +63,11 @@ def _print(found: "tuple[VendorStanding, ...]") -> None:
     from energy_etl.cli.standing import shown
 
     screen = ScreenTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
-    for name in ("vendor", "configured", "last success", "readings until"):
-        screen.add_column(name, overflow="fold")
-    screen.add_column("calls 1 h", justify="right")
+    screen.add_column("vendor", no_wrap=True)
+    screen.add_column("configured", overflow="fold")
+    for name in ("last success", "data until"):
+        screen.add_column(name, no_wrap=True)
+    screen.add_column("calls 1 h", justify="right", overflow="fold")
     screen.add_column("quota left", overflow="fold")
     for each in found:
         calls = each.calls
@@ -75,7 +77,7 @@ def _print(found: "tuple[VendorStanding, ...]") -> None:
         left = [
             f"pause of {budget.pause_s:.0f} s"
             if budget.pause_s
-            else f"{budget.n_left} of {budget.limit} {budget.what} in {budget.window_s:g} s"
+            else f"{budget.n_left}/{budget.limit} {budget.what} in {budget.window_s:g} s"
             for budget in each.budgets
         ]
         screen.add_row(

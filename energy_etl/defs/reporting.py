@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 import polars as pl
 
@@ -19,11 +18,7 @@ from energy_etl.report import SOURCES, render_report
 from energy_etl.report.sources import PUBLICATION
 from energy_etl.settings import Settings
 from energy_etl.transform.delivery import is_lagging, is_stopped
-from energy_etl.warehouse import read_published
-
-# Each source is read by itself, and a run may publish in between: then all are read anew, so that
-# no page mixes two publications.
-_TRIES: Final = 4
+from energy_etl.warehouse import reading_published
 
 
 @dataclass(frozen=True)
@@ -78,32 +73,23 @@ def read_sources(path: Path) -> tuple[dict[str, pl.DataFrame], tuple[str, ...]]:
     if not path.exists():
         # A page that says so is more use than a schedule that fails until the first run.
         return {}, tuple(source.name for source in SOURCES)
-    for _ in range(_TRIES):
-        frames, not_read = _read_each(path)
-        newest = read_published(path, PUBLICATION.sql)
-        if newest.equals(frames[PUBLICATION.name]):
-            break
+    frames: dict[str, pl.DataFrame] = {}
+    not_read: list[str] = []
+    with reading_published(path) as read:
+        # What every publication has: without it the file itself is at fault.
+        frames[PUBLICATION.name] = read(PUBLICATION.sql)
+        for source in SOURCES:
+            try:
+                frames[source.name] = read(source.sql)
+            except WarehouseError:
+                # Written by an earlier version, which had no such table: the next run adds it.
+                not_read.append(source.name)
     if "stream" in frames:
         frames["stream"] = frames["stream"].with_columns(
             is_stopped=is_stopped().fill_null(False),
             is_lagging=is_lagging() & pl.col("register_id").is_not_null(),
         )
     return frames, tuple(not_read)
-
-
-def _read_each(path: Path) -> tuple[dict[str, pl.DataFrame], list[str]]:
-    frames: dict[str, pl.DataFrame] = {}
-    not_read: list[str] = []
-    for source in SOURCES:
-        try:
-            frames[source.name] = read_published(path, source.sql)
-        except WarehouseError:
-            if not frames:
-                # The first is what every publication has: without it the file itself is at fault.
-                raise
-            # Written by an earlier version, which had no such table: the next run adds it.
-            not_read.append(source.name)
-    return frames, not_read
 
 
 def _put(path: Path, html: str) -> None:

@@ -4,7 +4,6 @@ Each is idempotent; together they are one transaction of `Outbox.fill`.
 """
 
 import sqlite3
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,66 +18,77 @@ from energy_etl.state import instant_to_us, us_to_instant
 
 # The + and CROSS JOIN make SQLite go through what came in and look each packet up: it would
 # rather go through every packet that was ever there, and a small fill would take seconds.
-_OF_EACH: Final = {
+_STATEMENTS: Final = {
     # An open packet: the newest body wins, wherever it stands.
-    "updated": """UPDATE packet SET body = incoming.body,
+    "updated": """UPDATE packet SET body = changed.body,
         body_before = iif(state = 'pending' AND (SELECT is_sending FROM stream WHERE
         stream.stream_id = packet.stream_id), coalesce(body_before, packet.body), NULL),
         state = iif(state = 'rejected', 'held', state)
-        FROM temp.incoming WHERE packet.stream_id = +incoming.stream_id
-        AND packet.stamped_ms = +incoming.stamped_ms AND state IN ('held', 'pending', 'rejected')
-        AND packet.body <> incoming.body""",
-    "measured": """UPDATE packet SET is_estimated = incoming.is_estimated,
-        is_incomplete = incoming.is_incomplete
-        FROM temp.incoming WHERE packet.stream_id = +incoming.stream_id
-        AND packet.stamped_ms = +incoming.stamped_ms AND (packet.is_estimated, packet.is_incomplete)
-        <> (incoming.is_estimated, incoming.is_incomplete)""",
+        FROM temp.changed WHERE packet.stream_id = +changed.stream_id
+        AND packet.stamped_ms = +changed.stamped_ms AND state IN ('held', 'pending', 'rejected')
+        AND packet.body <> changed.body""",
+    "measured": """UPDATE packet SET is_estimated = changed.is_estimated,
+        is_incomplete = changed.is_incomplete
+        FROM temp.changed WHERE packet.stream_id = +changed.stream_id
+        AND packet.stamped_ms = +changed.stamped_ms AND (packet.is_estimated, packet.is_incomplete)
+        <> (changed.is_estimated, changed.is_incomplete)""",
     # A delivered one keeps its body; what we would say today is told beside it.
     "corrected": """INSERT OR IGNORE INTO correction
-        SELECT stream_id, stamped_ms, packet.body, incoming.body, :now_us
-        FROM temp.incoming CROSS JOIN packet USING (stream_id, stamped_ms)
-        WHERE state IN ('sent', 'confirmed', 'superseded') AND packet.body <> incoming.body""",
-    "superseded": """UPDATE packet SET state = 'superseded' FROM temp.incoming
-        WHERE packet.stream_id = +incoming.stream_id
-        AND packet.stamped_ms = +incoming.stamped_ms AND state IN ('sent', 'confirmed')
-        AND packet.body <> incoming.body""",
+        SELECT stream_id, stamped_ms, packet.body, changed.body, :now_us
+        FROM temp.changed CROSS JOIN packet USING (stream_id, stamped_ms)
+        WHERE state IN ('sent', 'confirmed', 'superseded') AND packet.body <> changed.body""",
+    "superseded": """UPDATE packet SET state = 'superseded' FROM temp.changed
+        WHERE packet.stream_id = +changed.stream_id
+        AND packet.stamped_ms = +changed.stamped_ms AND state IN ('sent', 'confirmed')
+        AND packet.body <> changed.body""",
     "restored": """UPDATE packet SET state = iif(confirmed_us IS NULL, 'sent', 'confirmed')
-        FROM temp.incoming WHERE packet.stream_id = +incoming.stream_id
-        AND packet.stamped_ms = +incoming.stamped_ms AND state = 'superseded'
-        AND packet.body = incoming.body""",
+        FROM temp.changed WHERE packet.stream_id = +changed.stream_id
+        AND packet.stamped_ms = +changed.stamped_ms AND state = 'superseded'
+        AND packet.body = changed.body""",
     "returned": """UPDATE packet SET is_withdrawn = 0
-        FROM temp.incoming WHERE packet.stream_id = +incoming.stream_id
-        AND packet.stamped_ms = +incoming.stamped_ms AND is_withdrawn = 1 AND state = 'held'""",
+        FROM temp.changed WHERE packet.stream_id = +changed.stream_id
+        AND packet.stamped_ms = +changed.stamped_ms AND is_withdrawn = 1 AND state = 'held'""",
     # What was dropped is there, so it is not added again.
     "added": """INSERT INTO packet
         (stream_id, stamped_ms, body, is_estimated, is_incomplete, state, filled_us)
-        SELECT stream_id, incoming.stamped_ms, incoming.body, incoming.is_estimated,
-        incoming.is_incomplete, 'held', :now_us
-        FROM temp.incoming WHERE NOT EXISTS (SELECT 1 FROM packet WHERE
-        packet.stream_id = incoming.stream_id AND packet.stamped_ms = incoming.stamped_ms)""",
-}
-# Of streams that came in whole: what is there beside what came in.
-_OF_WHOLE: Final = {
-    # What may be on its way is not withdrawn; once it arrived it is told as a correction.
-    "withdrawn": """UPDATE packet SET state = 'held', is_withdrawn = 1
-        WHERE stream_id IN (SELECT stream_id FROM temp.whole) AND is_withdrawn = 0
-        AND (state IN ('held', 'rejected') OR (state = 'pending' AND NOT (SELECT is_sending
-        FROM stream WHERE stream.stream_id = packet.stream_id)))
-        AND NOT EXISTS (SELECT 1 FROM temp.incoming WHERE
-        incoming.stream_id = packet.stream_id AND incoming.stamped_ms = packet.stamped_ms)""",
+        SELECT stream_id, changed.stamped_ms, changed.body, changed.is_estimated,
+        changed.is_incomplete, 'held', :now_us
+        FROM temp.changed WHERE NOT EXISTS (SELECT 1 FROM packet WHERE
+        packet.stream_id = changed.stream_id AND packet.stamped_ms = changed.stamped_ms)""",
+    # Missing in what came in whole. What may be on its way is not withdrawn; once it arrived it is
+    # told as a correction.
+    "withdrawn": """UPDATE packet SET state = 'held', is_withdrawn = 1 FROM temp.missing
+        WHERE packet.stream_id = +missing.stream_id AND packet.stamped_ms = +missing.stamped_ms
+        AND is_withdrawn = 0 AND (state IN ('held', 'rejected') OR (state = 'pending' AND NOT
+        (SELECT is_sending FROM stream WHERE stream.stream_id = packet.stream_id)))""",
     # Of before the stream's start nobody says anything any more, so what was sent stays.
-    "vanished": """INSERT OR IGNORE INTO correction
-        SELECT stream_id, stamped_ms, body, '', :now_us FROM packet
-        WHERE stream_id IN (SELECT stream_id FROM temp.whole) AND stamped_ms >= (SELECT from_ms
-        FROM temp.whole WHERE whole.stream_id = packet.stream_id)
-        AND state IN ('sent', 'confirmed') AND NOT EXISTS (SELECT 1 FROM temp.incoming WHERE
-        incoming.stream_id = packet.stream_id AND incoming.stamped_ms = packet.stamped_ms)""",
-    "vanished_state": """UPDATE packet SET state = 'superseded'
-        WHERE stream_id IN (SELECT stream_id FROM temp.whole) AND stamped_ms >= (SELECT from_ms
-        FROM temp.whole WHERE whole.stream_id = packet.stream_id)
-        AND state IN ('sent', 'confirmed') AND NOT EXISTS (SELECT 1 FROM temp.incoming WHERE
-        incoming.stream_id = packet.stream_id AND incoming.stamped_ms = packet.stamped_ms)""",
+    "vanished": """INSERT OR IGNORE INTO correction SELECT stream_id, stamped_ms, body, '', :now_us
+        FROM temp.missing CROSS JOIN packet USING (stream_id, stamped_ms)
+        WHERE state IN ('sent', 'confirmed') AND NOT is_before_start""",
+    "vanished_state": """UPDATE packet SET state = 'superseded' FROM temp.missing
+        WHERE packet.stream_id = +missing.stream_id AND packet.stamped_ms = +missing.stamped_ms
+        AND state IN ('sent', 'confirmed') AND NOT is_before_start""",
 }
+# Asked before anything is locked: of a year of many streams a few packets change, and looking each
+# up under the lock would keep acknowledgements waiting. What a sender notes meanwhile makes no
+# packet that is as it came in another one, and the statements look at each state again.
+_ASKED: Final = (
+    """INSERT INTO temp.changed SELECT incoming.* FROM temp.incoming
+        LEFT JOIN packet USING (stream_id, stamped_ms) WHERE packet.body IS NOT incoming.body
+        OR is_withdrawn OR state = 'superseded' OR (packet.is_estimated, packet.is_incomplete)
+        <> (incoming.is_estimated, incoming.is_incomplete)""",
+    """INSERT INTO temp.missing SELECT stream_id, stamped_ms, stamped_ms < from_ms
+        FROM temp.whole CROSS JOIN packet USING (stream_id)
+        WHERE state IN ('held', 'rejected', 'pending', 'sent', 'confirmed')
+        AND NOT is_withdrawn AND NOT EXISTS (SELECT 1 FROM temp.incoming WHERE
+        incoming.stream_id = packet.stream_id AND incoming.stamped_ms = packet.stamped_ms)""",
+)
+_CLEAR: Final = (
+    "DELETE FROM temp.incoming",
+    "DELETE FROM temp.whole",
+    "DELETE FROM temp.changed",
+    "DELETE FROM temp.missing",
+)
 
 Row = tuple[str, int, str, bool, bool]
 
@@ -107,15 +117,14 @@ def bring_in(
     connection.executemany("INSERT INTO temp.incoming VALUES (?, ?, ?, ?, ?)", rows)
     starts = [(plan.stream_id, plan.first_stamp_ms() or EARLIEST_MS) for plan in whole]
     connection.executemany("INSERT INTO temp.whole VALUES (?, ?)", starts)
+    for statement in _ASKED:
+        connection.execute(statement)
 
 
 def take_in(connection: sqlite3.Connection, now: datetime, n_before_start: int) -> FillResult:
     """Make the packets what those that were brought in say; within a transaction."""
     arguments = {"now_us": instant_to_us(now)}
-    # Without one they would still go through every packet that is held.
-    has_whole = connection.execute("SELECT 1 FROM temp.whole").fetchone()
-    statements = {**_OF_EACH, **(_OF_WHOLE if has_whole else {})}
-    n = Counter({k: connection.execute(sql, arguments).rowcount for k, sql in statements.items()})
+    n = {name: connection.execute(sql, arguments).rowcount for name, sql in _STATEMENTS.items()}
     return FillResult(
         n_added=n["added"],
         n_updated=n["updated"] + n["restored"] + n["returned"],
@@ -127,8 +136,8 @@ def take_in(connection: sqlite3.Connection, now: datetime, n_before_start: int) 
 
 def clear(connection: sqlite3.Connection) -> None:
     """Forget what was brought in."""
-    connection.execute("DELETE FROM temp.incoming")
-    connection.execute("DELETE FROM temp.whole")
+    for statement in _CLEAR:
+        connection.execute(statement)
 
 
 def write_offsets(

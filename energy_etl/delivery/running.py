@@ -22,6 +22,8 @@ _TELL_EVERY_S: Final = 1.0
 # A wish to wait outlives the drain: the next one must not ask inside of it either.
 _CLOSED: Final = "collector_closed_from_until_us"
 _WORTH_NOTING_S: Final = 1.0
+# Clocks are set back by less than this every day.
+_CLOCK_STEP_US: Final = 60_000_000
 
 
 class Run:
@@ -91,7 +93,7 @@ class Run:
         noted_us, until_us = map(int, noted.split())
         wait_s = (until_us - self._began_us) / 1e6
         # Noted later than now: the clock was wrong then, and so is the end of the wait.
-        if wait_s > 0 and noted_us <= self._began_us:
+        if wait_s > 0 and noted_us < self._began_us + _CLOCK_STEP_US:
             account.close_as_asked(wait_s, "told to an earlier send run")
         return account
 

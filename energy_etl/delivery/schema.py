@@ -119,6 +119,13 @@ _INCOMING: Final = (
     "PRIMARY KEY (stream_id, stamped_ms)) WITHOUT ROWID",
     "CREATE TEMP TABLE IF NOT EXISTS whole (stream_id TEXT PRIMARY KEY, from_ms INTEGER NOT NULL) "
     "WITHOUT ROWID",
+    # Of what came in, what is not there like that; and what is there, but did not come in.
+    "CREATE TEMP TABLE IF NOT EXISTS changed (stream_id TEXT NOT NULL, stamped_ms INTEGER "
+    "NOT NULL, body TEXT NOT NULL, is_estimated INTEGER NOT NULL, is_incomplete INTEGER NOT NULL, "
+    "PRIMARY KEY (stream_id, stamped_ms)) WITHOUT ROWID",
+    "CREATE TEMP TABLE IF NOT EXISTS missing (stream_id TEXT NOT NULL, stamped_ms INTEGER "
+    "NOT NULL, is_before_start INTEGER NOT NULL, PRIMARY KEY (stream_id, stamped_ms)) "
+    "WITHOUT ROWID",
 )
 # Columns that came later, with what they are in rows of before.
 _ADDED: Final = {

@@ -7,7 +7,7 @@ away then, and with it what a screen reader makes of it, so the roles are writte
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from energy_etl.report.markup import Child, Html, el
+from energy_etl.report.markup import Child, Html, el, prose
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def badge(label: str, kind: str) -> Html:
 
 def missing(what: str, next_step: str) -> Html:
     """Return a note on what is not there and what to do about it."""
-    return el("p", el("strong", what), " ", next_step, class_="missing")
+    return el("p", el("strong", what), " ", prose(next_step), class_="missing")
 
 
 def _cell(place: int, head: Head, cell: Child) -> Html:

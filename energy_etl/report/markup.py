@@ -75,6 +75,15 @@ def name(text: str, longest: int | None = LONGEST_NAME) -> Html:
     return el("bdi", clean(text, longest))
 
 
+def prose(text: str, longest: int | None = None) -> Html:
+    """Return a sentence in which `backticks` mark what is typed."""
+    parts = clean(text, longest).split("`")
+    # An odd number of them is no markup.
+    if len(parts) % 2 == 0:
+        return join(["`".join(parts)])
+    return join(el("code", part) if n % 2 else part for n, part in enumerate(parts))
+
+
 def _fit(text: str) -> str:
     return _SPACE.sub(" ", _UNFIT.sub("\ufffd", text))
 

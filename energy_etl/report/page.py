@@ -86,7 +86,7 @@ def render_report(frames: Frames, now: datetime, *, site_id: str | None = None) 
         completeness(complete, is_one_site=site_id is not None),
         licences(given["licence"]),
         access(given["access"]),
-        findings(given["finding"]),
+        findings(given["finding"], is_computed=is_published),
     )
     html = _document(title, [header, main, _footer()])
     return Report(html, _numbers(html, sites, streams, given["finding"]))

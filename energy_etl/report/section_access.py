@@ -8,7 +8,7 @@ import polars as pl
 
 from energy_etl.report import wording
 from energy_etl.report.grid import Head, badge, missing, section, table
-from energy_etl.report.markup import Child, Html, el, join, name
+from energy_etl.report.markup import Child, Html, el, join, name, prose
 
 _PER_KIND: Final = 6
 _ROWS_SHOWN: Final = 80
@@ -92,9 +92,12 @@ def access(frame: pl.DataFrame) -> Html:
     )
 
 
-def findings(frame: pl.DataFrame) -> Html:
+def findings(frame: pl.DataFrame, *, is_computed: bool) -> Html:
     """Return the findings by kind, each kind with its next step."""
     title = "Findings"
+    if not is_computed:
+        told = missing("Nothing was looked at yet.", "Findings come with the first computation.")
+        return section("findings", title, told)
     if frame.is_empty():
         return section(
             "findings",
@@ -163,7 +166,7 @@ def _kind(kind: str, rows: Sequence[dict[str, Any]]) -> Html:
         el(
             "li",
             el("b", name(row["place"], 120)),
-            el("span", name(row["message"], _LONGEST_MESSAGE)),
+            el("bdi", prose(row["message"], _LONGEST_MESSAGE)),
             None if is_one_step else _step(row["next_step"]),
         )
         for row in shown
@@ -180,7 +183,12 @@ def _kind(kind: str, rows: Sequence[dict[str, Any]]) -> Html:
 
 
 def _step(text: str) -> Html:
-    return el("p", el("span", "Next: ", class_="next"), name(text, _LONGEST_MESSAGE), class_="step")
+    return el(
+        "p",
+        el("span", "Next: ", class_="next"),
+        el("bdi", prose(text, _LONGEST_MESSAGE)),
+        class_="step",
+    )
 
 
 def _of(what: str, n: int, meaning: str) -> str:

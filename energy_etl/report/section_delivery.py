@@ -9,7 +9,7 @@ from energy_etl.report.completeness import DAYS, Completeness
 from energy_etl.report.figures import ENOUGH_PCT
 from energy_etl.report.grid import Head, badge, missing, section, table
 from energy_etl.report.marks import completeness_strip, delivery_strip
-from energy_etl.report.markup import Child, Html, el, join, name
+from energy_etl.report.markup import Child, Html, el, join, name, prose
 from energy_etl.report.streams import SHOWN_DAYS, Stream
 
 STREAMS_SHOWN: Final = 60
@@ -36,7 +36,7 @@ def delivery(streams: Sequence[Stream], now: datetime) -> Html:
         Head("Sent", "number"),
         Head("Waiting", "number"),
         Head("Refused", "number"),
-        Head("Last packet (UTC)", "number"),
+        Head("Last packet", "number"),
         Head("Lag", "number"),
         Head("Holes", "number"),
     )
@@ -54,7 +54,7 @@ def delivery(streams: Sequence[Stream], now: datetime) -> Html:
         )
         told = f"The {len(shown)} of {len(streams)} streams that need a look most; {calm}. "
     reasons = [
-        el("li", name(each.stream_id), f": {each.reason}")
+        el("li", name(each.stream_id), ": ", prose(each.reason, 600))
         for each in shown
         if each.reason and each.condition != "ok"
     ]
@@ -70,8 +70,8 @@ def delivery(streams: Sequence[Stream], now: datetime) -> Html:
         el("ul", *reasons, class_="reasons") if reasons else None,
         lead=join(
             [
-                told,
-                "Lag is how long the next packet is overdue. A hole is a stretch between two "
+                prose(told),
+                " Last packet: its stamp in UTC. Lag is how long the next packet is overdue. A hole is a stretch between two "
                 "accepted packets with none in it, framed in the strip; Wattics takes it for "
                 "broken communication.",
             ]

@@ -82,6 +82,9 @@ def attention(
     for site in sorted(low, key=lambda site: site.coverage_pct or 0.0)[:3]:
         share = wording.percent(site.coverage_pct or 0.0)
         alerts.append(_alert("completeness", name(site.name), f": only {share} measured"))
+    if len(low) > 3:
+        told = f"{len(low) - 3} more sites under {ENOUGH_PCT:.0f} % measured"
+        alerts.append(_alert("portfolio", told))
     places = findings.group_by("kind").agg(pl.len(), pl.col("place").first())
     for kind, n, place in places.sort("len", "kind", descending=[True, False]).iter_rows():
         # A vendor's id says nothing before one reads the finding; a place of ours does.
@@ -196,7 +199,7 @@ def _read(site: Site, now: datetime) -> Child:
     if site.last_read_at is None:
         return wording.none("a meter never read")
     minutes = (now - site.last_read_at).total_seconds() / 60
-    shown = f"{wording.age(minutes)} ago" if minutes >= 0 else wording.age(minutes)
+    shown = f"{wording.age(minutes)}\u00a0ago" if minutes >= 0 else wording.age(minutes)
     return join([shown, badge("silent", "bad")]) if minutes > SILENT_MINUTES else shown
 
 

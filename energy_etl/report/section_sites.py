@@ -8,7 +8,7 @@ from energy_etl.report.charts import appliance_chart, daily_chart, series_of
 from energy_etl.report.figures import CHART_DAYS, ENOUGH_PCT, Appliance, Site
 from energy_etl.report.grid import missing, section
 from energy_etl.report.marks import TOLERANCE_PCT, vendor_scale
-from energy_etl.report.markup import Html, clean, el, join, name
+from energy_etl.report.markup import Html, clean, el, join, name, prose
 
 # Drawing costs an eighth of a CPU second per chart.
 SITES_DRAWN: Final = 24
@@ -35,7 +35,9 @@ def sites_section(sites: Sequence[Site]) -> Html:
         "sites",
         "Sites",
         *(_site(place, site) for place, site in enumerate(drawn)),
-        lead=join([told, f"Electricity of the last {CHART_DAYS} complete days of each site."]),
+        lead=join(
+            [prose(told), f" Electricity of the last {CHART_DAYS} complete days of each site."]
+        ),
     )
 
 

@@ -125,7 +125,8 @@ SOURCES: Final = (
         "licence",
         "licence_key_end, licence_type, controller_name, site_id, customer_name, licence_status,"
         " ends_on, days_left AS n_days_left, grid_kw, solar_kw, battery_kw, ev_kw,"
-        " installed_grid_kw, installed_solar_kw, installed_battery_kw, installed_ev_kw, has_capacity",
+        " installed_grid_kw, installed_solar_kw, installed_battery_kw, installed_ev_kw,"
+        " has_capacity",
         "FROM mart.licence ORDER BY days_left NULLS LAST, licence_id_smartgridone",
     ),
     _source(

@@ -109,7 +109,8 @@ vertical-align:-1px;border:1px solid transparent}
 .finding ul{margin:0;padding:0;list-style:none}
 .finding li{padding:4px 0}
 .finding li b{font-weight:600;margin-right:8px}
-.finding li span{color:var(--text)}
+code{font:13px/1.4 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;background:var(--panel);
+border:1px solid var(--line);border-radius:4px;padding:0 4px}
 .step{color:var(--soft);margin:0 0 4px}
 .next{font-weight:600;color:var(--good)}
 footer{margin:48px auto 32px;color:var(--soft);font-size:13px}
@@ -132,6 +133,8 @@ td>div{text-align:right;min-width:0}
 td.picture>div,.heat td.picture>div{flex:1;max-width:none}
 tbody th{min-width:0}
 td.picture::before{display:none}
+.dense tr{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));column-gap:22px}
+.dense tbody th,.dense td.picture,.dense td.text{grid-column:1/3}
 .heat tr{display:grid;grid-template-columns:1fr auto;padding:5px 0;border:0}
 .heat tbody th{width:auto;padding:0}
 .heat td{padding:0}

@@ -78,8 +78,8 @@ def instant(at: datetime) -> str:
 
 
 def moment(at: datetime) -> str:
-    """Return an instant of a year that is clear, in UTC, on one line."""
-    return f"{short_day(at.date())} {at:%H:%M}".replace(" ", _SPACE)
+    """Return an instant of a year that is clear, in UTC, to the minute."""
+    return f"{short_day(at.date()).replace(' ', _SPACE)} {at:%H:%M}"
 
 
 def days(start_on: date, end_on: date) -> str:

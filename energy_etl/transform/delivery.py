@@ -4,6 +4,7 @@ Frames of layer push come in. Nothing is sent or mended here; numbers per stream
 `delivery/watching.py`.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import polars as pl
@@ -84,6 +85,29 @@ def why_stopped(row: dict) -> str:
     """Return why a stream is stopped in one or two sentences, from its `push.stream_status`."""
     rejected = f"Refused packets: {row['n_rejected']}." if row["n_rejected"] else None
     return " ".join(filter(None, (row["parked_reason"], rejected)))
+
+
+def told_together(said: Iterable[tuple[str, str]]) -> list[str]:
+    """Return each sentence once, behind the streams that it is said of.
+
+    A credential that is refused stops all its streams: told of each, it would hide all else.
+
+    Args:
+        said: a stream and what is said of it.
+    """
+    streams: dict[str, list[str]] = {}
+    for stream_id, sentence in said:
+        streams.setdefault(sentence, []).append(stream_id)
+    return [
+        # What the sender says of one stream begins with it.
+        sentence if sentence.startswith(f"Stream {ids[0]}:") else f"{_named(ids)}: {sentence}"
+        for sentence, ids in streams.items()
+    ]
+
+
+def _named(ids: list[str]) -> str:
+    more = f" and {len(ids) - _SHOWN} more streams" if len(ids) > _SHOWN else ""
+    return ", ".join(ids[:_SHOWN]) + more
 
 
 def _stopped(status: pl.DataFrame) -> list[tuple]:

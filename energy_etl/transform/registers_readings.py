@@ -118,8 +118,9 @@ def _is_ordered(at_us: Ints, first: Ints, codes: pl.Series) -> bool:
     """Say whether each register is one run, in the order of the codes, its instants ascending."""
     if codes.null_count() or not (np.diff(codes.to_numpy()) > 0).all():
         return False
-    not_after = np.flatnonzero(at_us[1:] <= at_us[:-1]) + 1
-    return bool(np.isin(not_after, first).all())
+    is_first = np.zeros(len(at_us), dtype=bool)
+    is_first[first] = True
+    return bool((is_first[1:] | (at_us[1:] > at_us[:-1])).all())
 
 
 def _sorted_unique(frame: pl.DataFrame) -> pl.DataFrame:

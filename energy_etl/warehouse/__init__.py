@@ -10,7 +10,7 @@ people open. No vendor, no transform and no column is known here: tables come in
 from energy_etl.warehouse.batch import checked, without_repeats
 from energy_etl.warehouse.change import Change, combined
 from energy_etl.warehouse.listing import write_listing
-from energy_etl.warehouse.people import count_published, read_published
+from energy_etl.warehouse.people import count_published, read_published, reading_published
 from energy_etl.warehouse.publishing import PublishReport, publish
 from energy_etl.warehouse.store import Reader, Warehouse
 from energy_etl.warehouse.writing import Writer
@@ -26,6 +26,7 @@ __all__ = [
     "count_published",
     "publish",
     "read_published",
+    "reading_published",
     "without_repeats",
     "write_listing",
 ]

@@ -3,6 +3,7 @@
 The writer's file is never opened, so nobody waits for a run and no run waits for anybody.
 """
 
+import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,16 +94,14 @@ def _refuse_writing(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     kinds = [statement.type for statement in statements]
     if not kinds:
         raise WarehouseError(
-            "The query is empty: give one, such as `energy-etl sql \"FROM mart.site_last_week\"`."
+            'The query is empty: give one, such as `energy-etl sql "FROM mart.site_last_week"`.'
         )
     # PIVOT comes as two statements without a text of their own.
     is_pivot = kinds[-1:] == [duckdb.StatementType.SELECT] and not any(
         statement.query.strip() for statement in statements
     )
     if len(kinds) > 1 and not is_pivot:
-        raise WarehouseError(
-            f"There are {len(kinds)} statements in the query: give one at a time."
-        )
+        raise WarehouseError(f"There are {len(kinds)} statements in the query: give one at a time.")
     if kinds == [duckdb.StatementType.EXPLAIN]:
         # EXPLAIN ANALYZE does what it explains.
         _refuse_writing(connection, _EXPLAIN.sub("", sql, count=1))
@@ -116,7 +115,7 @@ def _refuse_writing(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
 def _sentence(connection: duckdb.DuckDBPyConnection, error: duckdb.Error) -> str:
     text = str(error)
     if found := _COLUMN.search(text) or _COLUMN_OF_TABLE.search(text):
-        near = _QUOTED.findall(found["near"] or "")
+        near = _QUOTED.findall(found["near"] or "") or _close_columns(connection, found["name"])
         return f"There is no column {found['name']} there: {_advice(near)}"
     if found := _TABLE.search(text):
         if found["name"].startswith("raw."):
@@ -153,6 +152,11 @@ def _full_names(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> 
     return found
 
 
+def _close_columns(connection: duckdb.DuckDBPyConnection, name: str) -> list[str]:
+    rows = run(connection, "SELECT DISTINCT column_name FROM duckdb_columns() WHERE NOT internal")
+    return difflib.get_close_matches(name, sorted(row[0] for row in rows))
+
+
 def _advice(near: Sequence[str], listed_by: str = "") -> str:
     if near:
         names = list(dict.fromkeys(near))[:4]
@@ -160,4 +164,3 @@ def _advice(near: Sequence[str], listed_by: str = "") -> str:
     if listed_by:
         return "`energy-etl sql` lists what there is."
     return '`energy-etl sql "DESCRIBE <table>"` lists the columns of a table.'
-

@@ -134,8 +134,10 @@ def opened(
 
 
 @contextmanager
-def opened_as_source(path: Path, *, lock_wait_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Attach the file read-only as `source` to a connection of its own.
+def opened_as_source(
+    path: Path, *, lock_wait_s: float, is_read_only: bool = True
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Attach the file as `source` to a connection of its own.
 
     A connection that was opened read-only cannot attach a second file for writing; this one can.
     """
@@ -145,7 +147,7 @@ def opened_as_source(path: Path, *, lock_wait_s: float) -> Iterator[duckdb.DuckD
         connection = duckdb.connect(":memory:", config=_CONFIG)
         try:
             run(connection, "SET TimeZone = 'UTC'")
-            _attach(connection, path, "source", True, deadline, lock_wait_s)
+            _attach(connection, path, "source", is_read_only, deadline, lock_wait_s)
             yield connection
         finally:
             connection.close()
@@ -176,11 +178,24 @@ def _attach(
     )
     pause_s = _FIRST_PAUSE_S
     while True:
+        before = _inode(path)
         try:
             run(connection, statement)
-            return
         except duckdb.IOException as error:
             pause_s = _wait_or_raise(path, error, pause_s, deadline, lock_wait_s)
+            continue
+        # Opened before a compaction put another file in its place, and locked after it, what is
+        # attached is no file of anybody any more: what is written to it would be lost.
+        if before in (None, _inode(path)):
+            return
+        run(connection, fill("DETACH $name", name=quoted(name)))
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _detach(connection: duckdb.DuckDBPyConnection, name: str) -> None:

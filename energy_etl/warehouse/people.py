@@ -5,7 +5,8 @@ names is decided in `publishing.py`; the views for people are `energy_etl/sql/*.
 `CREATE VIEW mart.<file name>` with its comments.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -82,15 +83,35 @@ def read_published(path: Path, sql: str, params: Parameters = ()) -> pl.DataFram
     Raises:
         WarehouseError: nothing was published yet, or the query is wrong.
     """
+    with reading_published(path) as read:
+        return read(sql, params)
+
+
+@contextmanager
+def reading_published(path: Path) -> Iterator[Callable[..., pl.DataFrame]]:
+    """Open the published file once for several queries, all of one publication.
+
+    Yields:
+        (sql, params) -> frame; a query that is refused leaves the others as they are.
+
+    Raises:
+        WarehouseError: nothing was published yet, or a query is wrong.
+    """
     with errors_named(path):
         if not path.exists():
             raise WarehouseError(f"There is no {path} yet: load something, then publish.")
         connection = duckdb.connect(str(path), read_only=True)
-        try:
-            run(connection, "SET TimeZone = 'UTC'")
+
+    def read(sql: str, params: Parameters = ()) -> pl.DataFrame:
+        with errors_named(path):
             return query(connection, sql, params)
-        finally:
-            connection.close()
+
+    try:
+        with errors_named(path):
+            run(connection, "SET TimeZone = 'UTC'")
+        yield read
+    finally:
+        connection.close()
 
 
 def count_published(path: Path, tables: Sequence[Table]) -> dict[Table, int]:

@@ -198,6 +198,7 @@ def test_create_names_what_it_cannot_do(typed: Typed) -> None:
             "rome-a.fridge --field pC_1 --content cumulative_wh --interval 20",
             "no multiple of the register's grid",
         ),
+        ("rome-a.fridge --field value --content interval --interval 0", "'0' is"),
         (
             "rome-a.fridge --field value --content interval --credential x",
             "not in the settings (main, second)",
@@ -274,7 +275,9 @@ def test_map_writes_a_stream_that_files_feed_and_gives_it_a_register_later(
     assert row["push_from_at"] == "", "what is in a file is older than today"
     fed = ("rome-a.fridge", "dp-9", "--field", "value", "--content", "interval")
     assert typed.run("streams", "map", *fed)[1] == "Changed stream dp-9: rome-a.fridge in value.\n"
-    assert streams(folder)["dp-9"]["zone"] == ""
+    row = streams(folder)["dp-9"]
+    assert row["zone"] == ""
+    assert row["push_from_at"].endswith("T00:00:00Z"), "years of readings are not agreed"
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,11 @@ def _trend(site_ids: Sequence[str]) -> pl.DataFrame:
                 "coverage_pct": 100.0,
             }
             for site_id in site_ids
-            for period, difference in (("last-week", 0.4), ("last-month", -7.0), ("yesterday", None))
+            for period, difference in (
+                ("last-week", 0.4),
+                ("last-month", -7.0),
+                ("yesterday", None),
+            )
             if difference is not None
         ],
     )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from energy_etl.periods import local_day_bounds
 from energy_etl.tables.core import INTERVAL
 from energy_etl.tables.mart import HOURLY_ENERGY
+from energy_etl.transform import calendar_sums
 from energy_etl.transform.calendar import compute_daily, compute_hourly
 from energy_etl_tests.transform.builders import make_flat_load, make_intervals, make_register, utc
 
@@ -157,3 +158,15 @@ def test_hours_partition_the_days_of_any_zone_in_energy_and_intervals(
     order = list(range(load.height))
     random.shuffle(order)
     assert compute_hourly(load[order].lazy(), registers.reverse(), now=now).equals(hourly)
+
+
+def test_rows_cut_into_small_slices_give_the_same_days_and_hours(monkeypatch: pytest.MonkeyPatch):
+    now = ROME_DAY + timedelta(days=2)
+    parts = [make_flat_load(name, ROME_DAY, now, kwh=0.1) for name in ("a", "unknown", "b")]
+    load = pl.concat(parts, rechunk=False)
+    registers = pl.concat([make_register("a"), make_register("b", zone="Asia/Kolkata")])
+    daily, hourly = (each(load, registers, now=now) for each in (compute_daily, compute_hourly))
+    monkeypatch.setattr(calendar_sums, "_ROWS_PER_SLICE", 7)
+    for rows in (load, load.reverse(), load.sort("start_at"), load.lazy()):
+        assert compute_daily(rows, registers, now=now).equals(daily)
+        assert compute_hourly(rows, registers, now=now).equals(hourly)

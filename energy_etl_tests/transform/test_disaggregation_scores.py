@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from energy_etl.errors import TransformError
 from energy_etl.tables.core import APPLIANCE_INTERVAL
 from energy_etl.tables.mart import DISAGGREGATION_SCORE
+from energy_etl.transform import disaggregation_beside
 from energy_etl.transform.disaggregation_scores import compute_disaggregation_scores
 from energy_etl_tests.transform.builders import make_flat_load, make_intervals, make_register, utc
 
@@ -222,6 +223,19 @@ def test_scores_of_any_two_appliances_are_those_of_the_formulas_in_any_order(
     random.shuffle(order)
     again = compute_disaggregation_scores(estimates.reverse(), intervals[order].lazy(), registers)
     assert again.equals(scores)
+
+
+@pytest.mark.parametrize("n_rows", [1, 5, 8, 9])
+def test_estimates_looked_at_a_few_at_a_time_have_the_same_scores(
+    monkeypatch: pytest.MonkeyPatch, n_rows: int
+):
+    truth, said = [1.0, 0.0, 2.0, 0.5], [0.0, 1.0, 0.0, 2.5]
+    estimates = pl.concat([make_estimate(said), make_estimate(truth, appliance="fridge")])
+    intervals = pl.concat([hourly_truth(truth), hourly_truth(said, "fridge")])
+    registers = pl.concat([MAINS, EV, FRIDGE])
+    scores = compute_disaggregation_scores(estimates, intervals, registers)
+    monkeypatch.setattr(disaggregation_beside, "_ROWS_PER_BLOCK", n_rows)
+    assert compute_disaggregation_scores(estimates, intervals, registers).equals(scores)
 
 
 def test_two_vendors_are_judged_by_one_submeter_each_for_itself():

@@ -1,5 +1,6 @@
 """`Row`: what one check found, and what a list of them amounts to."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -13,6 +14,12 @@ NETWORK: Final = 5
 FAILED: Final = 1
 # The worst comes first: a wrong setting makes the other faults, not the other way round.
 _WORST_FIRST: Final = (CONFIGURATION, 4, NETWORK, FAILED)
+
+# The verb that the advice of our errors begins with.
+_ADVICE: Final = re.compile(
+    r"[:;,.] ((?:ask|check|copy|correct|give|install|look|make|mend|restore|run|set|start|unset|"
+    r"wait)\b)"
+)
 
 
 @dataclass(frozen=True)
@@ -66,11 +73,10 @@ def failed_by(what: str, error: EnergyEtlError) -> Row:
 
 def in_two(sentence: str) -> tuple[str, str]:
     """Cut a sentence of `energy_etl.errors` into what happened and what to do next."""
-    for sign in ("; ", ": "):
-        before, found, after = sentence.rpartition(sign)
-        # What stands within brackets or quotes may hold such signs too.
-        is_whole = after.count("(") == after.count(")") and after.count('"') % 2 == 0
-        if found and is_whole:
+    for found in _ADVICE.finditer(sentence):
+        before, after = sentence[: found.start()], sentence[found.start(1) :]
+        # What a vendor said stands in quotes, and may speak of checking and setting too.
+        if after.count("(") == after.count(")") and after.count('"') % 2 == 0:
             return f"{before}.", f"{after[:1].upper()}{after[1:]}"
     return sentence, "See above what happened, mend it, then run `energy-etl doctor` again."
 

@@ -4,7 +4,6 @@ import dagster as dg
 
 from energy_etl.defs.failures import plainly
 from energy_etl.defs.metadata import OWNER
-from energy_etl.defs.reporting import write_report
 from energy_etl.defs.resources import Etl
 
 
@@ -22,6 +21,9 @@ def energy_report(etl: Etl) -> dg.MaterializeResult:
     Made by `daily_report`, not with each computation: the chart library takes seconds to start.
     `energy-etl report` makes it at once.
     """
+    # Here: the chart library takes a second of CPU time to load, in every process that loads assets.
+    from energy_etl.defs.reporting import write_report
+
     written = write_report(etl.settings(), etl.now())
     return dg.MaterializeResult(
         metadata={

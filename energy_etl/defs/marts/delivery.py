@@ -17,6 +17,7 @@ from energy_etl.transform.delivery import (
     is_lagging,
     is_stopped,
     only_fed_by_registers,
+    told_together,
     why_stopped,
 )
 
@@ -55,7 +56,7 @@ def _delivered(frames: Frames, now: datetime) -> Verdict:
     del now
     status = frames[push.STREAM_STATUS.full_name]
     stopped = status.filter(is_stopped())
-    told = _told(map(_named, stopped.to_dicts()))
+    told = _told(told_together((row["stream_id"], why_stopped(row)) for row in stopped.to_dicts()))
     return Verdict(
         stopped.is_empty(),
         {
@@ -68,13 +69,6 @@ def _delivered(frames: Frames, now: datetime) -> Verdict:
         "`energy-etl outbox retry --all` or launch the job `retry_deliveries`; "
         "`energy-etl outbox list` shows the packets, `outbox drop` gives refused ones up.",
     )
-
-
-def _named(row: dict) -> str:
-    why = why_stopped(row)
-    # What the sender says of one stream begins with it.
-    is_named = why.startswith(f"Stream {row['stream_id']}:")
-    return why if is_named else f"{row['stream_id']}: {why}"
 
 
 def _lag(frames: Frames, now: datetime) -> Verdict:

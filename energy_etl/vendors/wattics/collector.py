@@ -32,16 +32,10 @@ from energy_etl.errors import (
     VendorError,
 )
 from energy_etl.rest.failures import parse_retry_after_s
+from energy_etl.vendors.wattics.connection import LostError, NoAnswerInTimeError, Received
 from energy_etl.vendors.wattics.cookies import CookieJar
 from energy_etl.vendors.wattics.settings import WatticsCredential, WatticsSettings, checked_url
-from energy_etl.vendors.wattics.transport import (
-    Connections,
-    LostError,
-    NoAnswerInTimeError,
-    NotSentError,
-    NotTrustedError,
-    Received,
-)
+from energy_etl.vendors.wattics.transport import Connections, NotSentError, NotTrustedError
 from energy_etl.vendors.wattics.wire import parse_last
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}

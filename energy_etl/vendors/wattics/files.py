@@ -134,7 +134,7 @@ class FilePackets:
     counters: tuple[str, ...] = ()
 
     def offsets(self, known: pl.DataFrame) -> pl.DataFrame:
-        """Return the offsets of its counters: what was used, and 0 where files begin to feed one.
+        """Return 0 for each counter that files begin to feed, behind what was used before.
 
         Args:
             known: columns of `offsets.OFFSET_SCHEMA`, as the outbox keeps them.
@@ -145,7 +145,6 @@ class FilePackets:
         found = [known.clear()]
         for name in self.counters:
             used = known.filter("is_frozen", field=name).sort("from_at")
-            used = used.join(self.rows, on="stream_id", how="semi")
             last = used.group_by("stream_id").agg(
                 pl.col("used_to_at", "used_wh", "fed_by").last(), last_at=pl.col("from_at").last()
             )
@@ -175,7 +174,8 @@ class FilePackets:
                 used_wh=pl.lit(None, pl.Float64),
                 fed_by=pl.lit(_BY_FILES),
             )
-            found += [used.select(known.columns), begun.select(known.columns)]
+            used = used.join(begun, on="stream_id", how="semi")
+            found += [used, begun.select(known.columns)]
         return pl.concat(found)
 
     @property

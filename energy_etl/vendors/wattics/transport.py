@@ -1,8 +1,8 @@
 """HTTP/1.1 to one host with as little work per exchange as there can be.
 
-One request, one answer, on connections that are kept; what a status means is the collector's. The
-answers are parsed by llhttp, Node's parser (httptools). A general client costs fifteen times what
-bare connections do, per packet; this one costs a few times that.
+One request, one answer, on connections that are kept; what a status means is the collector's, what
+an answer is made of is in `connection.py`. A general client costs about ten times what bare
+connections do, per packet; this one does not cost twice as much.
 
 What matters most is what an exchange that failed says: `NotSentError` when no byte of the request
 was handed to a connection, the others when it may have arrived.
@@ -12,20 +12,16 @@ import asyncio
 import math
 import socket
 import ssl
-from typing import Final, cast
+from typing import Final
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from energy_etl.vendors.wattics.connection import Connection, LostError, Received
 
-# Of a whole answer with its head; a collector's answer is a line or a page of an error.
-MAX_ANSWER_BYTES: Final = 64 * 1024
 # Below what servers and load balancers keep (60 s and more): a packet is not sent at the moment
 # in which the other side closes the connection.
 KEPT_IDLE_S: Final = 30.0
 _RESOLVED_FOR_S: Final = 10.0
 # TLS says goodbye; whoever does not answer that is hung up on.
 _FAREWELL_S: Final = 1.0
-
-Headers = list[tuple[bytes, bytes]]
 
 
 class NotSentError(Exception):
@@ -34,186 +30,6 @@ class NotSentError(Exception):
 
 class NotTrustedError(NotSentError):
     """The same: the other side's certificate is not trusted, or not of this host."""
-
-
-class LostError(Exception):
-    """The request may have arrived, and no usable answer came; the message is the cause.
-
-    `is_silent`: no byte of an answer came.
-    """
-
-    def __init__(self, cause: str, *, is_silent: bool) -> None:
-        """Keep the cause."""
-        super().__init__(cause)
-        self.is_silent = is_silent
-
-
-class NoAnswerInTimeError(Exception):
-    """The request may have arrived, and the answer did not end in time."""
-
-
-class Received:
-    """An answer; one that does not end within `MAX_ANSWER_BYTES` is cut."""
-
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
-        """Keep what was parsed; names of headers are in lower case."""
-        self.status = status
-        self.headers = headers
-        self.body = body
-
-    def header(self, name: bytes) -> str | None:
-        """Return the first header of a name, given in lower case."""
-        return next((v.decode("latin-1") for n, v in self.headers if n == name), None)
-
-    def text(self) -> str:
-        """Return the body as text; one that came encoded is told, for none was asked for."""
-        encoding = self.header(b"content-encoding")
-        if encoding and encoding.lower() != "identity" and self.body:
-            return f"(a body that nobody asked to be encoded, as {encoding[:40]})"
-        return self.body[:MAX_ANSWER_BYTES].decode("utf-8", "replace")
-
-
-class _Connection(asyncio.Protocol):
-    """One connection and the exchange that is under way on it."""
-
-    def __init__(self, pool: "Connections") -> None:
-        self._pool = pool
-        self._loop = asyncio.get_running_loop()
-        self._parser = HttpResponseParser(self)
-        self.lost: asyncio.Future[None] = self._loop.create_future()
-        self.idle_since_s = 0.0
-        # When the exchange must be over; inf: none is under way.
-        self.deadline_s = math.inf
-        self._is_keeping = True
-        self._answer: asyncio.Future[Received] | None = None
-        self._n_bytes = 0
-        self._begin()
-
-    def _begin(self) -> None:
-        self._headers: Headers = []
-        self._body = b""
-        self._is_head_complete = False
-
-    @property
-    def is_usable(self) -> bool:
-        """True when the next request may go over it."""
-        return self._is_keeping and self._answer is None and not self._transport.is_closing()
-
-    def send(self, request: bytes, deadline_s: float) -> "asyncio.Future[Received]":
-        """Write a request; the future has its answer, a LostError or a NoAnswerInTimeError."""
-        self._answer = answer = self._loop.create_future()
-        self.deadline_s = deadline_s
-        self._n_bytes = 0
-        self._begin()
-        self._transport.write(request)
-        return answer
-
-    def expire(self) -> None:
-        """End the exchange: its time is over."""
-        self._fail(NoAnswerInTimeError())
-
-    def close(self) -> None:
-        """Hang up, at once when an answer is missing."""
-        if self._answer is None:
-            self._transport.close()
-        else:
-            self._fail(LostError("it was closed by us", is_silent=self._n_bytes == 0))
-
-    def abort(self) -> None:
-        """Hang up without a goodbye."""
-        self._transport.abort()
-
-    # What the event loop calls.
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transport is none of asyncio's classes, though it does the same.
-        self._transport = cast(asyncio.Transport, transport)
-        self._pool.opened(self)
-
-    def data_received(self, data: bytes) -> None:
-        if self._answer is None:
-            # Nobody asked: what comes next on this connection could be taken for an answer.
-            self._transport.abort()
-            return
-        self._n_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade) as error:
-            self._fail(LostError(f"what came is no answer of HTTP ({error})", is_silent=False))
-            return
-        if self._n_bytes > MAX_ANSWER_BYTES and self._answer is not None:
-            if self._is_head_complete:
-                self._settle(is_keeping=False)
-            else:
-                self._fail(LostError("the head of the answer does not end", is_silent=False))
-
-    def eof_received(self) -> None:
-        if self._answer is not None and self._is_head_complete and self._ends_with_connection():
-            self._settle(is_keeping=False)
-        self._ended(None)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._ended(exc)
-        self._pool.was_lost(self)
-        if not self.lost.done():
-            self.lost.set_result(None)
-
-    # What the parser calls.
-
-    def on_message_begin(self) -> None:
-        if self._answer is None:
-            # A second answer in the same breath: nobody asked for it.
-            self._is_keeping = False
-        self._begin()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # What stands behind a body is no head: trailers are passed over.
-        if not self._is_head_complete:
-            self._headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        # Answers of 1xx come before the one that was asked for.
-        self._is_head_complete = self._parser.get_status_code() >= 200
-
-    def on_body(self, data: bytes) -> None:
-        self._body += data
-
-    def on_message_complete(self) -> None:
-        if self._is_head_complete:
-            self._settle(is_keeping=self._parser.should_keep_alive())
-
-    def _settle(self, *, is_keeping: bool) -> None:
-        """Hand the answer over."""
-        answer, self._answer = self._answer, None
-        self.deadline_s = math.inf
-        self._is_keeping = is_keeping and answer is not None
-        if answer is not None and not answer.done():
-            received = Received(self._parser.get_status_code(), self._headers, self._body)
-            answer.set_result(received)
-
-    def _fail(self, error: Exception) -> None:
-        answer, self._answer = self._answer, None
-        self.deadline_s = math.inf
-        self._is_keeping = False
-        if answer is not None and not answer.done():
-            answer.set_exception(error)
-        self._transport.abort()
-
-    def _ended(self, error: Exception | None) -> None:
-        """The other side, or the network, ended the connection."""
-        self._is_keeping = False
-        if self._answer is not None:
-            where = "in the middle of" if self._n_bytes else "before"
-            cause = str(error) if error else f"it was closed {where} the answer"
-            self._fail(LostError(cause, is_silent=self._n_bytes == 0))
-
-    def _ends_with_connection(self) -> bool:
-        """True when the answer's head gives no length: it ends where the connection ends."""
-        framing = dict(self._headers)
-        encoding = framing.get(b"transfer-encoding", b"").lower()
-        return b"content-length" not in framing and not encoding.endswith(b"chunked")
 
 
 class Connections:
@@ -243,9 +59,9 @@ class Connections:
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._places = asyncio.Semaphore(max_connections)
-        self._open: set[_Connection] = set()
+        self._open: set[Connection] = set()
         # The one used last is taken first, so that what is too much grows old.
-        self._idle: list[_Connection] = []
+        self._idle: list[Connection] = []
         self._resolving = asyncio.Lock()
         self._addresses: list[str] = []
         self._resolve_s = -math.inf
@@ -299,16 +115,16 @@ class Connections:
             if left:
                 await asyncio.wait(left, timeout=_FAREWELL_S)
 
-    def opened(self, connection: _Connection) -> None:
+    def opened(self, connection: Connection) -> None:
         """Note a connection that came up."""
         self._open.add(connection)
 
-    def was_lost(self, connection: _Connection) -> None:
+    def was_lost(self, connection: Connection) -> None:
         """Forget a connection that is gone."""
         self._open.discard(connection)
 
     async def _exchange_on(
-        self, connection: _Connection, request: bytes, deadline_s: float
+        self, connection: Connection, request: bytes, deadline_s: float
     ) -> Received:
         answer = connection.send(request, deadline_s)
         if deadline_s < self._timer_s:
@@ -323,7 +139,7 @@ class Connections:
             else:
                 connection.close()
 
-    def _take_idle(self) -> _Connection | None:
+    def _take_idle(self) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
             if connection.is_usable and self._loop.time() - connection.idle_since_s < KEPT_IDLE_S:
@@ -338,7 +154,7 @@ class Connections:
         except TimeoutError:
             raise NotSentError(f"no connection came free within {self._timeout_s} s") from None
 
-    async def _connect(self, deadline_s: float) -> _Connection:
+    async def _connect(self, deadline_s: float) -> Connection:
         """Open a connection to the first address that answers."""
         addresses = await self._resolve(deadline_s)
         failure = NotSentError(f"the name {self._host} has no address")
@@ -355,12 +171,12 @@ class Connections:
         self._resolve_s = -math.inf
         raise failure
 
-    async def _connect_to(self, address: str, within_s: float) -> _Connection:
+    async def _connect_to(self, address: str, within_s: float) -> Connection:
         limit = asyncio.timeout(within_s)
         try:
             async with limit:
                 _, connection = await self._loop.create_connection(
-                    lambda: _Connection(self),
+                    lambda: Connection(self),
                     address,
                     self._port,
                     ssl=self._tls,

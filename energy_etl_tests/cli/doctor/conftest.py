@@ -1,4 +1,4 @@
-"""One sandbox and one well project for all tests of a module; each test gets a copy."""
+"""One sandbox and one well project for all tests of this folder; each test gets a copy."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from energy_etl_tests.cli.doctor.ground import Ground, ground_in
 from energy_etl_tests.defs.project import NOW, Project
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def well(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, SandboxServer]]:
     """Yield a project in which nothing is wrong, and its sandbox."""
     with Project(tmp_path_factory.mktemp("well"), now=NOW) as project:

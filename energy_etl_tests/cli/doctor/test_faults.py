@@ -14,14 +14,14 @@ import dagster as dg
 import msgspec
 import pytest
 
-from energy_etl.cli.doctor import machine
+from energy_etl.cli.doctor import machine, storage
 from energy_etl.defs.instance import open_instance
 from energy_etl.delivery.acks import Failed, Parked, apply
-from energy_etl.quota import Quota
+from energy_etl.quota import Quota, quota_use
 from energy_etl.state import Marks, Window, open_state
 from energy_etl.tables import core
 from energy_etl.tokens import TokenStore
-from energy_etl.vendors import all_tables
+from energy_etl.vendors import discover_vendors
 from energy_etl.vendors.wiser.settings import TOKEN_PATH, WiserSettings
 from energy_etl.warehouse import Warehouse, publish
 from energy_etl_tests.cli.doctor.ground import STREAM, Ground, expect, now, row_of
@@ -115,6 +115,7 @@ def no_warehouse(ground: Ground) -> None:
 
 
 def held_warehouse(ground: Ground) -> None:
+    ground.monkeypatch.setattr(storage, "LOCK_WAIT_S", 0.1)
     ground.stack.enter_context(other_process(HOLD, ground.data / "warehouse.duckdb"))
 
 
@@ -152,8 +153,7 @@ def old_marks(ground: Ground) -> None:
 
 
 def unpublished(ground: Ground) -> None:
-    warehouse = Warehouse(ground.data / "warehouse.duckdb", all_tables())
-    with warehouse.write() as writer:
+    with Warehouse(ground.data / "warehouse.duckdb", (core.SITE,)).write() as writer:
         writer.replace_all(core.SITE, sites("a"))
 
 
@@ -233,7 +233,6 @@ def vendor_failing(ground: Ground) -> None:
 
 
 def unknown_meter(ground: Ground) -> None:
-    edit(ground, "meters.csv", "meter_id_digiwatt", "meter_id_digiwatt")
     ground.fault(vendor="digiwatt", kind="status", status=404, path_contains="savings", times=None)
 
 
@@ -345,25 +344,25 @@ FAULTS = [
     Planted(stuck_run, "Dagster instance", "Dagster runs", "fail",
             r"run \w{8} of extract_wiser is started since 20", r"energy-etl up", 1),
     Planted(wrong_digiwatt, "Digiwatt", "Digiwatt", "fail",
-            r"refused the client id and secret \(40", r"digiwatt\.client_secret in the settings", 4),
+            r"refused the client id and secret \(40", r"^Check digiwatt\.client_id and", 4),
     Planted(wrong_smartgridone, "SmartgridOne", "SmartgridOne", "fail",
-            r"smartgridone", r"smartgridone\.password", 4),
+            r"refused the username and password \(401\)", r"^Check smartgridone\.username and", 4),
     Planted(wrong_wattsense, "Wattsense", "Wattsense", "fail",
-            r"answered 401 .*The signature does not match", r"heck wattsense\.api_key and", 4),
+            r"answered 401 .*The signature does not match", r"^Check wattsense\.api_key and", 4),
     Planted(wrong_collector, "Wattics main", "Wattics main", "fail",
-            r"HTTP 401", r".", 4),
+            r"last packet of stream dp-\w+: HTTP 401", r"^Check the credential's user name", 4),
     Planted(wrong_api_token, "Wattics api", "Wattics api", "fail",
-            r"answered 40[13]", r"wattics\.api_token|right", 4),
+            r"answered 401", r"^Check wattics\.api_token in the settings", 4),
     Planted(no_consent, "Wiser", "Wiser", "fail",
             r"The Wiser account main is not authorised", r"Run `energy-etl wiser authorize`", 4),
     Planted(ended_consent, "Wiser", "Wiser", "fail",
             r"consent of the Wiser account main has ended on 20", r"energy-etl wiser authorize", 4),
     Planted(vendor_down, "Wattsense", "Wattsense", "fail",
-            r"wattsense user failed at http", r"un again later", 5),
+            r"wattsense user \(page=0\) failed at http.* asked 2 times", r"^Run again later", 5),
     Planted(vendor_away, "Wattsense", "Wattsense", "fail",
-            r"no connection could be opened", r"tart the sandbox|set wattsense\.base_url", 5),
+            r"no connection could be opened", r"^Start the sandbox with", 5),
     Planted(vendor_failing, "SmartgridOne", "SmartgridOne", "fail",
-            r"503", r"un again later", 5),
+            r"503", r"^Run again later", 5),
     Planted(unknown_meter, "Digiwatt", "Digiwatt", "fail",
             r"answered 404", r"Check the id in the portfolio", 1),
     Planted(wrong_clock, "Wattsense", "clock beside Wattsense", "fail",
@@ -394,18 +393,12 @@ def test_planted_fault_is_told_with_cause_next_step_and_code(
     assert code == planted.code
 
 
-def test_nothing_planted_nothing_fails(ground: Ground) -> None:
-    ground.deliver(STREAM)
-    for check in sorted({planted.check for planted in FAULTS} - {"sandbox"}):
-        rows, code = ground.look(check)
-        assert code == 0, rows
-        assert {row.verdict for row in rows} <= {"ok"} or check == "Dagster instance", rows
-
-
 def test_published_file_that_fell_behind_is_told_once_it_is_late(ground: Ground) -> None:
-    unpublished(ground)
-    warehouse = Warehouse(ground.data / "warehouse.duckdb", all_tables())
-    publish(warehouse, data_dir=ground.data)
+    # Of one table, without views: publishing all that is empty would take a second.
+    warehouse = Warehouse(ground.data / "warehouse.duckdb", (core.SITE,))
+    with warehouse.write() as writer:
+        writer.replace_all(core.SITE, sites("a"))
+    publish(warehouse, data_dir=ground.data, views_folder=ground.root)
     (row, published), _ = ground.look("warehouse")
     assert (row.verdict, published.verdict) == ("ok", "ok")
     assert "shows what the warehouse holds" in published.cause
@@ -431,9 +424,6 @@ def test_process_that_writes_the_state_file_is_named(ground: Ground) -> None:
 
 
 def test_budgets_are_those_that_the_clients_count_against(ground: Ground) -> None:
-    from energy_etl.quota import quota_use
-    from energy_etl.vendors import discover_vendors
-
     settings = ground.settings
     for vendor in discover_vendors().values():
         assert vendor.reach is not None

@@ -78,6 +78,14 @@ def test_stream_whose_reason_names_it_is_named_once() -> None:
     assert ": 1. Stream p: the vendor forgot packets. Mend" in judge("delivered", parked).message
 
 
+def test_refused_credential_is_told_once_and_not_for_each_of_its_streams() -> None:
+    reason = "The collector refused credential 'main': check its password."
+    parked = [status_of(f"s{n}", parked_reason=reason, parked_at=NOW) for n in range(8)]
+    verdict = judge("delivered", *parked, status_of("r", n_rejected=3))
+    assert verdict.message.count(reason) == 1
+    assert f"to act: 9. s0, s1, s2 and 5 more streams: {reason} r: Refused" in verdict.message
+
+
 @pytest.mark.parametrize(
     ("interval", "lag", "passed"),
     [(15, 105.0, True), (15, 106.0, False), (1440, 1530.0, True), (1440, 1531.0, False)],
@@ -119,7 +127,7 @@ def test_hole_fails_unless_it_is_declared() -> None:
 
 
 def test_more_streams_than_fit_are_counted() -> None:
-    verdict = judge("delivered", *(status_of(f"s{n}", n_rejected=1) for n in range(8)))
+    verdict = judge("delivered", *(status_of(f"s{n}", n_rejected=n + 1) for n in range(8)))
     assert "And 3 more." in verdict.message
 
 

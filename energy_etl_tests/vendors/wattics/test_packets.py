@@ -209,7 +209,7 @@ def test_a_break_after_what_was_used_begins_a_new_step_there() -> None:
     assert steps.select("from_at", "is_frozen").rows() == [(at(1), True), (at(3), False)]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=9, deadline=None)
 @given(
     st.lists(
         st.tuples(

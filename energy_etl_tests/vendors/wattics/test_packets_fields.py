@@ -165,7 +165,7 @@ def test_every_field_at_once_is_one_packet_in_the_order_of_the_page() -> None:
     assert [list(each) for each in said(packets)] == [list(ELECTRICAL_FIELDS)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.one_of(st.none(), st.floats()), min_size=1, max_size=5),
     st.lists(st.one_of(st.none(), st.floats()), min_size=1, max_size=5),
@@ -199,7 +199,7 @@ def test_any_numbers_leave_as_the_finite_ones_alone(
     )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -1,0 +1,55 @@
+"""`energy-etl prune`: what is kept no longer is told, and deleted."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell it, delete nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without a question.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON; with --dry-run or --yes.")
+    ] = False,
+) -> None:
+    """Delete what is older than the settings KEEP__* say; the job prune_history does it weekly.
+
+    Figures, core and the portfolio stay whole. Rebuild reaches no further back than raw does.
+    """
+    from energy_etl.cli.standing import refuse_no_project
+    from energy_etl.defs.instance import create_instance, open_instance
+    from energy_etl.defs.keeping import old_sentence
+    from energy_etl.defs.retention import plan_pruning
+    from energy_etl.defs.retention import prune as prune_old
+    from energy_etl.vendors import project_settings
+
+    if as_json and not (dry_run or yes):
+        raise typer.BadParameter("--json asks no question: give --dry-run or --yes with it.")
+    settings, now = project_settings(), datetime.now(UTC)
+    refuse_no_project(settings)
+    create_instance(settings.dagster_home)
+    with open_instance(settings.dagster_home) as instance:
+        found = [old for old in plan_pruning(settings, instance, now) if old.n_rows]
+        if as_json and dry_run:
+            print(json.dumps([old.plain() for old in found], indent=2))
+            return
+        if not as_json:
+            for old in found:
+                print(old_sentence(old))
+            if not found:
+                print("Nothing is older than it is to be kept.")
+                return
+            if dry_run:
+                print("Nothing was deleted: it is a dry run.")
+                return
+            if not yes:
+                typer.confirm("Delete it?", abort=True)
+        done = prune_old(settings, instance, now, lambda note: print(note, file=sys.stderr))
+    if as_json:
+        deleted = [old.plain() for old in done.deleted]
+        print(json.dumps({"deleted": deleted, "n_bytes_back": done.n_bytes_back}, indent=2))
+        return
+    print(f"Deleted; the disk got back {max(done.n_bytes_back, 0) / 1e6:.1f} MB.")

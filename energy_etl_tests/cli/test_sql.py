@@ -1,0 +1,147 @@
+"""`energy-etl sql`: what people read, in the forms that they need, and faults in one sentence."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from energy_etl.tables.core import INTERVAL, SITE
+from energy_etl.warehouse import Warehouse, publish
+from energy_etl_tests.cli.typed import Typed
+from energy_etl_tests.warehouse.frames import intervals, sites
+
+
+@pytest.fixture(scope="module")
+def published_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project of which two sites and some intervals are published."""
+    root = tmp_path_factory.mktemp("sql")
+    data = root / "data"
+    warehouse = Warehouse(data / "warehouse.duckdb", (SITE, INTERVAL))
+    with warehouse.write() as writer:
+        named = sites("a", "b").with_columns(name=pl.Series(["Via [Appia]", "Two\twords, one tab"]))
+        writer.replace_all(SITE, named)
+        writer.append(INTERVAL, intervals("r1", 300))
+    publish(warehouse, data_dir=data, views_folder=root)
+    return root
+
+
+@pytest.fixture
+def typed(
+    published_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Typed:
+    return Typed(published_root, "http://127.0.0.1:1", monkeypatch, capsys)
+
+
+def test_query_into_a_pipe_gives_separated_lines_with_a_header(typed: Typed) -> None:
+    query = "SELECT site_id, name, area_m2, zone = 'x' AS is_x FROM core.site ORDER BY 1"
+    code, out, err = typed.run("sql", query)
+    assert (code, err) == (0, "")
+    assert list(csv.reader(io.StringIO(out), delimiter="\t")) == [
+        ["site_id", "name", "area_m2", "is_x"],
+        ["a", "Via [Appia]", "", "false"],
+        ["b", "Two\twords, one tab", "", "false"],
+    ]
+    code, out, _ = typed.run("sql", "-", "--csv", answers=query + " -- asked from stdin\n;")
+    assert out.splitlines()[2] == 'b,"Two\twords, one tab",,false'
+
+
+def test_json_has_instants_in_utc_lists_and_what_json_does_not_know(
+    typed: Typed, tmp_path: Path
+) -> None:
+    file = tmp_path / "query.sql"
+    file.write_text(
+        "SELECT start_at, flags, sum(1) OVER () AS n, 'nan'::DOUBLE AS x, end_at::DATE AS end_on"
+        " FROM core.interval ORDER BY start_at LIMIT 1"
+    )
+    code, out, _ = typed.run("sql", "--file", str(file), "--json")
+    assert code == 0
+    assert json.loads(out) == [
+        {
+            "start_at": "2024-01-01T00:00:00Z",
+            "flags": ["gap"],
+            "n": 300,
+            "x": "nan",
+            "end_on": "2024-01-01",
+        }
+    ]
+
+
+def test_terminal_gets_a_table_that_is_cut_and_says_so(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("energy_etl.cli.sql.sys.stdout.isatty", lambda: True, raising=False)
+    code, out, err = typed.run("sql", "FROM core.site ORDER BY site_id")
+    assert code == 0
+    assert "Via [Appia]" in out
+    assert err == "2 rows\n"
+    code, out, err = typed.run("sql", "FROM core.interval")
+    assert out.count("measured") == 200
+    assert "There are more than 200 rows: give --limit." in err
+    _, out, _ = typed.run("sql", "FROM core.interval", "--limit", "3")
+    assert out.count("measured") == 3
+
+
+def test_without_a_query_the_tables_are_listed_with_what_they_are(typed: Typed) -> None:
+    _, out, _ = typed.run("sql", "--json")
+    listed = {row["table_name"]: row for row in json.loads(out)}
+    assert listed["core.site"]["comment"] == SITE.description
+    assert listed["core.interval"]["is_view"] is True
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("SELECT energy FROM core.interval", "no column energy there: did you mean energy_kwh"),
+        ("SELECT i.energy FROM core.interval AS i", "no column energy there: did you mean energy"),
+        ("SELECT qqqqqqq FROM core.site", "There is no column qqqqqqq there: did you mean"),
+        ("FROM intervall", "There is no table intervall: did you mean core.interval?"),
+        ("FROM core.no_such_thing_at_all", "There is no table"),
+        ("FROM raw.request", "raw.request is not published, for it holds the vendors' answers"),
+        ("SELCT 1", 'The query is wrong (Parser Error: syntax error at or near "SELCT")'),
+        ("SELECT site_id + 1 FROM core.site", "No function matches the given name"),
+        ("DELETE FROM core.site", "of the kind DELETE is not for this command, which only reads"),
+        ("COPY core.site TO 'x.csv'", "of the kind COPY is not for this command"),
+        ("EXPLAIN ANALYZE COPY core.site TO 'x.csv'", "of the kind COPY is not for this command"),
+        ("/* a */ EXPLAIN (FORMAT json) DROP TABLE core.site", "of the kind DROP is not for this"),
+        ("ATTACH 'x.duckdb'", "of the kind ATTACH is not for this command"),
+        ("SELECT 1; SELECT 2", "There are 2 statements in the query: give one at a time."),
+        (" -- nothing", "The query is empty"),
+        ("FROM 'no_such_file.parquet'", "A file that the query reads is not there"),
+    ],
+)
+def test_fault_of_a_query_is_one_sentence_that_says_what_to_do(
+    typed: Typed, query: str, sentence: str
+) -> None:
+    code, out, err = typed.run("sql", query)
+    assert (code, out) == (1, "")
+    assert err.startswith("energy-etl: ")
+    assert err.count("\n") == 1
+    assert sentence in err
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DESCRIBE core.site",
+        "SUMMARIZE core.site",
+        "EXPLAIN ANALYZE FROM core.site",
+        "PIVOT core.site ON site_id USING count(*)",
+        "VALUES (1)",
+    ],
+)
+def test_everything_that_only_reads_is_answered(typed: Typed, query: str) -> None:
+    code, out, err = typed.run("sql", query)
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) > 1
+
+
+def test_nothing_published_says_what_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = Typed(tmp_path, "http://127.0.0.1:1", monkeypatch, capsys)
+    code, out, err = empty.run("sql", "SELECT 1")
+    assert (code, out) == (1, "")
+    assert "energy.duckdb yet: run `energy-etl demo`" in err

@@ -1,0 +1,204 @@
+"""What is kept no longer goes from raw, outbox, Dagster's history and disk; what is needed stays."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from energy_etl.cli.rebuild import rebuild_from_raw
+from energy_etl.defs.instance import open_instance
+from energy_etl.defs.resources import Etl
+from energy_etl.defs.retention import (
+    Old,
+    plan_pruning,
+    prune,
+    raw_reaches_back_to,
+)
+from energy_etl.delivery import Outbox
+from energy_etl.delivery.acks import Response, apply
+from energy_etl.delivery.mirror import show
+from energy_etl.errors import ConfigurationError
+from energy_etl.settings import Settings
+from energy_etl.state import instant_to_us, open_state
+from energy_etl.tables.raw import BODY, QUARANTINE, REQUEST
+from energy_etl.vendors import all_tables
+from energy_etl.warehouse import Warehouse, read_published
+from energy_etl_tests.cli.typed import Typed
+from energy_etl_tests.defs.project import _prepared
+from energy_etl_tests.delivery.conftest import packets, plan, stamp_ms
+
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+
+
+def call(name: str, age_days: float, body: str | None, **changes: object) -> dict:
+    return {
+        "request_id": name,
+        "vendor": "wattsense",
+        "endpoint": "history",
+        "url": "http://127.0.0.1/history",
+        "params": json.dumps({"fetch_id": name}),
+        "status": 200,
+        "body_sha256": body,
+        "requested_at": NOW - age_days * DAY,
+        **changes,
+    }
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Return a project with old and young calls, without runs."""
+    shutil.copytree(_prepared("portfolio.example") / "data", tmp_path / "data")
+    settings = Etl(root=str(tmp_path)).settings()
+    calls = [
+        call("old", 500, "only-old"),
+        call("old-again", 450, "shared"),
+        call("old-change", 600, "of-a-change", params='{"is_change": true}'),
+        call("newest-of-a-silent-one", 700, "silent", vendor="wiser", endpoint="sites"),
+        call("young", 10, "shared"),
+    ]
+    names = ("only-old", "shared", "of-a-change", "silent")
+    bodies = [{"body_sha256": n, "body_zlib": b"x" * 1000, "n_bytes": 1} for n in names]
+    faults = [
+        {
+            "request_id": name,
+            "vendor": "wattsense",
+            "endpoint": "history",
+            "row_number": 0,
+            "reasons": "value",
+            "raw_text": "?",
+        }
+        for name in ("old", "young")
+    ]
+    with warehouse_of(settings).write() as writer:
+        writer.append(REQUEST, pl.DataFrame(calls, schema=REQUEST.polars_schema))
+        writer.append(BODY, pl.DataFrame(bodies, schema=BODY.polars_schema))
+        writer.append(QUARANTINE, pl.DataFrame(faults, schema=QUARANTINE.polars_schema))
+    return settings
+
+
+@pytest.fixture
+def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    with open_instance(settings.dagster_home) as opened:
+        yield opened
+
+
+def warehouse_of(settings: Settings) -> Warehouse:
+    return Warehouse(settings.warehouse_path, all_tables(), lock_wait_s=20)
+
+
+def by_what(found: list[Old]) -> dict[str, int]:
+    return {old.what: old.n_rows for old in found if old.n_rows}
+
+
+def test_raw_is_pruned_with_what_hangs_on_it_and_rebuild_refuses_to_lose_rows(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    found = plan_pruning(settings, instance, NOW)
+    assert by_what(found) == {"calls and answers in raw": 2}
+    assert (found[0].n_bytes, found[0].kept_days) == (1000, 400)
+    assert raw_reaches_back_to(settings) is None
+    done = prune(settings, instance, NOW)
+    assert by_what(list(done.deleted)) == {"calls and answers in raw": 2}
+    warehouse = warehouse_of(settings)
+    with warehouse.reading() as reader:
+        assert set(reader.read_table(REQUEST)["request_id"]) == {
+            "old-change",
+            "newest-of-a-silent-one",
+            "young",
+        }
+        assert set(reader.read_table(BODY)["body_sha256"]) == {"shared", "of-a-change", "silent"}
+        assert reader.read_table(QUARANTINE)["request_id"].to_list() == ["young"]
+    assert by_what(plan_pruning(settings, instance, NOW)) == {}
+    assert raw_reaches_back_to(settings) == NOW - 400 * DAY
+    with pytest.raises(ConfigurationError, match=r"Raw was pruned.*rebuild --lose-older"):
+        next(rebuild_from_raw(settings))
+
+
+def test_answers_to_packets_go_from_the_outbox_and_from_what_people_read(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    with open_state(settings.state_path) as connection:
+        outbox = Outbox(connection)
+        outbox.fill(packets("s", [1]), [plan("s")], now=NOW)
+        ages = (200, 100, 1)
+        answers = [
+            Response("s", stamp_ms(1), instant_to_us(NOW - age * DAY), 0.1, 200, None)
+            for age in ages
+        ]
+        apply(outbox, answers, NOW)
+        show(warehouse_of(settings), outbox, [], NOW)
+    prune(settings, instance, NOW)
+    query = "SELECT response_id FROM push.response"
+    assert read_published(settings.published_path, query).rows() == [(3,)]
+    with open_state(settings.state_path) as connection:
+        assert connection.execute("SELECT response_id FROM response").fetchall() == [(3,)]
+
+
+def test_history_goes_but_for_the_runs_that_the_ui_leans_on(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    days = dg.DailyPartitionsDefinition(start_date="2024-01-01")
+
+    @dg.asset(partitions_def=days)
+    def readings() -> dg.MaterializeResult:
+        return dg.MaterializeResult()
+
+    @dg.asset
+    def figures() -> dg.MaterializeResult:
+        return dg.MaterializeResult()
+
+    today = f"{NOW:%Y-%m-%d}"
+    runs = {
+        "too old a day": dg.materialize([readings], instance=instance, partition_key="2024-01-02"),
+        "superseded": dg.materialize([readings], instance=instance, partition_key=today),
+        "newest of the day": dg.materialize([readings], instance=instance, partition_key=today),
+        "superseded figures": dg.materialize([figures], instance=instance),
+        "newest figures": dg.materialize([figures], instance=instance),
+    }
+    later = NOW + 40 * DAY
+    assert by_what(plan_pruning(settings, instance, NOW)).get("runs in Dagster's history") is None
+    prune(settings, instance, later)
+    left = {run.run_id for run in instance.get_runs()}
+    assert {name for name, run in runs.items() if run.run_id in left} == {
+        "newest of the day",
+        "newest figures",
+    }
+    kept = instance.get_latest_storage_id_by_partition(
+        dg.AssetKey("readings"), dg.DagsterEventType.ASSET_MATERIALIZATION
+    )
+    assert set(kept) == {today}
+    files = {path.name.split(".")[0] for path in settings.dagster_home.glob("history/runs/*.db")}
+    assert files == {*left, "index"}
+
+
+def test_command_tells_what_is_too_old_before_it_asks(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = Typed(settings.root, "http://127.0.0.1:1", monkeypatch, capsys)
+    told = "2 calls and answers in raw of "
+    code, out, _ = typed.run("prune", "--dry-run")
+    assert code == 0
+    assert out.startswith(told)
+    assert out.endswith("Nothing was deleted: it is a dry run.\n")
+    code, out, _ = typed.run("prune", answers="n\n")
+    assert code == 1
+    assert told in out
+    code, out, _ = typed.run("prune", "--yes", "--json")
+    assert code == 0
+    assert json.loads(out)["deleted"][0]["n_rows"] == 2
+    assert typed.run("prune")[1] == "Nothing is older than it is to be kept.\n"
+
+
+def test_settings_of_zero_days_keep_for_ever(
+    settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENERGY_ETL_KEEP__RAW_DAYS", "0")
+    monkeypatch.setenv("ENERGY_ETL_KEEP__DAGSTER_DAYS", "0")
+    for_ever = Etl(root=str(settings.root)).settings()
+    assert by_what(plan_pruning(for_ever, instance, NOW + 4000 * DAY)) == {}

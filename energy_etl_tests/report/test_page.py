@@ -1,0 +1,254 @@
+"""The page as a browser has it: no network, no script, no overflow; and what it says."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+import pytest
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+from energy_etl.errors import ConfigurationError
+from energy_etl.report import render_report
+from energy_etl.report.section_sites import SITES_DRAWN
+from energy_etl_tests.report.world import HOSTILE, NOW, empty, frame, make
+
+CHROMIUM = next((path for path in map(shutil.which, ("chromium", "chromium-browser")) if path), "")
+in_browser = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed on this machine")
+VIOLATIONS = """() => {window.violations = [];
+  document.addEventListener('securitypolicyviolation',
+    event => window.violations.push(event.blockedURI))}"""
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    """The report of two sites with names at their worst, licences and access."""
+    frames = make([HOSTILE[0], HOSTILE[5]], n_submeters=1)
+    # One site without a day: no chart of it, and drawing is what takes the time.
+    frames["site_daily"] = frames["site_daily"].filter(pl.col("site_id") == "site-0")
+    # One day hollow, one without data.
+    hollow = pl.col("local_on").dt.day() == 9
+    frames["site_daily"] = frames["site_daily"].with_columns(
+        coverage_pct=pl.when(hollow).then(40.0).otherwise("coverage_pct"),
+        consumption_kwh=pl.when(pl.col("local_on").dt.day() == 11)
+        .then(None)
+        .otherwise("consumption_kwh"),
+    )
+    frames["licence"] = frame(
+        "licence",
+        [
+            {
+                "licence_key_end": HOSTILE[1],
+                "controller_name": HOSTILE[2],
+                "licence_status": "ending",
+                "ends_on": NOW.date(),
+                "n_days_left": 3,
+                "grid_kw": 10.0,
+                "has_capacity": False,
+            }
+        ],
+    )
+    frames["access"] = frame(
+        "access",
+        [
+            {
+                "holder_kind": "user",
+                "holder_name": HOSTILE[3],
+                "way": "api_key",
+                "api_key_name": HOSTILE[4],
+                "role_name": HOSTILE[1],
+                "organization_name": HOSTILE[5],
+                "can_manage_users": True,
+            }
+        ],
+    )
+    return render_report(frames, NOW).html
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    arguments += ["--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=arguments, ignore_default_args=["--headless"]
+        )
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """A page with the network off, and everything that it complained of or asked for."""
+
+    def __init__(self, browser: Browser, path: Path) -> None:
+        context = browser.new_context(viewport={"width": 1300, "height": 900})
+        self.requests: list[str] = []
+        self.told: list[str] = []
+        self.page: Page = context.new_page()
+        context.add_init_script(f"({VIOLATIONS})()")
+        context.route("**/*", self._route)
+        self.page.on("console", lambda message: self.told.append(message.text))
+        self.page.on("pageerror", lambda error: self.told.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.told.append(dialog.message))
+        context.set_offline(True)
+        self.page.goto(path.as_uri())
+
+    def _route(self, route: Route) -> None:
+        if route.request.url.startswith("file:"):
+            route.continue_()
+            return
+        self.requests.append(route.request.url)
+        route.abort()
+
+
+@in_browser
+def test_page_needs_no_network_and_fits_wide_and_narrow_screens(
+    html: str, browser: Browser, tmp_path: Path
+) -> None:
+    path = tmp_path / "energy.html"
+    path.write_text(html, encoding="utf-8")
+    opened = Opened(browser, path)
+    page = opened.page
+    for width in (1300, 400):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("window.violations") == []
+        assert opened.told == []
+        assert opened.requests == []
+        # The style was let in by its hash: without it the page would be serif on 16 px.
+        assert page.evaluate("getComputedStyle(document.body).fontSize") == "15px"
+        invisible = page.evaluate(
+            """[...document.querySelectorAll('svg')].filter(svg => {
+                const box = svg.getBoundingClientRect();
+                return box.width < 40 || box.height < 10 || box.right > innerWidth + 0.5;
+            }).map(svg => svg.getAttribute('aria-labelledby'))"""
+        )
+        assert invisible == []
+        assert page.locator("svg").count() >= 6
+        # A bar of the chart is painted in the palette's blue, by a variable.
+        fills = page.evaluate(
+            """[...document.querySelectorAll('.panel svg path')].map(
+                path => getComputedStyle(path).fill)"""
+        )
+        assert "rgb(31, 95, 168)" in fills
+        assert page.locator("script, iframe, object, img, form").count() == 0
+    page.context.close()
+
+
+@in_browser
+def test_empty_report_says_in_each_section_what_to_do(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "energy.html"
+    path.write_text(render_report(empty(), NOW).html, encoding="utf-8")
+    opened = Opened(browser, path)
+    assert opened.told == []
+    assert opened.page.locator("section").count() == 7
+    assert opened.page.locator("section .missing").count() == 7
+    assert "energy-etl demo" in opened.page.locator("header .missing").inner_text()
+    opened.page.context.close()
+
+
+class Structure(HTMLParser):
+    """Ids, references to them, headers of tables, pictures with what they say."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.tags: list[str] = []
+        self.heads_without_scope = 0
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [told["id"] or ""] if "id" in told else []
+        for key in ("aria-labelledby", "href"):
+            if key == "href" and tag != "a":
+                continue
+            self.references += (told.get(key) or "").replace("#", "").split()
+        self.heads_without_scope += tag == "th" and "scope" not in told
+        assert "style" not in told
+        assert not [key for key in told if key.startswith("on")]
+
+
+def test_structure_can_be_read_out(html: str) -> None:
+    read = Structure(html)
+    assert len(read.ids) == len(set(read.ids))
+    assert set(read.references) <= set(read.ids)
+    assert read.heads_without_scope == 0
+    n_pictures = read.tags.count("svg")
+    assert html.count("<desc ") == html.count('role="img"') == n_pictures
+    assert read.tags.count("caption") == read.tags.count("table")
+    assert read.tags.count("h1") == 1
+
+
+def test_policy_lets_in_nothing_but_the_style(html: str) -> None:
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
+    assert policy is not None
+    rules = dict(rule.strip().split(" ", 1) for rule in policy[1].split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["style-src"].startswith("'sha256-")
+    assert "unsafe" not in policy[1]
+    assert not re.findall(r'(?:src|href)="(?!#|data:,")[^"]*"', html)
+
+
+def test_unknown_is_never_zero(html: str) -> None:
+    # The site without a day: dashes with reasons, in its row and its panel.
+    row = re.search(r"<tr[^>]*>(?:(?!</tr>).)*site-1(?:(?!</tr>).)*</tr>", html)
+    assert row is not None
+    assert "no such meter" in row[0]
+    assert not re.search(r">0(\.0)?\s?kWh", row[0])
+    assert "No day has a figure." in html
+
+
+def test_hollow_and_missing_days_are_told_in_words(html: str) -> None:
+    assert "under 95 % measured</li>" in html
+    assert "no data</li>" in html
+    assert "25 Oct had 25 h (clock change)." in html
+
+
+def test_any_number_of_sites_makes_a_page_of_bounded_size() -> None:
+    # Without charts, which are bounded by themselves: they would take seconds.
+    names = [f"Site {place}" for place in range(100)]
+    frames = make(names, n_submeters=3, with_energy=False)
+    days = pl.DataFrame({"local_on": [NOW.date() - timedelta(days=n) for n in range(1, 65)]})
+    # Each day of each register at fault: nothing can be drawn as one shape.
+    frames["daily"] = (
+        frames["register"]
+        .select("register_id", "site_id")
+        .join(days, how="cross")
+        .with_columns(
+            hours=pl.lit(24.0), energy_kwh=pl.lit(None, pl.Float64), n_expected=96, n_measured=50
+        )
+    )
+    report = render_report(frames, NOW)
+    assert report.numbers["sites"] == 100
+    assert report.numbers["sites_drawn"] == SITES_DRAWN
+    assert len(report.html) < 1_500_000
+    assert f"The {SITES_DRAWN} of 100 sites with the worst coverage" in report.html
+    assert "The 60 of 400 streams that need a look most; all of the others are ok." in report.html
+    assert "The 40 of 400 registers with the worst coverage; the others have" in report.html
+
+
+def test_one_site_has_its_own_figures_only() -> None:
+    frames = make(["Mill", "Harbour"], with_energy=False)
+    html = render_report(frames, NOW, site_id="site-1").html
+    assert "Energy report: Harbour" in html
+    assert "Harbour" in html
+    assert "Mill" not in html
+    assert "dp-site-1.mains" in html
+
+
+def test_unknown_site_is_refused_with_the_closest() -> None:
+    with pytest.raises(ConfigurationError, match=r"no site site-7.*did you mean site-"):
+        render_report(make(["Mill", "Harbour"], with_energy=False), NOW, site_id="site-7")
+
+
+def test_old_figures_are_announced_at_the_top() -> None:
+    frames = make(["Mill"], with_energy=False)
+    later = NOW.replace(month=12)
+    assert "These figures are 30\u00a0days old." in render_report(frames, later).html
+    assert "These figures are" not in render_report(frames, NOW).html
