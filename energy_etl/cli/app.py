@@ -10,7 +10,7 @@ import typer
 from energy_etl.cli import device, license, outbox, push, streams
 from energy_etl.cli.backfill import backfill
 from energy_etl.cli.doctor import doctor
-from energy_etl.cli.keeping import prune
+from energy_etl.cli.keeping import forget, prune
 from energy_etl.cli.report import report
 from energy_etl.cli.sql import sql
 from energy_etl.cli.status import status
@@ -104,6 +104,7 @@ app.command()(report)
 app.command()(doctor)
 app.command()(sql)
 app.command()(prune)
+app.command()(forget)
 app.command()(status)
 app.command()(vendors)
 app.command(name="support-bundle")(support_bundle)

@@ -1,4 +1,4 @@
-"""`energy-etl prune`: what is kept no longer is told, and deleted."""
+"""`energy-etl prune` and `forget`: what goes is told, asked about, and deleted."""
 
 import json
 import sys
@@ -53,3 +53,55 @@ def prune(
         print(json.dumps({"deleted": deleted, "n_bytes_back": done.n_bytes_back}, indent=2))
         return
     print(f"Deleted; the disk got back {max(done.n_bytes_back, 0) / 1e6:.1f} MB.")
+
+
+def forget(
+    meter: Annotated[str | None, typer.Argument(help="The meter's id in meters.csv.")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="A person instead, by the id that a vendor gave.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without a question.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell it, delete nothing.")] = False,
+) -> None:
+    """Take one meter or one person out of everything here: raw, figures, outbox, history, files.
+
+    Its rows of the portfolio go too. What a vendor still lists comes back with the next run: have
+    it removed there, or the right to see it. Packets that Wattics has stay at Wattics.
+    """
+    from energy_etl.cli.standing import refuse_no_project
+    from energy_etl.cli.up import locked_home
+    from energy_etl.defs.forgetting import find, forget_subject, meter_subject, user_subject
+    from energy_etl.defs.instance import create_instance, open_instance
+    from energy_etl.vendors import project_settings
+
+    if (meter is None) == (user is None):
+        raise typer.BadParameter("Give a meter, or --user.")
+    settings = project_settings()
+    refuse_no_project(settings)
+    create_instance(settings.dagster_home)
+    with locked_home(settings.dagster_home), open_instance(settings.dagster_home) as instance:
+        if user is not None:
+            subject = user_subject(settings, user)
+        else:
+            subject = meter_subject(settings, meter or "")
+        found = find(settings, instance, subject)
+        if found.is_empty:
+            print(f"Nothing here names {subject.told}.")
+            return
+        print(f"Of {subject.told} there is:")
+        for line in found.lines():
+            print(f"  {line}")
+        if dry_run:
+            print("Nothing was deleted: it is a dry run.")
+            return
+        if not yes:
+            typer.confirm("Delete all of it? It cannot be undone.", abort=True)
+        left = forget_subject(settings, instance, subject)
+    if left:
+        print(
+            f"energy-etl: It is deleted, but these files still name it: {', '.join(left)}: "
+            "look at them, and delete them.",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
+    print(f"Deleted {subject.told}; no file below {settings.data_dir} names it any more.")

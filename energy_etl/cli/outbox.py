@@ -6,11 +6,11 @@ Only `state.sqlite` and the portfolio are read: no Dagster, no warehouse, also w
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 import typer
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from energy_etl.delivery.outbox import Outbox
     from energy_etl.delivery.plan import StreamPlan
     from energy_etl.settings import Settings
+
+_WHEN_SENT: Final = (
+    "They are sent within a minute while `energy-etl up` runs; else when `send_outbox` runs."
+)
 
 app = typer.Typer(no_args_is_help=True, help="Packets for Wattics: how they stand, what to do.")
 
@@ -48,7 +52,7 @@ def status(stream: StreamsOption = None, as_json: JsonOption = False) -> None:
     settings = _settings()
     plans = _plans(settings)
     with _outbox(settings) as outbox:
-        _known(outbox, stream)
+        _known(outbox, stream, plans)
         rows = status_rows(outbox, plans, stream, datetime.now(UTC))
     handlers = list(discover_handlers())
     if as_json:
@@ -104,12 +108,24 @@ def retry(
         str | None, typer.Option(help="All streams that this credential pushes.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All streams.")] = False,
+    resend: Annotated[
+        bool,
+        typer.Option("--resend", help="With --stream: send again what Wattics forgot of it."),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Resend without a question.")] = False,
 ) -> None:
     """When the cause is mended: unpark streams and give their refused packets another chance."""
     if sum((bool(stream), bool(credential), every)) != 1:
         raise typer.BadParameter("Give one of --stream, --credential and --all.")
+    if resend and not stream:
+        raise typer.BadParameter("--resend is for single streams: name them with --stream.")
     with _outbox(_settings()) as outbox:
         _known(outbox, stream)
+        if resend:
+            for stream_id in stream or ():
+                _resend(outbox, stream_id, is_sure=yes)
+            print(_WHEN_SENT, file=sys.stderr)
+            return
         chosen = [
             each
             for each in outbox.streams()
@@ -132,10 +148,7 @@ def retry(
             f"Refused packets that go again, in order: {n_packets}. Those behind a packet that "
             "was accepted since are held (`energy-etl outbox list`)."
         )
-    print(
-        "They are sent within a minute while `energy-etl up` runs; else when `send_outbox` runs.",
-        file=sys.stderr,
-    )
+    print(_WHEN_SENT, file=sys.stderr)
 
 
 @app.command()
@@ -192,6 +205,22 @@ def export(
     print(f"Packets written: {n_lines}.", file=sys.stderr)
 
 
+def _resend(outbox: "Outbox", stream_id: str, *, is_sure: bool) -> None:
+    from energy_etl.delivery.account import stamp_text
+    from energy_etl.delivery.resending import forgotten, resend
+
+    found = forgotten(outbox, stream_id)
+    print(
+        f"Wattics' last packet of stream {stream_id} is {stamp_text(found.last_ms)}. Packets that "
+        f"it forgot and that go again: {found.n_packets}, from {stamp_text(found.first_ms)} to "
+        f"{stamp_text(found.newest_ms)}. What it has restored by then is found, and not doubled; "
+        "what it restores after that would be there twice."
+    )
+    if not is_sure:
+        typer.confirm("Send them again?", abort=True)
+    print(f"Packets of stream {stream_id} that go again: {resend(outbox, stream_id)}.")
+
+
 def _settings() -> "Settings":
     from energy_etl.vendors import project_settings
 
@@ -231,8 +260,10 @@ def _plans(settings: "Settings") -> "list[StreamPlan]":
         return []
 
 
-def _known(outbox: "Outbox", stream_ids: list[str] | None) -> None:
-    known = {each.stream_id for each in outbox.streams()}
+def _known(
+    outbox: "Outbox", stream_ids: list[str] | None, plans: "Sequence[StreamPlan]" = ()
+) -> None:
+    known = {each.stream_id for each in (*outbox.streams(), *plans)}
     for stream_id in stream_ids or ():
         if stream_id not in known:
             raise ConfigurationError(

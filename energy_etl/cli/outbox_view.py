@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 _TIME: Final = "%m-%d %H:%M"
 _COUNTS: Final = ("confirmed", "pending", "held", "rejected", "holes")
+_ALL_PACKETS: Final = tuple(
+    f"n_{state}"
+    for state in ("sent", "confirmed", "pending", "held", "rejected", "superseded", "dropped")
+)
 
 
 def status_rows(
@@ -21,7 +25,8 @@ def status_rows(
     """Return one row per stream: who pushes it, its condition, and `push.stream_status` as of now.
 
     Condition: stopped (parked or refused packets: somebody has to act), failing (the last send
-    failed, it is tried again), lagging, waiting (packets are held), sending or ok.
+    failed, it is tried again), lagging, waiting (packets are held), sending, empty (no packet was
+    made yet) or ok.
     """
     import polars as pl
 
@@ -40,9 +45,12 @@ def status_rows(
         .then(pl.lit("sending"))
         .when(pl.col("n_held") > 0)
         .then(pl.lit("waiting"))
+        .when(pl.sum_horizontal(_ALL_PACKETS) == 0)
+        .then(pl.lit("empty"))
         .otherwise(pl.lit("ok"))
     )
-    credentials = {each.stream_id: each.credential for each in outbox.streams()}
+    credentials = {plan.stream_id: plan.credential for plan in plans}
+    credentials |= {each.stream_id: each.credential for each in outbox.streams()}
     frame = status_frame(outbox, plans, now).with_columns(condition=condition)
     return [
         {
@@ -66,7 +74,7 @@ def print_status(rows: list[dict[str, Any]], handlers: Sequence[str]) -> None:
     from energy_etl.transform.delivery import told_together
 
     if not rows:
-        print("The outbox is empty: nothing was computed for a stream of streams.csv yet.")
+        print("There is no stream: streams.csv names none, and the outbox is empty.")
         return
     headers = ("stream", "by", "is", "sent", "conf.", "pend.", "held", "rej.", "holes")
     screen = _screen((*headers, "last (UTC)", "lag"), n_text=3)
@@ -103,8 +111,9 @@ def _sentences(row: dict[str, Any]) -> Iterable[str]:
     if row["failure"] and row["failure"] != reason:
         again = f" Tried again at {_time(row['retry_at'])}." if row["retry_at"] else ""
         yield f"{row['failure']}{again}"
-    if row["n_held"] and row["hold_reason"]:
-        yield f"held packets: {row['n_held']}; the oldest: {row['hold_reason']}."
+    if row["hold_reason"]:
+        held = f"held packets: {row['n_held']}; the oldest: " if row["n_held"] else ""
+        yield f"{held}{row['hold_reason']}."
     if row["n_holes"]:
         yield f"holes: {row['n_holes']}, missing packets: {row['n_missing']} (see push.hole)."
 

@@ -108,6 +108,8 @@ def _waiting(settings: "Settings", at: "datetime") -> dict[str, Any]:
     accepted = streams.with_columns(
         n_accepted=pl.col("n_sent") + pl.col("n_confirmed") + pl.col("n_superseded")
     )
+    # Each stream of streams.csv has a row, also before there is a packet.
+    n_packets = sum(streams.select(pl.col("^n_.*$").sum()).row(0))
     return {
         "marks": [
             {
@@ -119,7 +121,7 @@ def _waiting(settings: "Settings", at: "datetime") -> dict[str, Any]:
             for each in marks
         ],
         "sent_at": _iso(max(sent.values(), default=None)),
-        "delivery": delivery_sentence(accepted) if streams.height else None,
+        "delivery": delivery_sentence(accepted) if n_packets else None,
         "n_parked": streams["parked_reason"].count(),
         "n_rejected": int(streams["n_rejected"].sum()),
     }

@@ -57,15 +57,17 @@ def write_report(
         WarehouseError: the published file is there and cannot be read.
         OSError: the report cannot be written.
     """
-    frames, not_read = read_sources(settings.published_path)
+    frames, not_read = read_sources(settings.published_path, now)
     report = render_report(frames, now, site_id=site_id)
     path = out or report_path(settings)
     _put(path, report.html)
     return Written(path, report.numbers, not_read)
 
 
-def read_sources(path: Path) -> tuple[dict[str, pl.DataFrame], tuple[str, ...]]:
+def read_sources(path: Path, now: datetime) -> tuple[dict[str, pl.DataFrame], tuple[str, ...]]:
     """Return the report's sources of one publication, and the names of those that it lacks.
+
+    `stream` has besides how it stands by the rules of `transform/delivery.py`, as of `now`.
 
     Raises:
         WarehouseError: the file is there and cannot be read.
@@ -85,6 +87,12 @@ def read_sources(path: Path) -> tuple[dict[str, pl.DataFrame], tuple[str, ...]]:
                 # Written by an earlier version, which had no such table: the next run adds it.
                 not_read.append(source.name)
     if "stream" in frames:
+        # What was stored is the lag as of the last push: when nothing is pushed any more it stays.
+        passed = (pl.lit(now) - pl.col("last_sent_at")).dt.total_seconds() / 60
+        frames["stream"] = frames["stream"].with_columns(
+            # What was never sent has no such instant, and is overdue all the same.
+            lag_minutes=pl.coalesce(passed - pl.col("interval_minutes"), "lag_minutes")
+        )
         frames["stream"] = frames["stream"].with_columns(
             is_stopped=is_stopped().fill_null(False),
             is_lagging=is_lagging() & pl.col("register_id").is_not_null(),

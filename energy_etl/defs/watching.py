@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
-import polars as pl
 
 from energy_etl.defs.checks import judged
 from energy_etl.defs.marts.delivery import DELIVERED, DELIVERY_CHECKS
@@ -29,7 +28,6 @@ from energy_etl.transform.delivery import is_lagging
 TOLD_AGAIN_AFTER: Final = timedelta(hours=1)
 TOLD_AT_MOST_EVERY: Final = timedelta(minutes=5)
 _TOLD_FACT: Final = "delivery_told"
-_MINUTE: Final = timedelta(minutes=1)
 
 CHECK_SPECS: Final = [
     dg.AssetCheckSpec(each.name, asset=asset_key(each.table), description=each.description)
@@ -68,17 +66,8 @@ def judge_delivery(frames: Frames, now: datetime) -> Iterator[dg.AssetCheckResul
 
 def lines_of(outbox: Outbox, portfolio: Portfolio, now: datetime) -> tuple[str, ...]:
     """Return the streams that lag or are stopped, one line each, sorted; quick, for the sensor."""
-    plans = {p.stream_id: p for p in stream_plans(portfolio) if p.register_ids}
-    overdue = pl.DataFrame(
-        [
-            (stream_id, plans[stream_id].interval / _MINUTE, lag / _MINUTE)
-            for stream_id, lag in lags(outbox, plans.values(), now).items()
-            if lag is not None
-        ],
-        schema={"stream_id": pl.String, "interval_minutes": pl.Float64, "lag_minutes": pl.Float64},
-        orient="row",
-    )
-    lagging = overdue.filter(is_lagging())["stream_id"]
+    plans = [plan for plan in stream_plans(portfolio) if plan.register_ids]
+    lagging = lags(outbox, plans, now).filter(is_lagging())["stream_id"]
     stopped = (
         each.stream_id
         for each in outbox.streams()

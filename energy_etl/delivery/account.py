@@ -36,15 +36,22 @@ class StreamEndError(Exception):
     Attributes:
         is_parking: True when somebody has to act before anything can be sent.
         others_ms: the vendor's last packet, when it is none that we know to have sent.
+        forgot_ms: the vendor's last packet, when what was confirmed behind it is gone.
     """
 
     def __init__(
-        self, sentence: str, *, is_parking: bool = False, others_ms: int | None = None
+        self,
+        sentence: str,
+        *,
+        is_parking: bool = False,
+        others_ms: int | None = None,
+        forgot_ms: int | None = None,
     ) -> None:
         """Keep what to tell, and whether the stream is parked by it."""
         super().__init__(sentence)
         self.is_parking = is_parking
         self.others_ms = others_ms
+        self.forgot_ms = forgot_ms
 
 
 class Account:

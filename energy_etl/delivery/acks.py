@@ -72,12 +72,15 @@ class Parked:
 
     `refused_by`: fingerprint of the credential that was refused; another one unparks the stream.
     `others_ms`: the vendor's last packet, when it is none that we know to have sent.
+    `forgot_ms`: the vendor's last packet, when what was confirmed behind it is gone (EARLIEST_MS:
+    it has none).
     """
 
     stream_id: str
     reason: str
     refused_by: str | None = None
     others_ms: int | None = None
+    forgot_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,7 @@ class AckWriter:
         self._n_put += 1
         # The thread is woken for full groups only: each waking takes the interpreter's lock from
         # the sender.
-        if len(self._events) >= self._group:
+        if len(self._events) >= self._group and not self._wake.is_set():
             self._wake.set()
 
     async def flush(self) -> None:
@@ -301,9 +304,9 @@ def _write_confirmed(outbox: Outbox, events: list[Confirmed], now_us: int) -> No
 
 def _write_parked(outbox: Outbox, events: list[Parked], now_us: int) -> None:
     outbox.connection.executemany(
-        "UPDATE stream SET parked_reason = ?2, parked_us = ?3, refused_by = ?4, others_ms = ?5 "
-        "WHERE stream_id = ?1",
-        [(e.stream_id, e.reason, now_us, e.refused_by, e.others_ms) for e in events],
+        "UPDATE stream SET parked_reason = ?2, parked_us = ?3, refused_by = ?4, others_ms = ?5, "
+        "forgot_ms = ?6 WHERE stream_id = ?1",
+        [(e.stream_id, e.reason, now_us, e.refused_by, e.others_ms, e.forgot_ms) for e in events],
     )
 
 

@@ -7,6 +7,7 @@ was emptied, replaced, or restored from a copy; so was the outbox), everything i
 in between only repeats work.
 """
 
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,9 +17,16 @@ import polars as pl
 
 from energy_etl.delivery.outbox import Outbox, State, ms_to_instant
 from energy_etl.delivery.plan import StreamPlan
-from energy_etl.delivery.schema import HOLD_REASON, REASONS
-from energy_etl.delivery.watching import Watched, hole_frame, last_accepted, status_frame, watch
-from energy_etl.state import instant_to_us
+from energy_etl.delivery.schema import EARLIEST_MS, HOLD_REASON, REASONS
+from energy_etl.delivery.watching import (
+    Watched,
+    hole_frame,
+    last_accepted,
+    note_watched,
+    status_frame,
+    watch,
+)
+from energy_etl.state import instant_to_us, transaction
 from energy_etl.tables.model import Table
 from energy_etl.tables.push import (
     CORRECTION,
@@ -70,7 +78,7 @@ class _Changes:
     """What changed in the outbox since it was shown last; frames are read when they are asked for.
 
     `windows`: stream_id, from_at, to_at: whatever is shown of these is not right any more;
-    `is_whole`: nothing that is shown is. `token` is for `Outbox.mirrored`.
+    `is_whole`: nothing that is shown is. `token` is for `_note_shown`.
     """
 
     token: str
@@ -144,11 +152,12 @@ def show(
         writer.replace_all(MIRROR, MIRROR.empty_frame())
         mirror = [(changes.token, shown_id, now)]
         writer.append(MIRROR, pl.DataFrame(mirror, schema=MIRROR.polars_schema, orient="row"))
+        note_watched(outbox, changes.plans, now)
         watched = watch(outbox, changes.plans, now)
         writer.replace_all(STREAM_OFFSET, offset_frame(outbox))
         writer.replace_all(STREAM_STATUS, watched.status)
         writer.replace_all(HOLE, watched.holes)
-    outbox.mirrored(changes.token)
+    _note_shown(outbox, changes.token)
     return watched
 
 
@@ -247,7 +256,7 @@ def _changes(
     outbox: Outbox, plans: Iterable[StreamPlan], now: datetime, shown: pl.DataFrame
 ) -> _Changes:
     token, response_id = shown["token", "response_id"].rows()[0] if shown.height else (None, 0)
-    token, is_whole = outbox.begin_mirroring(token)
+    token, is_whole = _begin(outbox, token)
     rows = outbox.connection.execute(
         "SELECT stream_id, mirroring_ms FROM stream WHERE mirroring_ms IS NOT NULL "
         "ORDER BY stream_id"
@@ -261,3 +270,43 @@ def _changes(
     return _Changes(
         token, is_whole, windows, outbox, tuple(plans), now, 0 if is_whole else response_id
     )
+
+
+def _begin(outbox: Outbox, shown: str | None) -> tuple[str, bool]:
+    """Set aside what changed since the last mirroring.
+
+    Args:
+        outbox: whose changes.
+        shown: the token that came with what is shown now; None: nothing is shown.
+
+    Returns:
+        A token for `_note_shown`, and whether everything must be shown anew: what is shown now is
+        not what this outbox was mirrored to last.
+    """
+    token = uuid.uuid4().hex
+    with transaction(outbox.connection) as connection:
+        known = connection.execute("SELECT begun, done FROM mirror").fetchone() or ()
+        is_whole = shown is None or shown not in known
+        connection.execute(
+            "UPDATE stream SET mirroring_ms = iif(?1, ?2, min(coalesce(mirroring_ms, "
+            "touched_ms), coalesce(touched_ms, mirroring_ms))), touched_ms = NULL "
+            "WHERE ?1 OR touched_ms IS NOT NULL",
+            (is_whole, EARLIEST_MS),
+        )
+        connection.execute(
+            "INSERT OR REPLACE INTO mirror VALUES (1, ?, ?)", (token, None if is_whole else shown)
+        )
+    return token, is_whole
+
+
+def _note_shown(outbox: Outbox, token: str) -> None:
+    """Note that a mirroring is durable; without this its changes are shown once more."""
+    with transaction(outbox.connection) as connection:
+        # Another one may have begun since: what was set aside is that one's by now.
+        is_newest = connection.execute(
+            "UPDATE mirror SET done = begun WHERE begun = ?", (token,)
+        ).rowcount
+        if is_newest:
+            connection.execute(
+                "UPDATE stream SET mirroring_ms = NULL WHERE mirroring_ms IS NOT NULL"
+            )

@@ -4,17 +4,18 @@
                          │                 └── value changed later ──> superseded (still delivered)
                          └──400, 413, 422──> rejected
     held, pending, rejected ──a person gives it up──> dropped
+    sent, confirmed, superseded ──the vendor forgot it, a person resends──> pending
 
-Filling is idempotent. A packet that was delivered is never sent again: a changed value becomes a
-row of `correction`. A packet behind the last one sent is held for good, never sent out of order.
+Filling is idempotent. A packet that was delivered is never sent again by itself: a changed value
+becomes a row of `correction`. A packet behind the last one sent is held for good, never sent out
+of order.
 
 Not here: what a fill does to which packet (`filling.py`), which held packets may go
-(`frontier.py`), sending (`sender.py`), frames for people (`mirror.py`), what a body says (the
-vendor's `packets.py`).
+(`frontier.py`), sending (`sender.py`), what a vendor forgot (`resending.py`), frames for people
+(`mirror.py`), what a body says (the vendor's `packets.py`).
 """
 
 import sqlite3
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -216,10 +217,14 @@ class Outbox:
 
     def count(self, state: State, stream_id: str | None = None) -> int:
         """Count the packets of a state, of one stream or of all."""
-        return self.connection.execute(
-            "SELECT count(*) FROM packet WHERE state = ? AND (? IS NULL OR stream_id = ?)",
-            (state, stream_id, stream_id),
-        ).fetchone()[0]
+        if stream_id is None:
+            found = self.connection.execute("SELECT count(*) FROM packet WHERE state = ?", (state,))
+        else:
+            # In a query of its own: with `? IS NULL OR` it walked through the packets of all.
+            found = self.connection.execute(
+                "SELECT count(*) FROM packet WHERE state = ? AND stream_id = ?", (state, stream_id)
+            )
+        return found.fetchone()[0]
 
     def due(self, now: datetime) -> DueSummary:
         """Say which streams have something to send, to confirm or to settle, and what waits."""
@@ -280,7 +285,7 @@ class Outbox:
                 if credential is not None and state.credential != credential:
                     continue
                 self._go_on_behind_others(state.stream_id)
-                self._unpark(state.stream_id)
+                self.unpark(state.stream_id)
                 n_packets += connection.execute(
                     "UPDATE packet SET state = 'held' WHERE state = 'rejected' AND stream_id = ?",
                     (state.stream_id,),
@@ -307,8 +312,17 @@ class Outbox:
         if mended:
             with transaction(self.connection):
                 for stream_id in mended:
-                    self._unpark(stream_id)
+                    self.unpark(stream_id)
         return len(mended)
+
+    def unpark(self, stream_id: str) -> None:
+        """Let a stream go on where it stands; within a transaction."""
+        self.connection.execute(
+            "UPDATE stream SET parked_reason = NULL, parked_us = NULL, refused_by = NULL, "
+            "others_ms = NULL, forgot_ms = NULL, retry_us = NULL, n_failures = 0, failure = NULL "
+            "WHERE stream_id = ?",
+            (stream_id,),
+        )
 
     def drop(self, stream_id: str, from_ms: int, to_ms: int, reason: str) -> int:
         """Give up what was not delivered of [from_ms, to_ms): for good, and on the record.
@@ -341,44 +355,6 @@ class Outbox:
                 (f"given up: {reason}", stream_id, from_ms, to_ms),
             ).rowcount
 
-    def begin_mirroring(self, shown: str | None) -> tuple[str, bool]:
-        """Set the changes since the last mirroring aside, for `mirror.changes`.
-
-        Args:
-            shown: the token that came with what is shown now; None: nothing is shown.
-
-        Returns:
-            A token for `mirrored`, and whether everything must be shown anew: what is shown now
-            is not what this outbox was mirrored to last.
-        """
-        token = uuid.uuid4().hex
-        with transaction(self.connection) as connection:
-            known = connection.execute("SELECT begun, done FROM mirror").fetchone() or ()
-            is_whole = shown is None or shown not in known
-            connection.execute(
-                "UPDATE stream SET mirroring_ms = iif(?1, ?2, min(coalesce(mirroring_ms, "
-                "touched_ms), coalesce(touched_ms, mirroring_ms))), touched_ms = NULL "
-                "WHERE ?1 OR touched_ms IS NOT NULL",
-                (is_whole, EARLIEST_MS),
-            )
-            connection.execute(
-                "INSERT OR REPLACE INTO mirror VALUES (1, ?, ?)",
-                (token, None if is_whole else shown),
-            )
-        return token, is_whole
-
-    def mirrored(self, token: str) -> None:
-        """Note that a mirroring is durable; without this its changes are shown once more."""
-        with transaction(self.connection) as connection:
-            # Another one may have begun since: what was set aside is that one's by now.
-            is_newest = connection.execute(
-                "UPDATE mirror SET done = begun WHERE begun = ?", (token,)
-            ).rowcount
-            if is_newest:
-                connection.execute(
-                    "UPDATE stream SET mirroring_ms = NULL WHERE mirroring_ms IS NOT NULL"
-                )
-
     def _go_on_behind_others(self, stream_id: str) -> None:
         (others_ms,) = self.connection.execute(
             "SELECT others_ms FROM stream WHERE stream_id = ?", (stream_id,)
@@ -395,13 +371,6 @@ class Outbox:
                 "WHERE stream_id = ?2",
                 (others_ms, stream_id),
             )
-
-    def _unpark(self, stream_id: str) -> None:
-        self.connection.execute(
-            "UPDATE stream SET parked_reason = NULL, parked_us = NULL, refused_by = NULL, "
-            "others_ms = NULL, retry_us = NULL, n_failures = 0, failure = NULL WHERE stream_id = ?",
-            (stream_id,),
-        )
 
     def _write_plans(self, plans: Iterable[StreamPlan]) -> None:
         self.connection.executemany(

@@ -48,23 +48,27 @@ _SCHEMA: Final = (
     # somebody starts tries at once). release_us: when the oldest held packet has waited enough.
     # refused_by: fingerprint of the credential that was refused when it was parked; another one
     # unparks it. others_ms: the vendor's last packet when it was parked because we had not sent
-    # that. is_historical: the vendor takes packets behind the last one. is_confirmable: it answers
-    # which packet came last. wait_reason: what its held packets wait for. touched_ms: the oldest
-    # stamp that changed since the last mirroring began; mirroring_ms: the same of a mirroring that
-    # is not known to be done.
+    # that. forgot_ms: the vendor's last packet when it was parked because what it had confirmed
+    # behind that was gone (EARLIEST_MS: it had none). is_historical: the vendor takes packets
+    # behind the last one. is_confirmable: it answers which packet came last. wait_reason: what its
+    # held packets wait for. touched_ms: the oldest stamp that changed since the last mirroring
+    # began; mirroring_ms: the same of a mirroring that is not known to be done.
     """CREATE TABLE IF NOT EXISTS stream (
         stream_id TEXT PRIMARY KEY, credential TEXT NOT NULL, released_ms INTEGER,
         last_sent_ms INTEGER, last_confirmed_ms INTEGER, parked_reason TEXT, parked_us INTEGER,
         retry_us INTEGER, n_failures INTEGER NOT NULL DEFAULT 0, failure TEXT,
         release_us INTEGER, is_sending INTEGER NOT NULL DEFAULT 0, refused_by TEXT,
         is_historical INTEGER NOT NULL DEFAULT 0, wait_reason TEXT, touched_ms INTEGER,
-        mirroring_ms INTEGER, others_ms INTEGER, is_confirmable INTEGER NOT NULL DEFAULT 1)
-        WITHOUT ROWID""",
+        mirroring_ms INTEGER, others_ms INTEGER, is_confirmable INTEGER NOT NULL DEFAULT 1,
+        forgot_ms INTEGER) WITHOUT ROWID""",
     # fed_by: the register that it is added to; '': files; null: not known, of a version before.
     """CREATE TABLE IF NOT EXISTS stream_offset (
         stream_id TEXT NOT NULL, field TEXT NOT NULL, from_ms INTEGER NOT NULL,
         offset_wh REAL NOT NULL, is_frozen INTEGER NOT NULL DEFAULT 0, fed_by TEXT,
         PRIMARY KEY (stream_id, field, from_ms)) WITHOUT ROWID""",
+    # since_us: when the stream was shown first; its first packet is not awaited before that.
+    """CREATE TABLE IF NOT EXISTS watched (
+        stream_id TEXT PRIMARY KEY, since_us INTEGER NOT NULL) WITHOUT ROWID""",
     # AUTOINCREMENT: an id is never given twice, so whoever read up to one has seen all before it.
     """CREATE TABLE IF NOT EXISTS response (
         response_id INTEGER PRIMARY KEY AUTOINCREMENT, stream_id TEXT NOT NULL,
@@ -138,6 +142,7 @@ _ADDED: Final = {
         "mirroring_ms INTEGER",
         "others_ms INTEGER",
         "is_confirmable INTEGER NOT NULL DEFAULT 1",
+        "forgot_ms INTEGER",
     ),
     "stream_offset": ("fed_by TEXT",),
 }

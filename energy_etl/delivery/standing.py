@@ -13,6 +13,7 @@ from energy_etl.delivery.account import Account, StreamEndError, stamp_text
 from energy_etl.delivery.acks import Confirmed, FoundDelivered
 from energy_etl.delivery.outbox import StreamState
 from energy_etl.delivery.running import Run
+from energy_etl.delivery.schema import EARLIEST_MS
 from energy_etl.errors import BadRequestError, VendorError
 
 
@@ -187,8 +188,11 @@ class Standing:
             raise StreamEndError(
                 f"Stream {self._stream_id}: the vendor's last packet is {stamp_text(last_ms)} "
                 f"although {stamp_text(confirmed_ms)} was confirmed: it forgot packets; ask the "
-                f"vendor to restore them, then run {retry_command(self._stream_id)}.",
+                f"vendor to restore them, then run {retry_command(self._stream_id)}; if it "
+                "cannot, send them again with `energy-etl outbox retry --stream "
+                f"{self._stream_id} --resend`.",
                 is_parking=True,
+                forgot_ms=EARLIEST_MS if last_ms is None else last_ms,
             )
 
     def _is_unconfirmed(self, stamped_ms: int | None) -> bool:

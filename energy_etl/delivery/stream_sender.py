@@ -49,7 +49,10 @@ class StreamSender:
         except StreamEndError as end:
             report.problem = str(end)
             if end.is_parking:
-                run.acks.put(Parked(stream_id, report.problem, others_ms=end.others_ms))
+                parked = Parked(
+                    stream_id, report.problem, others_ms=end.others_ms, forgot_ms=end.forgot_ms
+                )
+                run.acks.put(parked)
                 report.is_parked = True
                 # Whatever was on its way was asked for first.
                 self._is_open = False

@@ -5,13 +5,14 @@ HTML around it: nothing that a vendor or a person wrote reaches the chart librar
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import altair as alt
 import vl_convert
 
-from energy_etl.report.figures import ENOUGH_PCT, Appliance, Day
+from energy_etl.report.figures import ENOUGH_PCT, Appliance, Day, Site
 from energy_etl.report.markup import Html, el, join
 from energy_etl.report.palette import SERIES
 from energy_etl.report.wording import short_day
@@ -95,9 +96,17 @@ def daily_chart(days: Sequence[Day], chart_id: str) -> Html:
     )
 
 
-def appliance_chart(appliances: Sequence[Appliance], days: Sequence[Day], chart_id: str) -> Html:
-    """Draw the appliances of a site stacked per day, what is unattributed on top."""
-    keys = series_of(appliances)
+def appliance_chart(
+    appliances: Sequence[Appliance], keys: Sequence[str], days: Sequence[Day], chart_id: str
+) -> Html:
+    """Draw the appliances of a site stacked per day, what is unattributed on top.
+
+    Args:
+        appliances: from the bottom up.
+        keys: the colour of each, of `series_of`.
+        days: of the axis.
+        chart_id: unique on the page.
+    """
     rows = [
         {"on": day.local_on.isoformat(), "key": key, "place": place, "kwh": amount}
         for place, (key, appliance) in enumerate(zip(keys, appliances, strict=True))
@@ -128,11 +137,23 @@ def appliance_chart(appliances: Sequence[Appliance], days: Sequence[Day], chart_
     )
 
 
-def series_of(appliances: Iterable[Appliance]) -> list[str]:
-    """Return the name of the colour of each appliance."""
-    named = iter(SERIES)
+def common_series(sites: Iterable[Site]) -> dict[str, str]:
+    """Return the colours of what uses most over all sites: a fridge looks the same everywhere."""
+    totals: dict[str, float] = defaultdict(float)
+    for part in (part for site in sites for part in site.appliances if part.kind == "appliance"):
+        totals[part.label] += part.total_kwh
+    most = sorted(totals, key=lambda label: (-totals[label], label))
+    return dict(zip(most, SERIES, strict=False))
+
+
+def series_of(appliances: Sequence[Appliance], common: Mapping[str, str]) -> list[str]:
+    """Return the name of the colour of each appliance; those not in common take what is left."""
+    named = [part.label for part in appliances if part.kind == "appliance"]
+    taken = {common[label] for label in named if label in common}
+    free = iter([series for series in SERIES if series not in taken])
     return [
-        next(named) if appliance.kind == "appliance" else appliance.kind for appliance in appliances
+        part.kind if part.kind != "appliance" else common.get(part.label) or next(free)
+        for part in appliances
     ]
 
 

@@ -71,9 +71,9 @@ def delivery(streams: Sequence[Stream], now: datetime) -> Html:
         lead=join(
             [
                 prose(told),
-                " Last packet: its stamp in UTC. Lag is how long the next packet is overdue. A hole is a stretch between two "
-                "accepted packets with none in it, framed in the strip; Wattics takes it for "
-                "broken communication.",
+                " Last packet: its stamp in UTC. Lag is how long the next packet is overdue. "
+                "A hole is a stretch between two accepted packets with none in it, framed in the "
+                "strip; Wattics takes it for broken communication.",
             ]
         ),
     )

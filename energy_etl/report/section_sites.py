@@ -1,10 +1,10 @@
 """Each site: its days with those before behind them, its appliances, a vendor against us."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from energy_etl.report import wording
-from energy_etl.report.charts import appliance_chart, daily_chart, series_of
+from energy_etl.report.charts import appliance_chart, common_series, daily_chart, series_of
 from energy_etl.report.figures import CHART_DAYS, ENOUGH_PCT, Appliance, Site
 from energy_etl.report.grid import missing, section
 from energy_etl.report.marks import TOLERANCE_PCT, vendor_scale
@@ -31,18 +31,19 @@ def sites_section(sites: Sequence[Site]) -> Html:
             "Sites",
             missing("There is nothing to draw.", "No site has figures yet: see Portfolio."),
         )
+    common = common_series(sites)
     return section(
         "sites",
         "Sites",
-        *(_site(place, site) for place, site in enumerate(drawn)),
+        *(_site(place, site, common) for place, site in enumerate(drawn)),
         lead=join(
             [prose(told), f" Electricity of the last {CHART_DAYS} complete days of each site."]
         ),
     )
 
 
-def _site(place: int, site: Site) -> Html:
-    panels = [_days(place, site), _appliances(place, site), _vendors(place, site)]
+def _site(place: int, site: Site, common: Mapping[str, str]) -> Html:
+    panels = [_days(place, site), _appliances(place, site, common), _vendors(place, site)]
     return el(
         "article",
         el("h3", name(site.name), el("small", name(site.site_id), " · ", site.zone, class_="id")),
@@ -75,7 +76,7 @@ def _days(place: int, site: Site) -> Html:
     )
 
 
-def _appliances(place: int, site: Site) -> Html:
+def _appliances(place: int, site: Site, common: Mapping[str, str]) -> Html:
     title = "Who used it"
     if not site.appliances:
         return _panel(
@@ -88,7 +89,7 @@ def _appliances(place: int, site: Site) -> Html:
     if not any(part.total_kwh for part in site.appliances):
         return _panel(title, missing("The submeters have no figures.", "Load their readings."))
     whole = sum(part.total_kwh for part in site.appliances)
-    keys = series_of(site.appliances)
+    keys = series_of(site.appliances, common)
     items = [_share(key, part, whole) for key, part in zip(keys, site.appliances, strict=True)]
     n_unknown = sum(amount is None for amount in site.appliances[-1].days_kwh)
     note = (
@@ -99,7 +100,7 @@ def _appliances(place: int, site: Site) -> Html:
     )
     return _panel(
         title,
-        appliance_chart(site.appliances, site.days, f"parts-{place}"),
+        appliance_chart(site.appliances, keys, site.days, f"parts-{place}"),
         # The stack grows upwards, the list is read downwards.
         el("ul", *reversed(items), class_="key shares"),
         el("p", note, class_="note") if note else None,

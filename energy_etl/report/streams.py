@@ -40,8 +40,9 @@ def compute_streams(frames: Frames, now: datetime) -> list[Stream]:
     """Return every stream, the worst first.
 
     Args:
-        frames: of `SOURCES`; `stream` may have `is_stopped` and `is_lagging` besides (from
-            `transform/delivery.py`, which this layer does not see).
+        frames: of `SOURCES`; `stream` with its `lag_minutes` as of now, and it may have
+            `is_stopped` and `is_lagging` besides (by the rules of `transform/delivery.py`, which
+            this layer does not see).
         now: aware; the right end of the strips.
     """
     names = {row["register_id"]: row for row in frames["register"].iter_rows(named=True)}
@@ -53,6 +54,7 @@ def compute_streams(frames: Frames, now: datetime) -> list[Stream]:
         register = names.get(row["register_id"], {})
         source = register.get("meter_name") or row["register_id"] or "files"
         condition, reason = _condition(row)
+        has_sent = row["lag_minutes"] is not None
         streams.append(
             Stream(
                 row["stream_id"],
@@ -66,7 +68,7 @@ def compute_streams(frames: Frames, now: datetime) -> list[Stream]:
                 row["n_holes"] or 0,
                 row["n_missing"] or 0,
                 row["last_sent_at"],
-                _lag(row, now),
+                max(0.0, row["lag_minutes"]) if row["register_id"] and has_sent else None,
                 _spans(row, holes[row["stream_id"]], now),
             )
         )
@@ -82,25 +84,18 @@ def _condition(row: dict[str, Any]) -> tuple[str, str]:
         return "stopped", row["parked_reason"] or refused
     if row["failure"]:
         return "failing", row["failure"]
-    if row["n_sent"] is None:
-        return "not begun", "nothing is in the outbox yet"
     if row.get("is_lagging"):
         return "late", row["hold_reason"] or "the next packet is overdue"
     if row["n_held"]:
         return "waiting", row["hold_reason"] or ""
+    counts = ("n_sent", "n_confirmed", "n_superseded", "n_pending")
+    if row["n_sent"] is None or not _sum(row, *counts):
+        return "not begun", row["hold_reason"] or "nothing is in the outbox yet"
     return ("sending", "") if row["n_pending"] else ("ok", "")
 
 
 def _sum(row: dict[str, Any], *names: str) -> int:
     return sum(row[name] or 0 for name in names)
-
-
-def _lag(row: dict[str, Any], now: datetime) -> float | None:
-    """Return how long the next packet is overdue as of `now`; 0: it is not."""
-    if row["last_sent_at"] is None or not row["register_id"]:
-        return None
-    passed = (now - row["last_sent_at"]).total_seconds() / 60
-    return max(0.0, passed - (row["interval_minutes"] or 0))
 
 
 def _spans(

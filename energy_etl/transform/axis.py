@@ -68,8 +68,8 @@ class Axis:
     def cut(self, at: pl.Series, lane: Ints, first: Ints) -> tuple[Ints, Ints]:
         """Cut runs of ascending instants at the edges of their lanes.
 
-        What `stretch` finds row by row, at a tenth of the cost: each edge is looked for among the
-        instants.
+        What `stretch` finds row by row, at a fraction of the cost: each edge is looked for among
+        the instants.
 
         Args:
             at: instants, ascending within each run.

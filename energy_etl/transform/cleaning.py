@@ -363,7 +363,7 @@ def _find_bad_steps(segment: Ints, at_us: Ints, x: Floats, limits: Limits) -> In
     is_doubtful = grown < 0
     if np.isfinite(limits.rate_per_s).any() and grown.size:
         # What every segment could grow in the shortest step of all is good without a look at its
-        # own limit. That leaves next to nothing, at a third of the CPU time.
+        # own limit. That leaves next to nothing, at a quarter of the CPU time.
         dt_us = np.diff(at_us)
         dt_us[segment[1:] != segment[:-1]] = dt_us.max()
         is_doubtful |= grown > limits.allow_all(max(dt_us.min(), 0) / 1e6)

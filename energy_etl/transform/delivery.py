@@ -13,6 +13,8 @@ from energy_etl.tables.mart import FINDING
 
 # Vendors are asked each hour; computing and sending take minutes.
 LAG_GRACE_MINUTES: Final = 90
+# A stream that is new waits for its first load, and that for its gateway.
+NEW_GRACE_MINUTES: Final = 24 * 60
 MAX_SPACING_OFF: Final = 0.05
 _SHOWN: Final = 3
 _INSTANT_FORMAT: Final = "%Y-%m-%d %H:%M"
@@ -26,10 +28,11 @@ _MESSAGE_TO_VENDOR: Final = (
 def is_lagging() -> pl.Expr:
     """Whether a stream's next packet is overdue by more than one interval and 90 minutes.
 
-    Over `push.stream_status`: `lag_minutes` (age of the newest accepted packet beyond its
-    interval) and `interval_minutes`. False for what was never sent or is in streams.csv no more.
+    The first packet of a stream may be late by a day more. Over `push.stream_status`:
+    `lag_minutes`, `interval_minutes` and `last_sent_at`. False where no packet is awaited.
     """
-    allowed = pl.col("interval_minutes") + LAG_GRACE_MINUTES
+    new = pl.when(pl.col("last_sent_at").is_null()).then(NEW_GRACE_MINUTES).otherwise(0)
+    allowed = pl.col("interval_minutes") + LAG_GRACE_MINUTES + new
     return (pl.col("lag_minutes") > allowed).fill_null(False)
 
 
@@ -60,7 +63,8 @@ def compute_delivery_findings(
 ) -> pl.DataFrame:
     """List what somebody should look at in the delivery.
 
-    Kinds: `stream_stopped` (parked, or packets refused), `stream_spacing` (the actual spacing is
+    Kinds: `stream_stopped` (parked, or packets refused), `stream_never_sent` (its first packet is
+    long overdue), `stream_spacing` (the actual spacing is
     not the agreed one; the next step holds the message to send to the vendor, with all streams of
     the same two intervals), `stream_holes` (undeclared stretches without packets).
 
@@ -74,6 +78,7 @@ def compute_delivery_findings(
     """
     found = [
         *_stopped(status.filter(is_stopped())),
+        *_never_sent(status.filter(is_lagging() & pl.col("last_sent_at").is_null(), ~is_stopped())),
         *_irregular(status.filter(is_irregular()).join(since, on="stream_id", how="left")),
         *_holes(holes.filter(~pl.col("is_declared")), status),
     ]
@@ -85,6 +90,14 @@ def why_stopped(row: dict) -> str:
     """Return why a stream is stopped in one or two sentences, from its `push.stream_status`."""
     rejected = f"Refused packets: {row['n_rejected']}." if row["n_rejected"] else None
     return " ".join(filter(None, (row["parked_reason"], rejected)))
+
+
+def why_late(row: dict) -> str:
+    """Return why a stream's next packet is overdue, without a full stop."""
+    for name in ("parked_reason", "failure", "hold_reason"):
+        if row[name]:
+            return str(row[name]).rstrip(".")
+    return "its packets wait to be sent" if row["n_pending"] else "no newer readings have come"
 
 
 def told_together(said: Iterable[tuple[str, str]]) -> list[str]:
@@ -120,6 +133,23 @@ def _stopped(status: pl.DataFrame) -> list[tuple]:
             f"Stream {row['stream_id']} waits for somebody to act: {why_stopped(row)}",
             "Mend the cause (`energy-etl outbox list` shows the refused packets), then run "
             f"`energy-etl outbox retry --stream {row['stream_id']}` or launch `retry_deliveries`.",
+        )
+        for row in status.iter_rows(named=True)
+    ]
+
+
+def _never_sent(status: pl.DataFrame) -> list[tuple]:
+    return [
+        (
+            "stream_never_sent",
+            row["stream_id"],
+            None,
+            None,
+            f"Of stream {row['stream_id']} nothing was ever sent, and its first packet is overdue "
+            f"by {row['lag_minutes'] / 1440:.1f} days: {why_late(row)}.",
+            "See in mart.coverage whether its register (streams.csv) has readings, and in "
+            "`energy-etl outbox status` what holds its packets; where its meter comes later, set "
+            "push_from_at in streams.csv to that day.",
         )
         for row in status.iter_rows(named=True)
     ]

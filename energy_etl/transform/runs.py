@@ -24,7 +24,7 @@ def first_of_runs(columns: Sequence[pl.Series]) -> Ints:
 
 def union_of_rows(n_rows: int, *some: Ints) -> Ints:
     """Return the rows that are in any of several arrays, ascending."""
-    # np.union1d takes twenty times as long.
+    # np.union1d took most of the time of rows in no order.
     is_in = np.zeros(n_rows, dtype=bool)
     for rows in some:
         is_in[rows] = True

@@ -5,7 +5,7 @@ calls count against, and one cheap documented call that shows whether the login 
 called before `Trial.ask` is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -45,7 +45,6 @@ class Login:
         vendor: str,
         *fields: str,
         name: str = "",
-        ours: Sequence[str] = (),
         is_needed: bool = True,
     ) -> "Login":
         """Look which of the fields of a section are empty.
@@ -55,11 +54,10 @@ class Login:
             vendor: their section's name.
             fields: what is needed.
             name: see `Login.name`.
-            ours: of the fields those that hold something before anybody chose it.
             is_needed: see `Login.is_needed`.
         """
         missing = tuple(f"{vendor}.{each}" for each in fields if not _text(section, each))
-        needs = tuple(f"{vendor}.{each}" for each in fields if each not in ours)
+        needs = tuple(f"{vendor}.{each}" for each in fields)
         return cls(needs, missing, name, is_needed)
 
     @property
@@ -70,7 +68,7 @@ class Login:
     @property
     def is_begun(self) -> bool:
         """True when anything of it was set."""
-        return not set(self.needs) <= set(self.missing)
+        return len(self.missing) < len(self.needs)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def run_httpx_per_worker(
 
 
 def run_aiohttp(task: Task, folder: Path, clock: Clock, n_parallel: int = N_PARALLEL) -> Outcome:
-    """One aiohttp session: the transport that ours uses, and nothing around it."""
+    """One aiohttp session: a general client at its leanest, and nothing around it."""
     del folder
     target = target_of(task)
     basic = aiohttp.encode_basic_auth(target.username, target.password)

@@ -25,8 +25,8 @@ from energy_etl_tests.delivery.conftest import (
     states,
 )
 
-# A stream of the example portfolio; the others are not in it any more.
-MAPPED = "dp-ea3ca3c23c"
+# Streams of the example portfolio; the others are not in it any more.
+MAPPED, EMPTY = "dp-ea3ca3c23c", "dp-f6236e5bd9"
 REASON = "The vendor does not know stream parked."
 
 
@@ -39,7 +39,11 @@ def delivered(stream_id: str, *numbers: int) -> list[Event]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    shutil.copytree(REPOSITORY / "data" / "portfolio.example", tmp_path / "data" / "portfolio")
+    folder = tmp_path / "data" / "portfolio"
+    shutil.copytree(REPOSITORY / "data" / "portfolio.example", folder)
+    header, *rows = (folder / "streams.csv").read_text().splitlines()
+    kept = [row for row in rows if row.startswith((MAPPED, EMPTY))]
+    (folder / "streams.csv").write_text("\n".join([header, *kept, ""]))
     return tmp_path
 
 
@@ -86,6 +90,7 @@ def test_status_says_what_each_stream_is_and_what_to_do(typed: Typed) -> None:
     assert told["handlers"] == []
     assert {name: row["condition"] for name, row in rows.items()} == {
         MAPPED: "lagging",
+        EMPTY: "empty",
         "parked": "stopped",
         "refused": "stopped",
     }
@@ -97,6 +102,8 @@ def test_status_says_what_each_stream_is_and_what_to_do(typed: Typed) -> None:
     assert code == 0
     assert MAPPED not in out
     assert f"{REASON} Mend it, then `energy-etl outbox retry --stream parked`." in out
+    _, out, _ = typed.run("outbox", "status", "--stream", EMPTY)
+    assert out.endswith(f"{EMPTY}: no packet was made of it yet.\n")
 
 
 def test_reason_that_says_what_to_do_and_is_the_failure_too_is_told_once(
@@ -112,7 +119,7 @@ def test_reason_that_says_what_to_do_and_is_the_failure_too_is_told_once(
 def test_status_fits_on_a_narrow_screen(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     _, out, _ = typed.run("outbox", "status")
-    table = out.partition("parked: ")[0].splitlines()
+    table = out.partition("\n\n")[0].splitlines()
     assert max(map(len, table)) <= 80
     # Whole, not folded into two lines.
     assert any(line.split()[:3] == [MAPPED, "main", "lagging"] for line in table)

@@ -1,8 +1,9 @@
 """`energy-etl report`: the path on stdout, also before anything was published."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -12,9 +13,36 @@ from energy_etl.defs.assets.report import energy_report
 from energy_etl.defs.reporting import read_sources
 from energy_etl.defs.resources import Etl
 from energy_etl.report import SOURCES
-from energy_etl.tables import SHARED_TABLES, core
+from energy_etl.tables import SHARED_TABLES, Table, core, push
 from energy_etl.warehouse import Warehouse, publish
 from energy_etl_tests.cli.typed import Typed
+
+NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
+SITE = {"site_id": "mill", "name": "Old <mill>", "zone": "Europe/Rome", "currency": "EUR"}
+STREAM = {
+    "stream_id": "dp-mill",
+    "register_id": "mill.mains",
+    "field": "pC_1",
+    "content": "cumulative_wh",
+    "interval_minutes": 15,
+    "credential": "main",
+    "estimates": "send",
+    "is_historical": False,
+}
+# All was well at the last push, which is two days ago.
+STATUS = {
+    "stream_id": "dp-mill",
+    "n_confirmed": 96,
+    "first_sent_at": NOW - timedelta(days=3),
+    "last_sent_at": NOW - timedelta(days=2),
+    "lag_minutes": 0.0,
+}
+
+
+def _row(table: Table, **cells: Any) -> pl.DataFrame:
+    """Return one row; counts that it does not name are 0, other cells null."""
+    blank = {column.name: 0 if column.name.startswith("n_") else None for column in table.columns}
+    return pl.DataFrame([blank | cells], schema=table.polars_schema)
 
 
 @pytest.fixture
@@ -29,17 +57,10 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that has published one site, without any vendor's marts."""
     root = tmp_path_factory.mktemp("project")
     warehouse = Warehouse(root / "data" / "warehouse.duckdb", SHARED_TABLES)
-    row = {
-        "site_id": "mill",
-        "name": "Old <mill>",
-        "zone": "Europe/Rome",
-        "currency": "EUR",
-        "area_m2": None,
-        "use": None,
-    }
-    frame = pl.DataFrame([row], schema=core.SITE.polars_schema)
     with warehouse.write() as writer:
-        writer.replace_all(core.SITE, frame)
+        writer.replace_all(core.SITE, _row(core.SITE, **SITE))
+        writer.replace_all(push.STREAM, _row(push.STREAM, **STREAM))
+        writer.replace_all(push.STREAM_STATUS, _row(push.STREAM_STATUS, **STATUS))
     publish(warehouse, data_dir=root / "data")
     return root
 
@@ -95,8 +116,7 @@ def test_file_that_is_no_database_is_refused(typed: Typed, tmp_path: Path) -> No
 
 
 def test_asset_writes_the_same_report_with_its_numbers(published: Path) -> None:
-    now = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
-    result = energy_report(Etl(root=str(published), now_at=now.isoformat()))
+    result = energy_report(Etl(root=str(published), now_at=NOW.isoformat()))
     assert isinstance(result, dg.MaterializeResult)
     assert result.metadata is not None
     html = (published / "data" / "reports" / "energy.html").read_text(encoding="utf-8")
@@ -104,8 +124,17 @@ def test_asset_writes_the_same_report_with_its_numbers(published: Path) -> None:
     assert (result.metadata["sites"], result.metadata["bytes"]) == (1, len(html.encode()))
 
 
+def test_stream_that_is_pushed_no_more_is_late_whatever_the_last_push_said(
+    published: Path,
+) -> None:
+    frames, _ = read_sources(published / "data" / "energy.duckdb", NOW)
+    row = frames["stream"].row(0, named=True)
+    assert (row["is_lagging"], row["is_stopped"]) == (True, False)
+    assert row["lag_minutes"] == 2 * 1440 - 15
+
+
 def test_sources_come_in_the_types_that_the_report_counts_on(published: Path) -> None:
-    frames, _ = read_sources(published / "data" / "energy.duckdb")
+    frames, _ = read_sources(published / "data" / "energy.duckdb", NOW)
     for source in SOURCES:
         if source.name in frames:
             found = {name: frames[source.name].schema[name] for name in source.schema}

@@ -1,4 +1,4 @@
-"""What is kept no longer goes from raw, outbox, Dagster's history and disk; what is needed stays."""
+"""What is kept no longer goes from raw, outbox, history and disk; what is needed stays."""
 
 import json
 import shutil
@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
+from dagster._core.events import StepMaterializationData
 
 from energy_etl.cli.rebuild import rebuild_from_raw
 from energy_etl.defs.instance import open_instance
@@ -29,7 +30,7 @@ from energy_etl.tables.raw import BODY, QUARANTINE, REQUEST
 from energy_etl.vendors import all_tables
 from energy_etl.warehouse import Warehouse, read_published
 from energy_etl_tests.cli.typed import Typed
-from energy_etl_tests.defs.project import _prepared
+from energy_etl_tests.defs.project import prepared
 from energy_etl_tests.delivery.conftest import packets, plan, stamp_ms
 
 NOW = datetime.now(UTC)
@@ -53,7 +54,7 @@ def call(name: str, age_days: float, body: str | None, **changes: object) -> dic
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Return a project with old and young calls, without runs."""
-    shutil.copytree(_prepared("portfolio.example") / "data", tmp_path / "data")
+    shutil.copytree(prepared("portfolio.example") / "data", tmp_path / "data")
     settings = Etl(root=str(tmp_path)).settings()
     calls = [
         call("old", 500, "only-old"),
@@ -90,6 +91,24 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
 def warehouse_of(settings: Settings) -> Warehouse:
     return Warehouse(settings.warehouse_path, all_tables(), lock_wait_s=20)
+
+
+def ended_run(
+    instance: dg.DagsterInstance, asset: str, partition: str | None = None, told: str = ""
+) -> str:
+    """Record a run that brought an asset, without running anything; return its id."""
+    run = dg.DagsterRun(job_name="a_job", status=dg.DagsterRunStatus.SUCCESS)
+    instance.add_run(run)
+    event = dg.AssetMaterialization(asset, partition=partition, metadata={"told": told})
+    instance.report_dagster_event(
+        dg.DagsterEvent(
+            event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,
+            job_name=run.job_name,
+            event_specific_data=StepMaterializationData(event),
+        ),
+        run.run_id,
+    )
+    return run.run_id
 
 
 def by_what(found: list[Old]) -> dict[str, int]:
@@ -143,29 +162,19 @@ def test_answers_to_packets_go_from_the_outbox_and_from_what_people_read(
 def test_history_goes_but_for_the_runs_that_the_ui_leans_on(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
-    days = dg.DailyPartitionsDefinition(start_date="2024-01-01")
-
-    @dg.asset(partitions_def=days)
-    def readings() -> dg.MaterializeResult:
-        return dg.MaterializeResult()
-
-    @dg.asset
-    def figures() -> dg.MaterializeResult:
-        return dg.MaterializeResult()
-
     today = f"{NOW:%Y-%m-%d}"
     runs = {
-        "too old a day": dg.materialize([readings], instance=instance, partition_key="2024-01-02"),
-        "superseded": dg.materialize([readings], instance=instance, partition_key=today),
-        "newest of the day": dg.materialize([readings], instance=instance, partition_key=today),
-        "superseded figures": dg.materialize([figures], instance=instance),
-        "newest figures": dg.materialize([figures], instance=instance),
+        "too old a day": ended_run(instance, "readings", "2024-01-02"),
+        "superseded": ended_run(instance, "readings", today),
+        "newest of the day": ended_run(instance, "readings", today),
+        "superseded figures": ended_run(instance, "figures"),
+        "newest figures": ended_run(instance, "figures"),
     }
     later = NOW + 40 * DAY
     assert by_what(plan_pruning(settings, instance, NOW)).get("runs in Dagster's history") is None
     prune(settings, instance, later)
     left = {run.run_id for run in instance.get_runs()}
-    assert {name for name, run in runs.items() if run.run_id in left} == {
+    assert {name for name, run_id in runs.items() if run_id in left} == {
         "newest of the day",
         "newest figures",
     }
@@ -189,10 +198,10 @@ def test_command_tells_what_is_too_old_before_it_asks(
     code, out, _ = typed.run("prune", answers="n\n")
     assert code == 1
     assert told in out
-    code, out, _ = typed.run("prune", "--yes", "--json")
+    code, out, _ = typed.run("prune", "--dry-run", "--json")
     assert code == 0
-    assert json.loads(out)["deleted"][0]["n_rows"] == 2
-    assert typed.run("prune")[1] == "Nothing is older than it is to be kept.\n"
+    assert json.loads(out)[0]["n_rows"] == 2
+    assert "--json asks no question" in typed.run("prune", "--json")[2]
 
 
 def test_settings_of_zero_days_keep_for_ever(

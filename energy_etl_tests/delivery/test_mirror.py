@@ -211,7 +211,7 @@ def test_a_kill_before_the_outbox_notes_it_and_a_failed_write_lose_nothing(
 
     outbox.fill(packets("s", [1], value=1.5), _PLANS, now=NOW)
     with monkeypatch.context() as patched:
-        patched.setattr(Outbox, "mirrored", lambda *_: None)
+        patched.setattr("energy_etl.delivery.mirror._note_shown", lambda *_: None)
         _shown(warehouse, outbox)
     outbox.fill(packets("s", [2], value=2.5), _PLANS, now=NOW)
     assert _is_same(_shown(warehouse, outbox), _expected(outbox))

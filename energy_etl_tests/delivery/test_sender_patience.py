@@ -26,8 +26,8 @@ def test_collector_that_is_down_gets_few_calls_from_twenty_streams(
 
     report = send(outbox, server, limits=replace(LIMITS, max_parallel_streams=8))
 
-    # Those that were under way when it tripped, and one for each wait but the last; aiohttp asks
-    # once more by itself where a connection is dropped under a GET.
+    # Those that were under way when it tripped, and one for each wait but the last; a GET is
+    # asked once more where a kept connection is dropped under it.
     assert server.n_requests() - before <= 2 * (8 + 4)
     (sentence,) = report.sentences
     assert "does not answer as it should" in sentence

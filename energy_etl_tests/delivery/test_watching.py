@@ -1,15 +1,15 @@
 """Lag, holes and spacing of what was accepted."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from energy_etl.delivery import Outbox, release
+from energy_etl.delivery import Outbox, StreamPlan, release
 from energy_etl.delivery.acks import Ended, FoundDelivered, Parked, Sent, apply
 from energy_etl.delivery.outbox import BEHIND
-from energy_etl.delivery.watching import lags, watch
+from energy_etl.delivery.watching import lags, note_watched, watch
 from energy_etl.tables.push import HOLE, STREAM_STATUS
-from energy_etl_tests.delivery.conftest import NOW, STEP, body, packets, plan, stamp, stamp_ms
+from energy_etl_tests.delivery.conftest import NOW, body, packets, plan, stamp, stamp_ms
 
 
 def _accepted(outbox: Outbox, numbers: list[int], **changes: object) -> None:
@@ -19,8 +19,13 @@ def _accepted(outbox: Outbox, numbers: list[int], **changes: object) -> None:
     apply(outbox, [Sent("s", stamp_ms(n), body("s", n), 200, 1) for n in numbers], NOW)
 
 
+def _lags(outbox: Outbox, plans: list[StreamPlan], now: datetime) -> dict[str, float | None]:
+    return dict(lags(outbox, plans, now)["stream_id", "lag_minutes"].iter_rows())
+
+
 def test_an_empty_outbox_has_the_columns_of_the_tables(outbox: Outbox) -> None:
-    watched = watch(outbox, [plan("s")], NOW)
+    watched = watch(outbox, [], NOW)
+    assert watched.status.height == 0
     assert watched.status.schema == STREAM_STATUS.polars_schema
     assert watched.holes.schema == HOLE.polars_schema
 
@@ -67,11 +72,43 @@ def test_spacing_is_the_median_of_the_newest_packets(outbox: Outbox) -> None:
 def test_lag_counts_from_the_end_of_the_next_interval_and_is_never_negative(
     outbox: Outbox,
 ) -> None:
-    plans = [plan("s"), plan("never")]
     _accepted(outbox, [1])
-    assert lags(outbox, plans, stamp(1)) == {"s": timedelta(0), "never": None}
-    assert lags(outbox, plans, stamp(3)) == {"s": STEP, "never": None}
+    assert _lags(outbox, [plan("s")], stamp(1)) == {"s": 0.0}
+    assert _lags(outbox, [plan("s")], stamp(3)) == {"s": 15.0}
     assert watch(outbox, [], NOW).status["lag_minutes"].to_list() == [None]
+
+
+def test_stream_that_never_got_a_packet_is_watched_and_says_why(outbox: Outbox) -> None:
+    from_files = frozenset()
+    plans = [plan("a"), plan("b", push_from_at=None), plan("c", register_ids=from_files)]
+    _accepted(outbox, [1])
+    # Known to the outbox without a packet, as a stream is whose register has no readings.
+    outbox.fill(packets("s", []), [plan("a")], now=NOW)
+    note_watched(outbox, plans, stamp(0))
+    status = watch(outbox, [*plans, plan("s")], stamp(5)).status
+    assert status["stream_id", "hold_reason", "lag_minutes", "n_held", "n_missing"].rows() == [
+        ("a", "no packet was made of it yet", 60.0, 0, 0),
+        ("b", "no packet was made of it yet", None, 0, 0),
+        ("c", "no file was pushed yet", None, 0, 0),
+        ("s", None, 45.0, 0, 0),
+    ]
+
+
+def test_first_packet_is_awaited_from_where_it_can_be_and_not_while_it_is_about_to_go(
+    outbox: Outbox,
+) -> None:
+    agreed, open_ended = plan("s"), plan("s", push_from_at=None)
+    outbox.fill(packets("s", [3, 5]), [agreed], now=NOW)
+    assert _lags(outbox, [agreed], stamp(7)) == {"s": None}
+    note_watched(outbox, [agreed], stamp(0))
+    note_watched(outbox, [agreed], stamp(7))
+    # From the first interval on, but not from before the first packet.
+    assert _lags(outbox, [agreed], stamp(7)) == {"s": 60.0}
+    assert _lags(outbox, [open_ended], stamp(7)) == {"s": 60.0}
+    release(outbox, [agreed], [], NOW + timedelta(days=9))
+    assert _lags(outbox, [agreed], stamp(7)) == {"s": None}
+    apply(outbox, [Ended("s", "no answer", is_open=False)], NOW)
+    assert _lags(outbox, [agreed], stamp(7)) == {"s": 60.0}
 
 
 def test_status_says_what_failed_and_when_it_is_tried_again(outbox: Outbox) -> None:

@@ -5,7 +5,8 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
-from energy_etl.report.figures import Site, compute_sites
+from energy_etl.report.charts import common_series, series_of
+from energy_etl.report.figures import Appliance, Site, compute_sites
 from energy_etl_tests.report.world import NOW, TODAY, make
 
 
@@ -140,3 +141,19 @@ def test_last_reading_is_that_of_the_most_silent_meter() -> None:
         last_read_at=pl.when(is_pv).then(None).otherwise("last_read_at")
     )
     assert site_of(frames).last_read_at is None
+
+
+def test_appliance_keeps_its_colour_from_site_to_site() -> None:
+    days: list[float | None] = [2.0]
+    fridge, pump, car = (Appliance(label, days) for label in ("fridge", "pump", "car"))
+    rest = Appliance("unattributed", days, "unattributed")
+    here, there = (Site("a", "A", "UTC", "EUR", TODAY) for _ in range(2))
+    here.appliances, there.appliances = [pump, fridge, rest], [fridge, car, rest]
+    common = common_series([here, there])
+    assert common["fridge"] == "s1"
+    colours = [series_of(site.appliances, common) for site in (here, there)]
+    assert colours[0][1] == colours[1][0] == "s1"
+    assert all(len(set(each)) == 3 and each[-1] == "unattributed" for each in colours)
+    # What is rare has a colour of its own beside them.
+    rare = [Appliance(f"rare {n}", days) for n in range(4)]
+    assert len(set(series_of([fridge, *rare], common))) == 5

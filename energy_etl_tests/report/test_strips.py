@@ -81,6 +81,7 @@ def test_hole_is_framed_where_it_is_and_a_declared_one_is_no_fault() -> None:
         ({"failure": "no connection", "is_lagging": True}, "failing"),
         ({"is_stopped": True, "parked_reason": "wrong password"}, "stopped"),
         ({"n_sent": None}, "not begun"),
+        (dict.fromkeys(("n_sent", "n_confirmed", "n_superseded", "n_pending"), 0), "not begun"),
     ],
 )
 def test_condition_of_a_stream_is_the_worst_that_holds(

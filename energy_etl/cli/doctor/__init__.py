@@ -33,8 +33,7 @@ def doctor(
 ) -> None:
     """Look at everything that runs depend on; each failing row says what to do next.
 
-    Exit codes: 0 nothing fails, 3 a setting, a file or the portfolio, 4 a login, 5 the network, 1
-    anything else; of several the first in this order.
+    Exit codes: 0 nothing fails, 3 configuration, 4 a login, 5 the network, 1 else; in this order.
     """
     from energy_etl.cli.doctor.examination import examine
     from energy_etl.cli.doctor.rows import worst_code

@@ -22,7 +22,8 @@ _SKEW_FAILS: Final = timedelta(seconds=240)
 
 def vendor_checks(subject: Subject) -> Iterator[Check]:
     """Return a check for each vendor, and one for each of its logins when several are tried."""
-    is_asked = not subject.is_offline
+    # A client makes a state file where there is none; here nothing is made.
+    is_asked = not subject.is_offline and subject.settings.state_path.exists()
     if is_asked and not subject.is_sandbox_expected:
         yield Check("sandbox", lambda: [_no_sandbox(subject)])
         is_asked = False
@@ -106,6 +107,9 @@ def _not_asked(subject: Subject, vendor: Vendor, login: Login, is_asked: bool) -
 def _stored(subject: Subject, vendor: Vendor) -> Iterator[Row]:
     """Tell what is known of a login without a call."""
     if vendor.reach is None or vendor.reach.check_stored is None:
+        return
+    if not subject.settings.data_dir.is_dir():
+        # Looking into the token folder would make it.
         return
     try:
         vendor.reach.check_stored(subject.settings)

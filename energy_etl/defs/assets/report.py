@@ -21,7 +21,7 @@ def energy_report(etl: Etl) -> dg.MaterializeResult:
     Made by `daily_report`, not with each computation: the chart library takes seconds to start.
     `energy-etl report` makes it at once.
     """
-    # Here: the chart library takes a second of CPU time to load, in every process that loads assets.
+    # Here: every process that loads assets would pay a second of CPU time for the chart library.
     from energy_etl.defs.reporting import write_report
 
     written = write_report(etl.settings(), etl.now())

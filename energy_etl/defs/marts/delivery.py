@@ -18,6 +18,7 @@ from energy_etl.transform.delivery import (
     is_stopped,
     only_fed_by_registers,
     told_together,
+    why_late,
     why_stopped,
 )
 
@@ -77,16 +78,14 @@ def _lag(frames: Frames, now: datetime) -> Verdict:
         frames[push.STREAM_STATUS.full_name], frames[push.STREAM.full_name]
     )
     late = status.filter(is_lagging()).sort("lag_minutes", descending=True)
-    told = _told(
-        f"{row['stream_id']}: {row['lag_minutes'] / 60:.1f} h overdue, {_why_late(row)}."
-        for row in late.to_dicts()
-    )
+    told = _told(_late_sentence(row) for row in late.to_dicts())
     longest = status["lag_minutes"].max()
     return Verdict(
         late.is_empty(),
         {
             "n_streams": status.height,
             "n_lagging": late.height,
+            "n_never_sent": late["last_sent_at"].null_count(),
             "longest_lag_minutes": round(float(longest), 1) if isinstance(longest, float) else 0,
         },
         f"Streams that lag: {late.height}. {told} Wattics reports broken communication: see what "
@@ -95,11 +94,9 @@ def _lag(frames: Frames, now: datetime) -> Verdict:
     )
 
 
-def _why_late(row: dict) -> str:
-    for name in ("parked_reason", "failure", "hold_reason"):
-        if row[name]:
-            return str(row[name]).rstrip(".")
-    return "its packets wait to be sent" if row["n_pending"] else "no newer readings have come"
+def _late_sentence(row: dict) -> str:
+    what = "overdue" if row["last_sent_at"] else "overdue and nothing was ever sent"
+    return f"{row['stream_id']}: {row['lag_minutes'] / 60:.1f} h {what}, {why_late(row)}."
 
 
 def _spacing(frames: Frames, now: datetime) -> Verdict:
@@ -148,7 +145,8 @@ DELIVERED: Final = Check(
 LAG: Final = Check(
     push.STREAM_STATUS,
     "lag",
-    "No stream's next packet is overdue by more than one interval and 90 minutes.",
+    "No stream's next packet is overdue by more than one interval and 90 minutes, and its first "
+    "one by no more than a day besides.",
     (push.STREAM_STATUS, push.STREAM),
     _lag,
 )

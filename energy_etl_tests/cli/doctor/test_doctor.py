@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +14,9 @@ from energy_etl.cli.doctor.holders import daemons_of, lock_holders, process_of, 
 from energy_etl.cli.doctor.rows import Row, fail, in_two, ok, worst_code
 from energy_etl.cli.doctor.running import Check, run_checks
 from energy_etl_tests.cli.doctor.ground import STREAM, Ground
+from energy_etl_tests.cli.doctor.test_faults import WAIT
 from energy_etl_tests.cli.typed import Typed
+from energy_etl_tests.warehouse.frames import other_process
 
 TOY = '''
 """A toy vendor."""
@@ -90,6 +90,20 @@ def test_settings_that_cannot_be_read_are_told_and_the_rest_is_looked_at(
     assert "ENERGY_ETL_DIGIWAT__CLIENT_ID is not known" in rows[0]["cause"]
     assert [row["what"] for row in rows[1:]] == ["versions", "zone data", "file permissions"]
     assert {row["verdict"] for row in rows[1:]} == {"ok"}
+
+
+def test_folder_without_a_project_is_told_and_none_is_made(
+    typed: Typed, ground: Ground, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    ground.env("ROOT", str(empty))
+    code, out, _ = typed.run("doctor", "--json")
+    rows = {row["what"]: row for row in json.loads(out)}
+    assert code == 3
+    assert rows["data folder"]["cause"] == f"There is no {empty}/data."
+    assert rows["portfolio"]["verdict"] == "fail"
+    assert rows["Wattsense"]["cause"] == "Its login is set; not asked."
+    assert not empty.exists()
 
 
 def test_on_target_live_what_nobody_configured_is_no_fault(typed: Typed, ground: Ground) -> None:
@@ -213,32 +227,22 @@ def test_worst_code_is_that_of_configuration_before_login_before_network() -> No
     assert worst_code([ok("a", "b")]) == 0
 
 
-def test_processes_are_told_by_what_they_run(tmp_path: Path) -> None:
+def test_processes_are_told_by_what_they_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = tmp_path / "home"
-    command = [
-        sys.executable,
-        "-c",
-        "input()",
-        "-m",
-        "dagster._daemon",
-        "run",
-        "--token",
-        "hunter2",
-    ]
-    command += ["sandbox", "--port", "8123", "--state-dir", str(tmp_path / "sandbox")]
-    environment = {**os.environ, "DAGSTER_HOME": str(home)}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
-        try:
-            told = process_of(process.pid)
-            assert told.is_ours
-            assert "hunter2" not in told.told
-            assert told.started_at is not None
-            assert [daemon.pid for daemon in daemons_of(home)] == [process.pid]
-            assert daemons_of(tmp_path) == []
-            assert running_sandbox_url(tmp_path / "sandbox") == "http://127.0.0.1:8123"
-            assert running_sandbox_url(tmp_path) is None
-        finally:
-            process.communicate(b"\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    words = ["-m", "dagster._daemon", "run", "--token", "hunter2", "sandbox", "--port", "8123"]
+    words += ["--state-dir", str(tmp_path / "sandbox")]
+    with other_process(WAIT, *words) as process:
+        told = process_of(process.pid)
+        assert told.is_ours
+        assert "hunter2" not in told.told
+        assert told.started_at is not None
+        assert [daemon.pid for daemon in daemons_of(home)] == [process.pid]
+        assert daemons_of(tmp_path) == []
+        assert running_sandbox_url(tmp_path / "sandbox") == "http://127.0.0.1:8123"
+        assert running_sandbox_url(tmp_path) is None
     assert lock_holders(tmp_path / "none") == []
 
 

@@ -3,8 +3,6 @@
 import importlib.metadata
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,6 +34,7 @@ connection = duckdb.connect(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
 """
+WAIT = 'print("ready", flush=True); input()'
 HOLD_STATE = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -119,6 +118,12 @@ def held_warehouse(ground: Ground) -> None:
     ground.stack.enter_context(other_process(HOLD, ground.data / "warehouse.duckdb"))
 
 
+def run_at_work(ground: Ground) -> None:
+    ground.monkeypatch.setattr(storage, "LOCK_WAIT_S", 0.1)
+    path = ground.data / "warehouse.duckdb"
+    ground.stack.enter_context(other_process(HOLD, path, "-m", "dagster", "api", "execute_run"))
+
+
 def newer_warehouse(ground: Ground) -> None:
     path = ground.data / "warehouse.duckdb"
     content = bytearray(path.read_bytes())
@@ -171,14 +176,10 @@ def damaged_instance(ground: Ground) -> None:
 
 
 def two_daemons(ground: Ground) -> None:
-    # As the daemon's command line is seen by others.
-    command = [sys.executable, "-c", "input()", "-m", "dagster._daemon", "run"]
-    home = str(ground.data / "dagster_home")
+    ground.monkeypatch.setenv("DAGSTER_HOME", str(ground.data / "dagster_home"))
     for _ in range(2):
-        daemon = subprocess.Popen(
-            command, stdin=subprocess.PIPE, env={**os.environ, "DAGSTER_HOME": home}
-        )
-        ground.stack.callback(daemon.communicate, b"\n")
+        # As the daemon's command line is seen by others.
+        ground.stack.enter_context(other_process(WAIT, "-m", "dagster._daemon", "run"))
 
 
 def stuck_run(ground: Ground) -> None:
@@ -320,6 +321,8 @@ FAULTS = [
     Planted(held_warehouse, "warehouse", "warehouse lock", "fail",
             r"is held by process \d+ \(.*python.*since 20\d\d-.*UTC\)\. Every run waits",
             r"Close that program \(`kill \d+`\), and open data/energy\.duckdb", 1),
+    Planted(run_at_work, "warehouse", "warehouse lock", "warn",
+            r"is held by process \d+ \(", r"It is a run or a command of this project: wait", 0),
     Planted(newer_warehouse, "warehouse", "warehouse", "fail",
             r"made by DuckDB v9\.9\.9", r"newer one made the file", 1),
     Planted(damaged_warehouse, "warehouse", "warehouse", "fail",

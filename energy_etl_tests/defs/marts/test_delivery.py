@@ -30,7 +30,12 @@ def rows_of(table: Table, rows: Iterable[dict[str, Any]]) -> pl.DataFrame:
 
 def status_of(stream_id: str = "s", **cells: Any) -> dict[str, Any]:
     """Return a stream that is as it should be, but for some cells."""
-    good = {"interval_minutes": 15, "spacing_minutes": 15.0, "lag_minutes": 12.0}
+    good = {
+        "interval_minutes": 15,
+        "spacing_minutes": 15.0,
+        "lag_minutes": 12.0,
+        "last_sent_at": NOW - timedelta(minutes=27),
+    }
     return {"stream_id": stream_id, **good, **cells}
 
 
@@ -109,6 +114,29 @@ def test_lagging_stream_is_named_with_its_reason_and_one_fed_by_files_is_not() -
     assert verdict.numbers["n_lagging"] == 2
     assert "a: 10.0 h overdue, hole from 1 to 2. b: 5.0 h overdue, no newer" in verdict.message
     assert "f:" not in verdict.message
+
+
+@pytest.mark.parametrize(("lag", "is_late"), [(1545.0, False), (1546.0, True)])
+def test_stream_of_which_nothing_was_ever_sent_lags_a_day_later_and_is_a_finding(
+    warehouse: Warehouse, lag: float, is_late: bool
+) -> None:
+    reason = "no packet was made of it yet"
+    never = status_of("n", lag_minutes=lag, last_sent_at=None, hold_reason=reason)
+    verdict = judge("lag", status_of(), never)
+    assert verdict.passed is not is_late
+    assert ("n: 25.8 h overdue and nothing was ever sent, no packet was" in verdict.message) is (
+        is_late
+    )
+    assert verdict.numbers["n_never_sent"] == is_late
+    # One that waits for somebody to act is told as that.
+    parked = status_of("p", lag_minutes=9000.0, last_sent_at=None, parked_reason="Unknown.")
+    frames = {push.STREAM_STATUS: rows_of(push.STREAM_STATUS, [never, parked])}
+    found = found_in(warehouse, frames)
+    assert set(found) == {"stream_stopped p", *(["stream_never_sent n"] if is_late else [])}
+    if is_late:
+        row = found["stream_never_sent n"]
+        assert "overdue by 1.1 days: no packet was made of it yet." in row["message"]
+        assert "mart.coverage" in row["next_step"]
 
 
 def test_spacing_within_5_percent_passes_and_more_fails() -> None:

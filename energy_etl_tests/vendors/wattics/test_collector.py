@@ -211,6 +211,54 @@ def test_a_slow_answer_ends_at_the_time_out(sandbox: SandboxServer) -> None:
     assert "no answer within 0.1 s" in answer.text
 
 
+def test_connection_that_the_collector_closed_meanwhile_costs_no_packet(
+    sandbox: SandboxServer,
+) -> None:
+    async def call(collector: WatticsCollector) -> list[int | None]:
+        first = await collector.post(packet("c11"))
+        sandbox.app.faults.add({"vendor": "wattics", "kind": "drop_before"})
+        lost = await collector.post(packet("c11", "2025-01-06T01:30:00.000+01:00"))
+        last = await collector.post(packet("c11", "2025-01-06T01:45:00.000+01:00"))
+        return [first.status, lost.status, last.status]
+
+    assert use(sandbox.url, call) == [200, None, 200]
+    # Not even the one that met a closed door: whether it arrived is for the sender to ask.
+    assert len(sandbox.app.wattics.streams["main"]["c11"].packets) == 2
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{port}/a b/ü/", "http://localhost:{port}/x/"])
+def test_request_is_one_that_any_server_reads(url: str) -> None:
+    requests: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            requests.append(connection.recv(65536))
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async def post(port: int) -> None:
+        async with WatticsCollector(url.format(port=port), MAIN) as collector:
+            await collector.post(b"{}")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        port = listener.getsockname()[1]
+        asyncio.run(post(port))
+        thread.join()
+    path, host = ("/a%20b/%C3%BC/", "127.0.0.1") if " " in url else ("/x/", "localhost")
+    (request,) = requests
+    assert (
+        request
+        == (
+            f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\n"
+            "Authorization: Basic c2FuZGJveC13YXR0aWNzOnNhbmRib3gtd2F0dGljcy1zZWNyZXQ=\r\n"
+            "User-Agent: energy-etl/0.1\r\nAccept: */*\r\nContent-Type: application/json\r\n"
+            "Content-Length: 2\r\n\r\n{}"
+        ).encode()
+    )
+
+
 def test_nobody_who_listens_is_surely_not_sent_and_names_the_sandbox() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -303,6 +351,15 @@ def test_an_endless_answer_is_cut() -> None:
     answer = _post_to(head + b"x" * 2_000_000)
     assert answer.status == 400
     assert len(answer.text) <= 64 * 1024
+
+
+def test_body_that_comes_encoded_is_told_and_not_decoded() -> None:
+    head = b"HTTP/1.1 400 Bad\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n"
+    answer = _post_to(head + b"\x1f\x8b\x08\x00")
+    assert (answer.status, answer.text) == (
+        400,
+        "(a body that nobody asked to be encoded, as gzip)",
+    )
 
 
 def test_garbage_in_place_of_http_may_have_arrived() -> None:
