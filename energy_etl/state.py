@@ -323,6 +323,39 @@ def give_back_space(path: Path, *, worth_it: float = 0.2, wait_s: float = BUSY_T
     return before - path.stat().st_size
 
 
+def copy_state(path: Path, target: Path) -> None:
+    """Write a consistent copy of a state file that others may write meanwhile.
+
+    Raises:
+        WarehouseLockedError: somebody held the file for too long.
+        WarehouseError: it is no SQLite file, or the disk is full.
+    """
+    with _in_our_words(path), contextlib.closing(sqlite3.connect(path)) as source:
+        _back_up(source, target)
+
+
+def restore_state(copy: Path, path: Path) -> None:
+    """Make the state file what a copy says, whole or not at all.
+
+    Raises:
+        WarehouseLockedError: somebody held the file for too long; it is as it was.
+        WarehouseError: the copy is no SQLite file, or the disk is full.
+    """
+    # Immutable: a copy that is looked at stays as it is, and needs no log beside it.
+    address = f"{copy.resolve().as_uri()}?mode=ro&immutable=1"
+    with _in_our_words(copy), contextlib.closing(sqlite3.connect(address, uri=True)) as source:
+        _back_up(source, path)
+
+
+def _back_up(source: sqlite3.Connection, target: Path) -> None:
+    with _in_our_words(target):
+        connection = sqlite3.connect(target, timeout=BUSY_TIMEOUT_S)
+        try:
+            source.backup(connection)
+        finally:
+            connection.close()
+
+
 def find_damage(path: Path, *, max_s: float) -> str | None:
     """Return what SQLite finds wrong in the file, None when nothing (or not in the time given).
 

@@ -15,6 +15,7 @@ from energy_etl.cli.report import report
 from energy_etl.cli.sql import sql
 from energy_etl.cli.status import status
 from energy_etl.cli.support import support_bundle
+from energy_etl.cli.transfer import export, import_
 from energy_etl.cli.vendors import vendors
 from energy_etl.cli.wiser import app as wiser_app
 from energy_etl.errors import ConfigurationError
@@ -105,6 +106,8 @@ app.command()(doctor)
 app.command()(sql)
 app.command()(prune)
 app.command()(forget)
+app.command()(export)
+app.command(name="import")(import_)
 app.command()(status)
 app.command()(vendors)
 app.command(name="support-bundle")(support_bundle)

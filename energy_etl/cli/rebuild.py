@@ -76,13 +76,21 @@ def rebuild_from_raw(
                 if table.schema != "raw":
                     writer.replace_all(table, table.empty_frame())
         yield "Emptied every table but raw."
+        n_fetches = 0
         for vendor in discover_vendors().values():
             if vendor.to_batch is None:
                 continue
             fetches = group_fetches(_calls(warehouse, vendor.name))
             for calls in fetches:
                 write_batch(etl, vendor, vendor.to_batch(calls))
+            n_fetches += len(fetches)
             yield f"Replayed {len(fetches)} fetches of {vendor.title}."
+        if not n_fetches:
+            yield (
+                f"Warning: {settings.warehouse_path} holds no answer of any vendor in raw (was the "
+                "file deleted?), so nothing could be replayed: put a copy of it back and rebuild "
+                "again, or load anew with `energy-etl backfill`."
+            )
         with nullcontext(instance) if instance else open_instance(settings.dagster_home) as record:
             job = build_defs({"etl": etl}).resolve_job_def(COMPUTE_JOB)
             result = job.execute_in_process(

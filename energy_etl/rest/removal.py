@@ -71,9 +71,9 @@ class Names:
         )
 
 
-def pattern_of(part: str) -> str:
-    """Return the regular expression (also of DuckDB) of an id as a word of its own."""
-    return _BEFORE + re.escape(part) + _AFTER
+def pattern_of(*parts: str) -> str:
+    """Return the regular expression (also of DuckDB) of any of some ids as a word of its own."""
+    return f"{_BEFORE}(?:{'|'.join(map(re.escape, parts))}){_AFTER}"
 
 
 def without(names: Names, body: bytes, context: str = "") -> bytes | None:

@@ -244,7 +244,7 @@ BENCHMARK: Final = Benchmark(
     contenders=(
         Contender("energy_etl", "ours", run_ours),
         Contender("energy_etl, filling included", "ours", run_ours_with_filling),
-        Contender("aiohttp alone, nothing kept", "peer", run_aiohttp),
+        Contender("aiohttp alone, nothing kept", "peer", run_aiohttp, needs=("aiohttp",)),
         Contender("httpx, a client per worker", "peer", run_httpx_per_worker, fewer=tenth),
         Contender("httpx, one shared client", "peer", run_httpx_shared, fewer=tenth),
         Contender(

@@ -63,7 +63,12 @@ BENCHMARK: Final = Benchmark(
     per=1_000,
     contenders=(
         Contender("energy_etl", "ours", _all_at_once(push.run_ours), reach_per_s=0.85),
-        Contender("aiohttp alone, nothing kept", "peer", _all_at_once(push_peers.run_aiohttp)),
+        Contender(
+            "aiohttp alone, nothing kept",
+            "peer",
+            _all_at_once(push_peers.run_aiohttp),
+            needs=("aiohttp",),
+        ),
         Contender(
             "httpx, a client per worker",
             "peer",

@@ -4,12 +4,12 @@ None of them keeps anything: what was on its way when the process ends is lost o
 """
 
 import asyncio
+import importlib
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
-import aiohttp
 import httpx
 
 from energy_etl_tests.benchmarks.measure import BenchmarkError, Clock, Outcome, Task
@@ -58,6 +58,7 @@ def run_httpx_per_worker(
 def run_aiohttp(task: Task, folder: Path, clock: Clock, n_parallel: int = N_PARALLEL) -> Outcome:
     """One aiohttp session: a general client at its leanest, and nothing around it."""
     del folder
+    aiohttp = importlib.import_module("aiohttp")
     target = target_of(task)
     basic = aiohttp.encode_basic_auth(target.username, target.password)
 

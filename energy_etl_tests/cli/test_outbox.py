@@ -193,11 +193,33 @@ def test_retry_says_what_goes_again_and_the_second_time_that_there_is_nothing(
     assert out.startswith("There is nothing to retry")
 
 
+def test_resend_asks_and_lets_what_was_forgotten_go_again(typed: Typed, outbox: Outbox) -> None:
+    apply(outbox, [Parked(MAPPED, "It forgot packets.", forgot_ms=stamp_ms(1))], NOW)
+    resend = ("outbox", "retry", "--stream", MAPPED, "--resend")
+    code, out, _ = typed.run(*resend, answers="n\n")
+    assert code == 1
+    assert (
+        f"last packet of stream {MAPPED} is 2025-01-06T00:15:00+00:00. Packets that it forgot and "
+        "that go again: 2, from 2025-01-06T00:30:00+00:00 to 2025-01-06T00:45:00+00:00." in out
+    )
+    assert set(states(outbox, MAPPED).values()) == {"confirmed"}
+    code, out, err = typed.run(*resend, "--yes")
+    assert code == 0
+    assert out.endswith(f"Packets of stream {MAPPED} that go again: 2.\n")
+    assert "send_outbox" in err
+    assert states(outbox, MAPPED) == {1: "confirmed", 2: "pending", 3: "pending"}
+    (state,) = outbox.streams(MAPPED)
+    assert (state.is_sending, state.parked_reason) == (True, None)
+    assert state.last_sent_ms == state.last_confirmed_ms == stamp_ms(1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
         ("retry", 2, "Give one of --stream, --credential and --all"),
         ("retry --all --stream parked", 2, "Give one of"),
+        ("retry --all --resend", 2, "--resend is for single streams"),
+        ("retry --stream parked --resend", 1, "not parked for packets that the vendor forgot"),
         ("retry --stream nope", 3, "Stream nope has no packets in the outbox"),
         ("retry --credential nope", 3, "pushed by the credential nope"),
         ("list --state lost", 2, "'lost' is none of held, pending"),
@@ -275,7 +297,7 @@ def test_commands_of_the_outbox_need_no_dagster(root: Path, outbox: Outbox) -> N
         "import sys; sys.argv = ['energy-etl', 'outbox', 'list']\n"
         "from energy_etl.cli import main\n"
         "try: main()\n"
-        "finally: print({'dagster', 'duckdb', 'aiohttp'} & set(sys.modules))"
+        "finally: print({'dagster', 'duckdb', 'httptools'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", text],

@@ -136,7 +136,7 @@ def test_meter_is_gone_from_everything_and_stays_gone(computed: Project, typed: 
     assert rows_naming(computed, *NAMES) == before
 
     code, out, err = typed.run("forget", METER, "--yes")
-    assert (code, err) == (0, "")
+    assert code == 0, err
     assert "names it any more" in out
     assert places(computed.settings, *NAMES) == []
     assert rows_naming(computed, *NAMES) == []
@@ -161,7 +161,7 @@ def test_person_is_gone_with_the_name_that_stands_beside_the_id(
 ) -> None:
     assert rows_naming(computed, *PERSON) != []
     code, out, err = typed.run("forget", "--user", PERSON[0], "--yes")
-    assert (code, err) == (0, "")
+    assert code == 0, err
     assert "wattsense.user_account: 1 rows" in out
     assert places(computed.settings, *PERSON) == []
     assert rows_naming(computed, *PERSON) == []

@@ -161,3 +161,13 @@ def test_cell_that_breaks_costs_its_site_nothing_and_a_register_taken_out_leaves
     assert project.count("pending") == n_pending - held.filter(pl.col("state") == "held").height
     assert project.send().success
     assert project.count("superseded") == 0
+
+
+def test_rebuild_after_raw_was_deleted_says_that_nothing_could_be_replayed(
+    project: Project,
+) -> None:
+    lines = rebuild_from_raw(project.settings)
+    told = next(line for line in lines if line.startswith("Warning: "))
+    del lines  # Before it computes.
+    assert str(project.settings.warehouse_path) in told
+    assert "load anew with `energy-etl backfill`" in told

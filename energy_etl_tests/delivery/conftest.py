@@ -1,6 +1,7 @@
 """A real collector in a thread, and outboxes with packets of any streams."""
 
 import itertools
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -78,6 +79,17 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
     connection = connect(tmp_path / "state.sqlite")
     yield Outbox(connection)
     connection.close()
+
+
+@pytest.fixture(scope="session")
+def memory_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield a folder in memory where there is one, for tests of many files and no disk."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        yield tmp_path_factory.mktemp("memory")
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as path:
+        yield Path(path)
 
 
 def new_id(name: str = "s") -> str:

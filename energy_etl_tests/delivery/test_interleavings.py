@@ -8,7 +8,6 @@ in order, once, and what differs from the outbox's newest values told as a corre
 import asyncio
 import contextlib
 import sqlite3
-import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -229,17 +228,6 @@ _SEND = st.tuples(st.just("send"), _FAULTS, st.lists(_ACTION, max_size=3), _KILL
 _STORY = st.lists(st.one_of(_FILL, _RELEASE, _SEND, _SEND, _ACTION), min_size=3, max_size=14)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return a folder in memory where there is one: what is tested is no disk."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir():
-        yield tmp_path_factory.mktemp("stories")
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as path:
-        yield Path(path)
-
-
 @contextlib.contextmanager
 def _world(folder: Path, *, is_historical: bool = False) -> Iterator[_World]:
     with open_state(folder / f"{uuid.uuid4().hex}.sqlite") as connection:
@@ -247,9 +235,9 @@ def _world(folder: Path, *, is_historical: bool = False) -> Iterator[_World]:
 
 
 @pytest.fixture
-def world(folder: Path) -> Iterator[_World]:
+def world(memory_folder: Path) -> Iterator[_World]:
     """Return a world of which packets 1 to 3 are released."""
-    with _world(folder) as world:
+    with _world(memory_folder) as world:
         world.fill([1, 2, 3], 1.0)
         world.act(("release", 0))
         yield world
@@ -262,9 +250,9 @@ def world(folder: Path) -> Iterator[_World]:
 )
 @given(_STORY, st.booleans())
 def test_any_interleaving_delivers_what_was_released_once_and_in_order(
-    folder: Path, story: list[tuple], is_historical: bool
+    memory_folder: Path, story: list[tuple], is_historical: bool
 ) -> None:
-    with _world(folder, is_historical=is_historical) as world:
+    with _world(memory_folder, is_historical=is_historical) as world:
         # Most stories would send nothing, if their packets were only what they happen to fill.
         world.fill([1, 2, 4], 1.0)
         world.act(("release", 0))
@@ -331,8 +319,10 @@ def test_packet_of_somebody_else_parks_the_stream_and_after_a_retry_it_goes_on(
     assert world.outbox.streams()[0].parked_reason
 
 
-def test_state_file_restored_from_a_copy_sends_nothing_twice(world: _World, folder: Path) -> None:
-    with contextlib.closing(sqlite3.connect(folder / "copy.sqlite")) as copy:
+def test_state_file_restored_from_a_copy_sends_nothing_twice(
+    world: _World, memory_folder: Path
+) -> None:
+    with contextlib.closing(sqlite3.connect(memory_folder / "copy.sqlite")) as copy:
         world.outbox.connection.backup(copy)
         world.send([], [], None)
         copy.backup(world.outbox.connection)
