@@ -22,7 +22,15 @@ from energy_etl.settings import Settings
 
 _DISTRIBUTION: Final = "energy-etl"
 # Those that a vendor's or a maker's support asks for first.
-SHOWN: Final = ("dagster", "dagster-webserver", "duckdb", "polars", "pydantic", "httpx", "httptools")
+SHOWN: Final = (
+    "dagster",
+    "dagster-webserver",
+    "duckdb",
+    "polars",
+    "pydantic",
+    "httpx",
+    "httptools",
+)
 # A state that changes its clock says so a year ahead at best, and some say it weeks ahead.
 _OLD_ZONES_YEARS: Final = 2
 _LEAST_FREE_BYTES: Final = 200_000_000
