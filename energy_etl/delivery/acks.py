@@ -267,8 +267,8 @@ def _write_found_delivered(outbox: Outbox, events: list[FoundDelivered], now_us:
     # Where a fill changed the body since, the older one is taken for the one that arrived.
     many(
         "INSERT OR IGNORE INTO correction SELECT stream_id, stamped_ms, body_before, body, ?3 "
-        "FROM packet WHERE stream_id = ?1 AND stamped_ms <= ?2 AND state = 'pending' "
-        "AND body_before <> body",
+        "FROM packet INDEXED BY packet_by_state WHERE stream_id = ?1 AND stamped_ms <= ?2 "
+        "AND state = 'pending' AND body_before <> body",
         keys,
     )
     many(
@@ -289,8 +289,9 @@ def _write_confirmed(outbox: Outbox, events: list[Confirmed], now_us: int) -> No
         keys,
     )
     many(
-        "UPDATE packet SET confirmed_us = ?3 WHERE state = 'superseded' AND stream_id = ?1 "
-        "AND stamped_ms <= ?2 AND confirmed_us IS NULL",
+        "UPDATE packet INDEXED BY packet_by_state SET confirmed_us = ?3 "
+        "WHERE state = 'superseded' AND stream_id = ?1 AND stamped_ms <= ?2 "
+        "AND confirmed_us IS NULL",
         keys,
     )
     # Where older packets are sent after newer ones, those stay confirmed.

@@ -284,9 +284,10 @@ class _Walk:
             (instant_to_us(w.from_at) // 1000, instant_to_us(w.to_at) // 1000) for w in self._busy
         ]
         rows = self._outbox.connection.execute(
-            "UPDATE packet SET state = 'pending', hold_reason = NULL WHERE state = 'held' "
-            "AND stream_id = :stream_id AND is_withdrawn = 0 AND stamped_ms > :after_ms "
-            "AND stamped_ms <= :newest_ms AND (:sends_estimates OR NOT is_estimated) "
+            "UPDATE packet INDEXED BY packet_by_state SET state = 'pending', hold_reason = NULL "
+            "WHERE state = 'held' AND stream_id = :stream_id AND is_withdrawn = 0 "
+            "AND stamped_ms > :after_ms AND stamped_ms <= :newest_ms "
+            "AND (:sends_estimates OR NOT is_estimated) "
             "AND (NOT is_incomplete OR filled_us <= :filled_us) AND NOT EXISTS ("
             "SELECT 1 FROM json_each(:busy) WHERE stamped_ms > value ->> 0 "
             "AND stamped_ms - :step_ms < value ->> 1) RETURNING stamped_ms",

@@ -4,6 +4,8 @@ A vendor that restores them needs nothing of this. The packets behind its last o
 again, oldest first and before all newer ones, with what their data say by now; offsets stay as they
 are. The stream counts as being sent, so the next send run finds what was restored meanwhile before
 it sends anything. What `delivery/pruning.py` deleted is not there any more and does not go again.
+Of a stream that takes older packets after newer ones the last packet does not tell what was
+restored before it: there they go at least once.
 """
 
 from dataclasses import dataclass

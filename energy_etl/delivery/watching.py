@@ -34,6 +34,11 @@ _LAST_SENT: Final = """SELECT stream_id, last_sent_ms, iif(last_sent_ms IS NULL,
     (SELECT 1 FROM packet WHERE state = 'pending' AND packet.stream_id = stream.stream_id)
     FROM stream"""
 _COUNTS: Final = "SELECT stream_id, state, count(*) FROM packet GROUP BY state, stream_id"
+# In order, so the newest one sent was accepted last; but for those that take older ones after it.
+_ACCEPTED_LAST: Final = """SELECT stream_id, iif(is_historical,
+    (SELECT max(sent_us) FROM packet WHERE packet.stream_id = stream.stream_id),
+    (SELECT sent_us FROM packet WHERE packet.stream_id = stream.stream_id AND sent_us IS NOT NULL
+        AND stamped_ms <= last_sent_ms ORDER BY stamped_ms DESC LIMIT 1)) FROM stream"""
 # As one text and not as rows: half the time, and every packet counts.
 _ACCEPTED: Final = """SELECT json_group_array(stamped_ms) FROM packet
     WHERE state IN ('sent', 'confirmed', 'superseded') AND stream_id = ?"""
@@ -158,11 +163,9 @@ def lags(outbox: Outbox, plans: Iterable[StreamPlan], now: datetime) -> pl.DataF
 
 
 def last_accepted(outbox: Outbox) -> dict[str, datetime]:
-    """Return when the newest packet of each stream was accepted; streams without one are absent."""
-    rows = outbox.connection.execute(
-        "SELECT stream_id, max(sent_us) FROM packet WHERE sent_us IS NOT NULL GROUP BY stream_id"
-    )
-    return {stream_id: us_to_instant(sent_us) for stream_id, sent_us in rows.fetchall()}
+    """Return when each stream's last packet was accepted; streams without one are absent."""
+    rows = outbox.connection.execute(_ACCEPTED_LAST).fetchall()
+    return {s: us_to_instant(sent_us) for s, sent_us in rows if sent_us is not None}
 
 
 def _counts(outbox: Outbox) -> dict[str, dict[str, int]]:

@@ -131,7 +131,8 @@ def count_published(path: Path, tables: Sequence[Table]) -> dict[Table, int]:
 
 
 def _create_table(connection: duckdb.DuckDBPyConnection, table: Table, *, is_filled: bool) -> None:
-    run(connection, table.create_statement())
+    # Rows of an earlier version have nothing in columns that are needed now.
+    run(connection, table.create_statement().replace(" NOT NULL", ""))
     for statement in table.comment_statements():
         run(connection, statement)
     if is_filled:

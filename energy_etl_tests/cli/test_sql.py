@@ -84,6 +84,14 @@ def test_terminal_gets_a_table_that_is_cut_and_says_so(
     assert out.count("measured") == 3
 
 
+def test_query_is_answered_while_a_run_writes(typed: Typed, published_root: Path) -> None:
+    warehouse = Warehouse(published_root / "data" / "warehouse.duckdb", (SITE, INTERVAL))
+    with warehouse.write() as writer:
+        writer.replace_all(SITE, sites("c"))
+        code, out, _ = typed.run("sql", "SELECT site_id FROM core.site ORDER BY 1")
+    assert (code, out) == (0, "site_id\na\nb\n")
+
+
 def test_without_a_query_the_tables_are_listed_with_what_they_are(typed: Typed) -> None:
     _, out, _ = typed.run("sql", "--json")
     listed = {row["table_name"]: row for row in json.loads(out)}

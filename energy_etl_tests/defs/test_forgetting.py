@@ -3,7 +3,10 @@
 import hashlib
 import json
 import zlib
+from collections.abc import Generator
+from contextlib import closing
 from datetime import UTC, datetime
+from typing import cast
 
 import polars as pl
 import pytest
@@ -144,11 +147,11 @@ def test_meter_is_gone_from_everything_and_stays_gone(computed: Project, typed: 
     left = rows_naming(computed, "rome-b.dishwasher", "p532f6db4724", BOX)
     assert {p.split(":")[0] for p in left} >= {"raw.body", "raw.request", "core.interval"}
     # Everything but raw is emptied and read from raw again; the computation is another test's.
-    steps = rebuild_from_raw(computed.settings, now=computed.now)
-    for line in steps:
-        if "Wattsense" in line:
-            break
-    steps.close()
+    steps = cast(
+        "Generator[str, None, None]", rebuild_from_raw(computed.settings, now=computed.now)
+    )
+    with closing(steps):
+        assert any("of Wattsense" in line for line in steps)
     assert rows_naming(computed, *NAMES) == []
     assert "core.reading: rome-b.dishwasher" in rows_naming(computed, "rome-b.dishwasher")
     code, _, err = typed.run("forget", METER)

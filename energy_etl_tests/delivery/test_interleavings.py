@@ -8,6 +8,7 @@ in order, once, and what differs from the outbox's newest values told as a corre
 import asyncio
 import contextlib
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -69,8 +70,16 @@ class _Collector:
     pending_stamps_ms: Callable[[int], list[int]] = lambda _: []
     is_offered: bool = True
     fingerprint: str = "0" * 16
+    late: list[tuple[float, tuple[int, str]]] = field(default_factory=list)
+
+    def _take_late(self) -> None:
+        # By the clock and not by the loop's timers: these wait while the process does not run, and
+        # a packet came later than the request time-out.
+        while self.late and self.late[0][0] <= time.monotonic():
+            self.held.append(self.late.pop(0)[1])
 
     async def post(self, body: bytes) -> _Answer:
+        self._take_late()
         text = body.decode()
         stamped_at = datetime.fromisoformat(text.split('"tsISO8601":"')[1][:29])
         packet = (int(stamped_at.timestamp() * 1000), text)
@@ -81,7 +90,7 @@ class _Collector:
             self.beside.pop(0)()
         fault = self.faults.pop(0) if self.faults and self.faults[0] != "deaf" else "none"
         if fault == "late":
-            asyncio.get_running_loop().call_later(0.002, self.held.append, packet)
+            self.late.append((time.monotonic() + 0.002, packet))
         elif fault in ("none", "after"):
             self.held.append(packet)
         elif fault == "bad":
@@ -102,6 +111,7 @@ class _Collector:
         if self.faults and self.faults[0] == "deaf":
             self.faults.pop(0)
             raise UnavailableError(f"{stream_id}: no answer")
+        self._take_late()
         return us_to_instant(self.held[-1][0] * 1000) if self.held else None
 
 
