@@ -41,6 +41,9 @@ _MADE_FILES: Final = ("reports", "support", "logs")
 # The repository's own, and what stands for the vendors.
 _NOT_OURS: Final = frozenset({"portfolio.example", "portfolio.replay", "sandbox", "README.md"})
 _LEAST_NAME: Final = 6
+_LEAST_ID: Final = 4
+# How columns with ids of people begin.
+_PEOPLE: Final = ("user_id_", "holder_id_", "owner_id_")
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def meter_subject(settings: Settings, meter_id: str) -> Subject:
     aliases = portfolio.frames[core.ALIAS]
     return Subject(
         f"the meter {meter_id} ({len(own)} registers)",
-        Names([*names, *_vendor_names(aliases, meter_id, own)]),
+        _refused_if_short(Names([*names, *_vendor_names(aliases, meter_id, own)])),
         own,
         OutboxPart(stream_ids, frozenset(fields)),
     )
@@ -135,24 +138,37 @@ def user_subject(settings: Settings, user_id: str) -> Subject:
     with warehouse.reading() as reader:
         for table in warehouse.tables:
             columns = [column.name for column in table.columns if column.kind == "text"]
-            ids = [name for name in columns if "_id_" in name or name.endswith("_id")]
-            if table.schema in ("raw", "core", "mart", "push") or not ids:
+            people = [name for name in columns if name.startswith(_PEOPLE)]
+            if table.schema in ("raw", "core", "mart", "push") or not people:
                 continue
             rows = reader.read_table(
-                table, " OR ".join(f'"{name}" = $user' for name in ids), {"user": user_id}
+                table, " OR ".join(f'"{name}" = $user' for name in people), {"user": user_id}
             )
             is_known |= rows.height > 0
-            people = [name for name in ids if name.split("_")[0] in ("user", "holder")]
+            # An owner's row is called after what is owned.
+            of_people = [name for name in people if not name.startswith("owner")]
             if "name" in columns:
-                names.update(_names_of_person(rows, people, user_id))
+                names.update(_names_of_person(rows, of_people, user_id))
     if not is_known:
         raise ConfigurationError(
-            f"No table of a vendor knows the id {user_id}: take one of "
-            "wattsense.member, wattsense.holder or mart.access."
+            f"No table of a vendor knows the id {user_id} as a person's: `energy-etl sql "
+            '"FROM mart.access"` shows those of people who have access.'
         )
     # A short name may be a word.
     long = [name for name in names if len(name) >= _LEAST_NAME]
-    return Subject(f"the user {user_id}", Names(frozenset({name}) for name in (user_id, *long)))
+    told = Names(frozenset({name}) for name in (user_id, *long))
+    return Subject(f"the user {user_id}", _refused_if_short(told))
+
+
+def _refused_if_short(names: Names) -> Names:
+    """Return the names; one such as 7 stands everywhere, and would take everything with it."""
+    short = [part for part in names.single if len(part) < _LEAST_ID]
+    if short:
+        raise ConfigurationError(
+            f"The id {short[0]} is too short to be told from other numbers and words: nothing was "
+            "deleted; give it a longer one in the portfolio, or delete its rows by hand."
+        )
+    return names
 
 
 def find(settings: Settings, instance: dg.DagsterInstance, subject: Subject) -> Found:

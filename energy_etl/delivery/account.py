@@ -164,6 +164,11 @@ class Account:
             self.close_for(wait_s, f"the collector asked for it ({what})")
 
     @property
+    def is_tripped(self) -> bool:
+        """True while the circuit breaker lets one call at a time through."""
+        return self._tripped_by is not None
+
+    @property
     def asked_wait_s(self) -> float:
         """How long the collector still wants to be left alone; 0 when it does not."""
         return max(0.0, self._asked_until - time.monotonic())

@@ -125,7 +125,8 @@ class Standing:
         """
         error: VendorError | None = None
         limits = self._run.limits
-        for attempt in range(1, limits.max_attempts + 1):
+        attempt = 0
+        while attempt < limits.max_attempts:
             try:
                 return await self._account.last_ms(self._stream_id)
             except BadRequestError:
@@ -135,6 +136,10 @@ class Standing:
                 error = failure
                 if not failure.is_retryable:
                     break
+                if self._account.is_tripped:
+                    # It tried for all streams: the account waits, and says when it gives up.
+                    continue
+                attempt += 1
                 if attempt < limits.max_attempts:
                     wait_s = limits.backoff_s(attempt)
                     self._run.tell(

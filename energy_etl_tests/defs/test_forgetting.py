@@ -160,8 +160,10 @@ def test_meter_is_gone_from_everything_and_stays_gone(computed: Project, typed: 
 
 
 def test_person_is_gone_with_the_name_that_stands_beside_the_id(
-    computed: Project, typed: Typed
+    computed: Project, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Publishing is the other test's.
+    monkeypatch.setattr("energy_etl.defs.forgetting.publish", lambda *_, **__: None)
     assert rows_naming(computed, *PERSON) != []
     code, out, err = typed.run("forget", "--user", PERSON[0], "--yes")
     assert code == 0, err
@@ -171,3 +173,14 @@ def test_person_is_gone_with_the_name_that_stands_beside_the_id(
     assert "raw.body: Somebody else" in rows_naming(computed, "Somebody else", "since")
     with pytest.raises(ConfigurationError, match="No table of a vendor knows the id user-4711"):
         user_subject(computed.settings, PERSON[0])
+    with computed.warehouse.write() as writer:
+        short = dict.fromkeys(USER_ACCOUNT.polars_schema) | {
+            "user_id_wattsense": "7",
+            "listed_in": "users",
+            "valid_from_at": computed.now,
+            "request_id": "u",
+            "received_at": computed.now,
+        }
+        writer.append(USER_ACCOUNT, pl.DataFrame([short], schema=USER_ACCOUNT.polars_schema))
+    with pytest.raises(ConfigurationError, match="The id 7 is too short to be told from other"):
+        user_subject(computed.settings, "7")

@@ -118,15 +118,30 @@ def by_what(found: list[Old]) -> dict[str, int]:
     return {old.what: old.n_rows for old in found if old.n_rows}
 
 
-def test_raw_is_pruned_with_what_hangs_on_it_and_rebuild_refuses_to_lose_rows(
+def test_raw_and_answers_are_pruned_and_rebuild_refuses_to_lose_rows(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
+    with open_state(settings.state_path) as connection:
+        outbox = Outbox(connection)
+        outbox.fill(packets("s", [1]), [plan("s")], now=NOW)
+        ages = (200, 100, 1)
+        answers = [
+            Response("s", stamp_ms(1), instant_to_us(NOW - age * DAY), 0.1, 200, None)
+            for age in ages
+        ]
+        apply(outbox, answers, NOW)
+        show(warehouse_of(settings), outbox, [], NOW)
     found = plan_pruning(settings, instance, NOW)
-    assert by_what(found) == {"calls and answers in raw": 2}
+    old = {"calls and answers in raw": 2, "answers of Wattics to packets": 2}
+    assert by_what(found) == old
     assert (found[0].n_bytes, found[0].kept_days) == (1000, 400)
     assert raw_reaches_back_to(settings) is None
     done = prune(settings, instance, NOW)
-    assert by_what(list(done.deleted)) == {"calls and answers in raw": 2}
+    assert by_what(list(done.deleted)) == old
+    query = "SELECT response_id FROM push.response"
+    assert read_published(settings.published_path, query).rows() == [(3,)]
+    with open_state(settings.state_path) as connection:
+        assert connection.execute("SELECT response_id FROM response").fetchall() == [(3,)]
     warehouse = warehouse_of(settings)
     with warehouse.reading() as reader:
         assert set(reader.read_table(REQUEST)["request_id"]) == {
@@ -140,26 +155,6 @@ def test_raw_is_pruned_with_what_hangs_on_it_and_rebuild_refuses_to_lose_rows(
     assert raw_reaches_back_to(settings) == NOW - 400 * DAY
     with pytest.raises(ConfigurationError, match=r"Raw was pruned.*rebuild --lose-older"):
         next(rebuild_from_raw(settings))
-
-
-def test_answers_to_packets_go_from_the_outbox_and_from_what_people_read(
-    settings: Settings, instance: dg.DagsterInstance
-) -> None:
-    with open_state(settings.state_path) as connection:
-        outbox = Outbox(connection)
-        outbox.fill(packets("s", [1]), [plan("s")], now=NOW)
-        ages = (200, 100, 1)
-        answers = [
-            Response("s", stamp_ms(1), instant_to_us(NOW - age * DAY), 0.1, 200, None)
-            for age in ages
-        ]
-        apply(outbox, answers, NOW)
-        show(warehouse_of(settings), outbox, [], NOW)
-    prune(settings, instance, NOW)
-    query = "SELECT response_id FROM push.response"
-    assert read_published(settings.published_path, query).rows() == [(3,)]
-    with open_state(settings.state_path) as connection:
-        assert connection.execute("SELECT response_id FROM response").fetchall() == [(3,)]
 
 
 def test_history_goes_but_for_the_runs_that_the_ui_leans_on(

@@ -196,11 +196,13 @@ def test_retry_after_is_obeyed_by_all_streams_of_the_credential_and_by_no_other(
     assert_delivered(outbox, server, other, 3, "second")
     first = busy["main"].posted[0]
     # What was already under way may still arrive right after.
-    assert not [at for at in busy["main"].posted if first + 0.2 < at < first + 1.2]
+    assert not [at for at in busy["main"].posted if first + 0.5 < at < first + 1.2]
     assert max(busy["second"].posted) < first + 1.2
-    (wait,) = waits
-    assert wait.startswith("Credential 'main' waits for 1.")
-    assert "the collector asked for it (HTTP 429: slowly)" in wait
+    # Told once a second at most: a slow machine may see the end of the wait told as well.
+    assert 1 <= len(waits) <= 2
+    for wait in waits:
+        assert wait.startswith("Credential 'main' waits for ")
+        assert "the collector asked for it (HTTP 429: slowly)" in wait
 
 
 def test_wait_beyond_the_limit_ends_the_run_and_holds_for_the_next_one(
