@@ -41,14 +41,14 @@ class Keep(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     raw_days: int = Field(
-        400, ge=0, description="Vendors' answers in raw; `rebuild` reaches no further back."
+        default=400, ge=0, description="Vendors' answers in raw; `rebuild` reaches no further back."
     )
     vendor_days: int = Field(
-        0, ge=0, description="Readings in the vendors' own schemas; core has them too."
+        default=0, ge=0, description="Readings in the vendors' own schemas; core has them too."
     )
-    packet_days: int = Field(400, ge=0, description="Confirmed packets in the outbox.")
-    response_days: int = Field(90, ge=0, description="Wattics' answers to packets.")
-    dagster_days: int = Field(30, ge=0, description="Runs and ticks in Dagster's history.")
+    packet_days: int = Field(default=400, ge=0, description="Confirmed packets in the outbox.")
+    response_days: int = Field(default=90, ge=0, description="Wattics' answers to packets.")
+    dagster_days: int = Field(default=30, ge=0, description="Runs and ticks in Dagster's history.")
 
 
 class Settings(BaseSettings):
