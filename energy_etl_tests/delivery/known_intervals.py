@@ -15,12 +15,13 @@ import polars as pl
 
 from energy_etl.delivery import StreamPlan
 from energy_etl.tables import core, push
-from energy_etl.units import KWH_PER_UNIT
+from energy_etl.units import KWH_PER_UNIT, M3_PER_UNIT
 
 GRID = timedelta(minutes=15)
 # The night in which Europe leaves summer time is the second one.
 START_AT = datetime(2026, 10, 24, tzinfo=UTC)
 N_DAYS = 3
+_PER_UNIT = {**KWH_PER_UNIT, **M3_PER_UNIT}
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def expected(
                 "tsISO8601": at.astimezone(zone).isoformat(timespec="milliseconds"),
                 stream["field"]: number,
             }
-            for at, number in numbers(rows, stream, KWH_PER_UNIT[register["unit"]])
+            for at, number in numbers(rows, stream, _PER_UNIT[register["unit"]])
         ]
     return found
 
@@ -208,7 +209,7 @@ def _counted_wh(
 
 
 def _totals(
-    rows: list[dict[str, Any]], stream: dict[str, Any], kwh_per_unit: float
+    rows: list[dict[str, Any]], stream: dict[str, Any], per_unit: float
 ) -> Iterable[tuple[datetime, float]]:
     """The sum of each of the stream's intervals of which every row may be delivered."""
     step = timedelta(minutes=stream["interval_minutes"])
@@ -221,7 +222,12 @@ def _totals(
     for end_at, parts in by_end.items():
         lengths = [part["end_at"] - part["start_at"] for part in parts if part["is_pushable"]]
         if sum(lengths, timedelta()) == step:
-            yield end_at, sum(part["energy_kwh"] for part in parts) / kwh_per_unit
+            # Of energy or, where it has none, of gas and water.
+            amounts = [
+                part["volume_m3"] if part["energy_kwh"] is None else part["energy_kwh"]
+                for part in parts
+            ]
+            yield end_at, sum(amounts) / per_unit
 
 
 def differences(
