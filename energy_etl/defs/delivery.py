@@ -1,17 +1,21 @@
 """Delivery as Dagster sees it: which packets may go, and what a hole may still be filled by."""
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 import dagster as dg
+import polars as pl
 
 from energy_etl.defs.activity import loads_under_way
 from energy_etl.defs.jobs import COMPUTED_GROUPS
 from energy_etl.defs.resources import Etl
 from energy_etl.delivery import mirror
 from energy_etl.delivery.agreed import stream_plans
+from energy_etl.delivery.filling import OffsetsMovedError
 from energy_etl.delivery.frontier import BusyWindow, hold_unplanned, release
-from energy_etl.delivery.outbox import Outbox
+from energy_etl.delivery.outbox import FillResult, Outbox
+from energy_etl.delivery.plan import StreamPlan
 from energy_etl.delivery.watching import Watched
 from energy_etl.state import Marks, open_state
 from energy_etl.tables import core
@@ -21,6 +25,7 @@ from energy_etl.vendors.wattics.settings import WatticsSettings
 
 # Stages whose marks are readings that have come but are not in the outbox yet.
 STAGES_BEFORE_OUTBOX: Final = ("interval", "packet")
+_MOST_COMPUTATIONS: Final = 4
 
 
 def release_streams(etl: Etl, instance: dg.DagsterInstance, own_run_id: str | None = None) -> int:
@@ -41,6 +46,33 @@ def release_streams(etl: Etl, instance: dg.DagsterInstance, own_run_id: str | No
         hold_unplanned(outbox, plans, portfolio.why_it_waits)
         release(outbox, plans, busy, now, settings.hold_for)
         return len(outbox.due(now).stream_ids)
+
+
+def fill_whole(
+    outbox: Outbox,
+    plans: Sequence[StreamPlan],
+    compute: Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]],
+) -> FillResult:
+    """Take in all that the plans' streams have to say, computed with the offsets of now.
+
+    A sensor may release packets in between: then they are computed once more.
+
+    Args:
+        outbox: where they go.
+        plans: of every stream that `compute` makes packets of.
+        compute: offsets of the outbox -> packets and the offsets that they were computed with.
+
+    Raises:
+        DeliveryError: they do not fit, or were released under each of a few computations.
+    """
+    for left in reversed(range(_MOST_COMPUTATIONS)):
+        packets, offsets = compute(outbox.offsets())
+        try:
+            return outbox.fill(packets, plans, offsets=offsets, is_whole=True)
+        except OffsetsMovedError:
+            if not left:
+                raise
+    raise AssertionError
 
 
 def mirror_outbox(etl: Etl, outbox: Outbox) -> Watched:

@@ -93,6 +93,10 @@ _CLEAR: Final = (
 Row = tuple[str, int, str, bool, bool]
 
 
+class OffsetsMovedError(DeliveryError):
+    """Packets were released while others were computed with the offsets of before."""
+
+
 @dataclass(frozen=True, slots=True)
 class FillResult:
     """What a fill changed; all 0 when everything was there already."""
@@ -151,13 +155,13 @@ def write_offsets(
         there: those of now (`Outbox.offsets`).
 
     Raises:
-        DeliveryError: they were computed before a release that used them.
+        OffsetsMovedError: they were computed before a release that used them.
     """
     # By field: one that the stream had once keeps what was used, and nobody computes it any more.
     frozen_now = there.filter("is_frozen").join(offsets, on=["stream_id", "field"], how="semi")
     frozen_then = offsets.filter("is_frozen").select(frozen_now.columns)
     if set(frozen_now.rows()) != set(frozen_then.rows()):
-        raise DeliveryError(
+        raise OffsetsMovedError(
             "Packets of these streams were released while their offsets were computed: "
             "nothing was filled, compute the packets again from the offsets of now."
         )

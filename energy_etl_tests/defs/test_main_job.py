@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from energy_etl.cli.rebuild import rebuild_from_raw
 from energy_etl.cli.sandbox_consent import grant_sandbox_consent
-from energy_etl.state import Marks, open_state
+from energy_etl.defs.checks import _energy_conserved
+from energy_etl.defs.marks import mark_for
+from energy_etl.state import Marks, Window, open_state
 from energy_etl.tables import core
 from energy_etl.warehouse import read_published
 from energy_etl_tests.defs.project import N_DAYS, Project, failure_text, warnings_of
@@ -139,6 +142,26 @@ def test_blocking_check_fails_and_nothing_is_sent(computed: Project) -> None:
     evaluations = result.get_asset_check_evaluations()
     failed = [e.check_name for e in evaluations if not e.passed]
     assert failed == ["unique_key"]
+
+
+def test_readings_that_came_behind_the_intervals_failed_the_check_of_energy(
+    computed: Project,
+) -> None:
+    project, etl = computed, computed.etl
+    readings = project.warehouse.read_table(core.READING)
+    counters = project.warehouse.read_table(core.REGISTER, "kind = 'cumulative'")["register_id"]
+    last = readings.filter(pl.col("register_id").is_in(counters.to_list())).sort("read_at").tail(1)
+    # Read twice: the counter is far behind what the intervals say, within them.
+    late = last.with_columns(
+        reading_native=pl.col("reading_native") * 0.5, version=pl.col("version") + 1
+    )
+    with project.warehouse.write() as writer:
+        writer.append(core.READING, late)
+    with project.warehouse.reading() as reader:
+        assert not _energy_conserved(reader, etl).passed
+        window = Window(late["register_id"].item(), project.now - timedelta(1), project.now, "")
+        mark_for(project.settings.state_path, "interval", [window])
+        assert _energy_conserved(reader, etl).passed
 
 
 def test_wrong_password_mended_sends_everything_without_a_reload(computed: Project) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from energy_etl.defs.assets.push import SendConfig, retry
+from energy_etl.defs.delivery import fill_whole
 from energy_etl.defs.jobs import RETRY_JOB, SEND_STEP, WATCH_JOB, sending_config
 from energy_etl.defs.watching import TOLD_AGAIN_AFTER, TOLD_AT_MOST_EVERY, Told, why_not_told
 from energy_etl.delivery import Outbox, release
@@ -17,7 +19,7 @@ from energy_etl.errors import ConfigurationError
 from energy_etl.state import connect, open_state
 from energy_etl.tables import push
 from energy_etl_tests.defs.project import QUIET, Project
-from energy_etl_tests.delivery.conftest import NOW, body, packets, plan, stamp_ms, states
+from energy_etl_tests.delivery.conftest import NOW, body, packets, plan, stamp, stamp_ms, states
 
 LATE = ("lagging a",)
 
@@ -44,6 +46,29 @@ def fill(outbox: Outbox, well: str, parked: str, refused: str) -> None:
         Sent(refused, stamp_ms(2), body(refused, 2), 200, 1),
     ]
     apply(outbox, events, NOW)
+
+
+def test_packets_that_were_released_while_others_were_computed_failed_the_computation(
+    tmp_path: Path,
+) -> None:
+    with open_state(tmp_path / "moved.sqlite") as connection:
+        outbox, one, n_computed = Outbox(connection), plan("s"), 0
+
+        def compute(offsets: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+            nonlocal n_computed
+            n_computed += 1
+            if n_computed == 2:
+                # What a sensor does meanwhile.
+                release(outbox, [one], [], NOW)
+            known = offsets if offsets.height else first
+            return packets("s", range(1, n_computed + 2)), known
+
+        row = ("s", "pC_1", stamp(1), 0.0, False, None, None, "register-of-s")
+        first = pl.DataFrame([row], schema=outbox.offsets().schema, orient="row")
+        assert fill_whole(outbox, [one], compute).n_added == 2
+        assert fill_whole(outbox, [one], compute).n_added == 2
+        assert n_computed == 3
+        assert set(states(outbox, "s")) == {1, 2, 3, 4}
 
 
 def config_of(**given: Any) -> SendConfig:

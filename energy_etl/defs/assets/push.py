@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from energy_etl.defs.delivery import mirror_outbox, release_streams
+from energy_etl.defs.delivery import fill_whole, mirror_outbox, release_streams
 from energy_etl.defs.failures import plainly
 from energy_etl.defs.jobs import SEND_STEP
 from energy_etl.defs.marks import POOL, step_of
@@ -33,7 +33,7 @@ from energy_etl.errors import ConfigurationError
 from energy_etl.settings import Settings
 from energy_etl.state import open_state
 from energy_etl.tables import Frames, core, push
-from energy_etl.vendors.wattics.packets import compute_packets
+from energy_etl.vendors.wattics.packets import Packets, compute_packets
 from energy_etl.vendors.wattics.settings import WatticsSettings
 from energy_etl.warehouse import publish
 
@@ -72,17 +72,17 @@ def packet(context: dg.AssetExecutionContext, etl: Etl):
             streams["push_from_at"].min() if not streams["push_from_at"].has_nulls() else None
         )
         where = "list_contains(?, register_id) AND (?::TIMESTAMPTZ IS NULL OR start_at >= ?)"
+        intervals, samples = (
+            warehouse.read_table(table, where, [ids, start_at, start_at])
+            for table in (core.INTERVAL, core.SAMPLE)
+        )
+        fields, registers = portfolio.frames[push.STREAM_FIELD], portfolio.frames[core.REGISTER]
+
+        def compute(offsets: pl.DataFrame) -> Packets:
+            return compute_packets(intervals, samples, streams, fields, registers, offsets)
+
         with open_state(settings.state_path) as connection:
-            outbox = Outbox(connection)
-            packets, offsets = compute_packets(
-                warehouse.read_table(core.INTERVAL, where, [ids, start_at, start_at]),
-                warehouse.read_table(core.SAMPLE, where, [ids, start_at, start_at]),
-                streams,
-                portfolio.frames[push.STREAM_FIELD],
-                portfolio.frames[core.REGISTER],
-                outbox.offsets(),
-            )
-            filled = outbox.fill(packets, plans, offsets=offsets, is_whole=True)
+            filled = fill_whole(Outbox(connection), plans, compute)
     # Behind the step: its own marks are no reason to wait any more.
     n_due = release_streams(etl, context.instance, context.run.run_id)
     with open_state(settings.state_path) as connection:
