@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
 
-from energy_etl_tests.benchmarks.serving_collector import BareCollector, serve, write_certificate
+from energy_etl_tests.benchmarks.serving_collector import BareCollector, serve
+from energy_etl_tests.certificates import write_certificate
 
 PAGE_SIZE: Final = 1000
 N_DEVICES: Final = 4

@@ -1,6 +1,5 @@
 """Connections are used again when nothing stands against it, and no answer is taken for another."""
 
-import datetime as dt
 import socket
 import ssl
 import threading
@@ -9,18 +8,14 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from energy_etl.errors import ConfigurationError, MalformedError, UnavailableError
 from energy_etl.rest.transport import BoundedTransport, ConnectionRefusedByVendorError, Limits
+from energy_etl_tests.certificates import write_certificate
 from energy_etl_tests.rest.raw_server import RawServer, Received
 
 LIMITS = Limits(connect_s=0.5, answer_s=0.5, max_bytes=1024 * 1024)
@@ -230,33 +225,7 @@ def test_no_connection_free_in_time_is_told() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file with a key and a certificate of 127.0.0.1 that nobody has heard of."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "energy-etl test")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+    return write_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @contextmanager

@@ -39,7 +39,7 @@ from energy_etl.vendors.wattics.settings import (
     WatticsSettings,
     sandbox_section,
 )
-from energy_etl_tests.benchmarks.serving_collector import write_certificate
+from energy_etl_tests.certificates import write_certificate
 
 NOW = datetime(2025, 2, 1, tzinfo=UTC)
 Result = TypeVar("Result")

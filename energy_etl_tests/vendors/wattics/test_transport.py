@@ -22,7 +22,7 @@ from energy_etl.vendors.wattics.connection import (
     Received,
 )
 from energy_etl.vendors.wattics.transport import Connections, NotSentError, NotTrustedError
-from energy_etl_tests.benchmarks.serving_collector import write_certificate
+from energy_etl_tests.certificates import write_certificate
 
 POST = b"POST /x/ HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
