@@ -37,6 +37,8 @@ format: $(STAMP)
 
 dictionary: $(STAMP)
 	$(BIN)/energy-etl dictionary > data/README.md
+	$(BIN)/energy-etl dictionary settings > docs/settings.md
+	$(BIN)/energy-etl dictionary commands > docs/commands.md
 
 # `uv` is needed here only: it writes the lock with hashes and without a registry's address.
 lock:

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from energy_etl.defs import assets as assets_package
+from energy_etl.defs.alerts import build_alert_sensor
 from energy_etl.defs.changes import CHANGE_JOBS
 from energy_etl.defs.checks import build_checks
 from energy_etl.defs.jobs import build_jobs
@@ -67,7 +68,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *build_schedules(extracted, settings.refetch_days, schedule_status),
             build_keeping_schedule(schedule_status),
         ],
-        sensors=build_sensors(sensor_status),
+        sensors=[*build_sensors(sensor_status), build_alert_sensor()],
         resources={"etl": etl, **(resources or {})},
         executor=dg.in_process_executor,
     )

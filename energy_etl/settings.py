@@ -16,9 +16,18 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    create_model,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -41,14 +50,54 @@ class Keep(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     raw_days: int = Field(
-        default=400, ge=0, description="Vendors' answers in raw; `rebuild` reaches no further back."
+        default=400,
+        ge=0,
+        description="Days for vendors' answers in raw, which `rebuild` lives on; 0: for ever.",
     )
     vendor_days: int = Field(
-        default=0, ge=0, description="Readings in the vendors' own schemas; core has them too."
+        default=0,
+        ge=0,
+        description="Days for readings in vendors' own schemas (core has them too); 0: for ever.",
     )
-    packet_days: int = Field(default=400, ge=0, description="Confirmed packets in the outbox.")
-    response_days: int = Field(default=90, ge=0, description="Wattics' answers to packets.")
-    dagster_days: int = Field(default=30, ge=0, description="Runs and ticks in Dagster's history.")
+    packet_days: int = Field(
+        default=400, ge=0, description="Days for confirmed packets in the outbox; 0: for ever."
+    )
+    response_days: int = Field(
+        default=90, ge=0, description="Days for Wattics' answers to packets; 0: for ever."
+    )
+    dagster_days: int = Field(
+        default=30, ge=0, description="Days for runs and ticks in Dagster's history; 0: for ever."
+    )
+
+
+class Alerts(BaseModel):
+    """Who is told when a run fails, beside the log data/logs/failed_runs.log."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    webhook_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Where failures are posted as JSON with a `text` (Slack, Teams, Mattermost); "
+        "whoever knows the address can post there, so it is a secret. Empty: nowhere.",
+    )
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _is_an_address(cls, url: SecretStr) -> SecretStr:
+        # Plain http is allowed: receivers in one's own network (Home Assistant) often have no more.
+        text = url.get_secret_value()
+        try:
+            parts = urlsplit(text)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
+            fits = is_address and parts.port != 0 and parts.username is None
+        except ValueError:
+            fits = False
+        is_clean = text.isascii() and text.isprintable() and " " not in text
+        if text and not (fits and is_clean):
+            raise ValueError(
+                "it is no http(s) address without user; copy it anew from where you made it"
+            )
+        return url
 
 
 class Settings(BaseSettings):
@@ -59,10 +108,12 @@ class Settings(BaseSettings):
     )
 
     root: Path = Field(
-        default_factory=Path.cwd, description="Folder of the project; data/ is in it."
+        default_factory=Path.cwd,
+        description="Folder of the project; `data/` is in it. Only from the environment.",
     )
     target: Literal["sandbox", "live"] = Field(
-        "sandbox", description="Which vendors are called: the sandbox's or the real ones."
+        "sandbox",
+        description="Which vendors are called: the `sandbox`'s, or the real ones (`live`).",
     )
     sandbox_url: str = Field(
         "http://127.0.0.1:8080", description="Where `energy-etl sandbox` answers."
@@ -74,12 +125,15 @@ class Settings(BaseSettings):
         description="Days the daily run fetches again, for late and mended readings.",
     )
     hold_for_hours: float = Field(
-        48.0, gt=0, description="How long packets wait for an older hole to be filled."
+        48.0,
+        gt=0,
+        description="Hours that packets wait for an older hole to be filled; then they are sent.",
     )
     lock_wait_s: float = Field(
-        60.0, gt=0, description="How long a write waits for another writer of the warehouse."
+        60.0, gt=0, description="Seconds that a write waits for another writer of the warehouse."
     )
     keep: Keep = Field(default_factory=Keep, description="How long things are kept.")
+    alerts: Alerts = Field(default_factory=Alerts, description="Who is told of failed runs.")
     real_data: Path | None = Field(
         None, description="Folder of real metering data, for tests and benchmarks only."
     )
@@ -152,6 +206,11 @@ class Settings(BaseSettings):
         return init_settings, env_settings, dotenv_settings, toml
 
 
+def project_root(root: Path | None = None) -> Path:
+    """Return the project's folder: the given one, `ENERGY_ETL_ROOT`, or the working directory."""
+    return (root or Path(os.environ.get(ROOT_VARIABLE) or Path.cwd())).resolve()
+
+
 def load_settings(
     sections: Mapping[str, type[BaseModel]], root: Path | None = None, **overrides: Any
 ) -> Settings:
@@ -165,7 +224,7 @@ def load_settings(
     Raises:
         ConfigurationError: an unknown key or a value that does not fit, all of them in one message.
     """
-    folder = (root or Path(os.environ.get(ROOT_VARIABLE) or Path.cwd())).resolve()
+    folder = project_root(root)
     composed = _composed(folder, tuple(sections.items()))
     try:
         _refuse_unknown_variables(composed, os.environ, folder / ".env")

@@ -75,10 +75,16 @@ def connect(path: Path | str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqli
 
 @contextlib.contextmanager
 def open_state(path: Path | str) -> Iterator[sqlite3.Connection]:
-    """`connect`, and close at the end."""
+    """`connect`, and close at the end; what SQLite refuses meanwhile is told in our words too.
+
+    Raises:
+        WarehouseLockedError: somebody held the file for too long.
+        WarehouseError: the file cannot be opened, is damaged, or its disk is full.
+    """
     connection = connect(path)
     try:
-        yield connection
+        with _in_our_words(path):
+            yield connection
     finally:
         connection.close()
 

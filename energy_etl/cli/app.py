@@ -1,14 +1,14 @@
 """Every command of `energy-etl`: its options, its help, and a call of the module that does it."""
 
-import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from energy_etl.cli import device, license, outbox, push, streams
 from energy_etl.cli.backfill import backfill
+from energy_etl.cli.dictionary import dictionary
 from energy_etl.cli.doctor import doctor
 from energy_etl.cli.keeping import forget, prune
 from energy_etl.cli.report import report
@@ -20,12 +20,19 @@ from energy_etl.cli.vendors import vendors
 from energy_etl.cli.wiser import app as wiser_app
 from energy_etl.errors import ConfigurationError
 
+# The panels of `energy-etl --help`, in their order there.
+_START: Final = "Start"
+_LOOK: Final = "Look"
+_LOAD: Final = "Load and compute"
+_DELIVER: Final = "Deliver to Wattics"
+_VENDOR: Final = "Set up a vendor"
+_KEEP: Final = "Keep"
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Energy readings from vendor clouds into DuckDB, and in order to Wattics.",
 )
-app.add_typer(wiser_app, name="wiser")
 
 ReplayOption = Annotated[
     Path | None,
@@ -33,13 +40,18 @@ ReplayOption = Annotated[
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=_START)
 def init(
     discover: Annotated[
         bool, typer.Option(help="Ask the vendors what they list and propose portfolio rows.")
     ] = False,
 ) -> None:
-    """Make what a project folder needs: data/, state.sqlite, the Dagster instance, a portfolio."""
+    """Make what a project folder needs: data/ and a portfolio.
+
+    That is state.sqlite, the warehouse, the Dagster instance, and on the sandbox the example
+    portfolio. What is there is left alone. --discover asks the vendors what they list and proposes
+    rows; a house that two vendors see is proposed twice: merge the rows.
+    """
     from energy_etl.cli.setup import discover_portfolio, prepare, today_at
     from energy_etl.vendors import project_settings
 
@@ -52,13 +64,17 @@ def init(
         print(f"Ready in {settings.data_dir}.")
 
 
-@app.command()
+@app.command(rich_help_panel=_START)
 def demo(
     replay: ReplayOption = None,
     days: Annotated[int | None, typer.Option(min=15, help="Days to load.")] = None,
     push_days: Annotated[int | None, typer.Option(min=1, help="Days to push.")] = None,
 ) -> None:
-    """Run the main job to its end against the sandbox and print what came out."""
+    """Run all of it once against the sandbox, and end.
+
+    Readings of 100 days in, marts, the last days out to Wattics. What came out is printed; nothing
+    stays running.
+    """
     from energy_etl.cli.demo import run_demo
     from energy_etl.vendors import project_settings
 
@@ -66,7 +82,7 @@ def demo(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=_START)
 def up(
     port: Annotated[
         int,
@@ -74,14 +90,18 @@ def up(
     ] = 3000,
     replay: ReplayOption = None,
 ) -> None:
-    """Run the sandbox, Dagster's web server and its daemon until Ctrl-C or SIGTERM."""
+    """Run it: Dagster's UI, schedules, sensors; Ctrl-C stops all.
+
+    With the sandbox beside it on the target sandbox. Everything listens on 127.0.0.1 only. SIGTERM
+    stops it as well, active runs included.
+    """
     from energy_etl.cli.up import run_up
     from energy_etl.vendors import project_settings
 
     run_up(project_settings(), port=port, replay=replay)
 
 
-@app.command()
+@app.command(rich_help_panel=_START)
 def sandbox(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")
@@ -94,37 +114,30 @@ def sandbox(
         Path | None, typer.Option(help="Folder in which the collector keeps what it was sent.")
     ] = None,
 ) -> None:
-    """Run the vendors on loopback, alone."""
+    """Run the five vendors of the sandbox alone, on 127.0.0.1."""
     from energy_etl.sandbox.server import serve
 
     serve(port=port, replay=replay, now=_instant(now), state_dir=state_dir)
 
 
-app.command()(backfill)
-app.command()(report)
-app.command()(doctor)
-app.command()(sql)
-app.command()(prune)
-app.command()(forget)
-app.command()(export)
-app.command(name="import")(import_)
-app.command()(status)
-app.command()(vendors)
-app.command(name="support-bundle")(support_bundle)
-app.add_typer(license.app, name="license")
-app.add_typer(device.app, name="device")
-app.add_typer(streams.app, name="streams")
-app.add_typer(push.app, name="push")
-app.add_typer(outbox.app, name="outbox")
+app.command(rich_help_panel=_LOOK)(status)
+app.command(rich_help_panel=_LOOK)(vendors)
+app.command(rich_help_panel=_LOOK)(doctor)
+app.command(rich_help_panel=_LOOK)(sql)
+app.command(rich_help_panel=_LOOK)(report)
+app.command(rich_help_panel=_LOAD)(backfill)
 
 
-@app.command()
+@app.command(rich_help_panel=_LOAD)
 def rebuild(
     lose_older: Annotated[
         bool, typer.Option(help="Do it after raw was pruned too: what is older is lost.")
     ] = False,
 ) -> None:
-    """Make every table but raw again from the answers kept in raw, without calling a vendor."""
+    """Make every table but raw again, without calling a vendor.
+
+    From the answers that are kept in raw: after a fault in how they were read, or a lost warehouse.
+    """
     from energy_etl.cli.rebuild import rebuild_from_raw
     from energy_etl.vendors import project_settings
 
@@ -132,13 +145,18 @@ def rebuild(
         print(line)
 
 
-@app.command()
-def dictionary() -> None:
-    """Print the data dictionary of every table (the text of data/README.md)."""
-    from energy_etl.tables.dictionary import dictionary_page
-    from energy_etl.vendors import all_tables
-
-    sys.stdout.write(dictionary_page(all_tables()))
+app.add_typer(streams.app, name="streams", rich_help_panel=_DELIVER)
+app.add_typer(push.app, name="push", rich_help_panel=_DELIVER)
+app.add_typer(outbox.app, name="outbox", rich_help_panel=_DELIVER)
+app.add_typer(wiser_app, name="wiser", rich_help_panel=_VENDOR)
+app.add_typer(license.app, name="license", rich_help_panel=_VENDOR)
+app.add_typer(device.app, name="device", rich_help_panel=_VENDOR)
+app.command(rich_help_panel=_KEEP)(prune)
+app.command(rich_help_panel=_KEEP)(forget)
+app.command(rich_help_panel=_KEEP)(export)
+app.command(name="import", rich_help_panel=_KEEP)(import_)
+app.command(name="support-bundle", rich_help_panel=_KEEP)(support_bundle)
+app.command(rich_help_panel=_KEEP)(dictionary)
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -37,7 +37,11 @@ def backfill(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Load past days again, or show with --preview what that would cost at each vendor."""
+    """Load past days again; --preview shows what it would cost.
+
+    The preview tells per vendor the calls against the quota, the time, and what the vendor no
+    longer gives. Without it the backfill is asked for, and `energy-etl up` runs it.
+    """
     from energy_etl.definitions import build_defs
     from energy_etl.defs.backfill import Days, chosen_vendors, preview_past, request_backfill
     from energy_etl.defs.extraction import OnlyConfig

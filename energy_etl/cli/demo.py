@@ -16,7 +16,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.execution.plan.objects import StepFailureData
 from rich.console import Console
 
 from energy_etl.cli.processes import free_port, stop_children
@@ -25,6 +24,7 @@ from energy_etl.cli.setup import claim_world, prepare
 from energy_etl.cli.summary import is_delivered, print_summary
 from energy_etl.cli.up import close_lost_runs, locked_home, start_sandbox
 from energy_etl.definitions import build_defs
+from energy_etl.defs.failures import failed_step_sentence
 from energy_etl.defs.instance import open_instance
 from energy_etl.defs.jobs import COMPUTE_JOB, SEND_JOB, extraction_job_name
 from energy_etl.defs.partitions import changed_tags, span_tags
@@ -68,18 +68,10 @@ class _Demo:
         self.console.print(f"{mark:12} {what} ({time.monotonic() - started:.1f} s)")
         for event in result.all_events:
             if event.is_step_failure:
-                self.console.print(f"    {_sentence(event.step_failure_data)}", markup=False)
+                self.console.print(
+                    f"    {failed_step_sentence(event.step_failure_data)}", markup=False
+                )
         return result.success
-
-
-def _sentence(failed: StepFailureData) -> str:
-    """Return what a step says of its failure: our sentence, or what was raised in the end."""
-    if failed.user_failure_data and failed.user_failure_data.description:
-        return failed.user_failure_data.description
-    error = failed.error
-    while error and error.cause:
-        error = error.cause
-    return error.message.strip() if error else "It failed without saying why."
 
 
 def run_demo(

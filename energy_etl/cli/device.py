@@ -36,7 +36,7 @@ def update(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it without a question.")] = False,
 ) -> None:
-    """Change properties of a device: show before and after, ask, do it."""
+    """Change a device: shows before and after, asks, does it."""
     from energy_etl.cli.changing import show_ask_do
     from energy_etl.vendors.smartgridone.changes import UpdateDevice
 
@@ -54,12 +54,17 @@ def parse_properties(given: list[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         path = name.split(".")
         if not equals or not all(path):
-            raise ConfigurationError(f"--set {text} is not NAME=VALUE: write it so.")
+            raise ConfigurationError(
+                f"--set {text} is not NAME=VALUE: write it as in `--set info.model=X`."
+            )
         inner = properties
         for part in path[:-1]:
             inner = inner.setdefault(part, {})
             if not isinstance(inner, dict):
-                raise ConfigurationError(f"--set {text} goes into a value that --set gave before.")
+                raise ConfigurationError(
+                    f"--set {text} goes into a value that another --set gives whole: leave one of "
+                    "the two out."
+                )
         if path[-1] in inner:
             raise ConfigurationError(f"--set gives {name} twice: leave one out.")
         inner[path[-1]] = _value_of(value)
@@ -72,4 +77,6 @@ def _value_of(text: str) -> Any:
     except ValueError:
         return text
     except RecursionError:
-        raise ConfigurationError("--set holds lists in lists without end: correct it.") from None
+        raise ConfigurationError(
+            "--set holds lists nested too deeply: write fewer brackets."
+        ) from None

@@ -15,8 +15,9 @@ def prune(
         bool, typer.Option("--json", help="Print JSON; with --dry-run or --yes.")
     ] = False,
 ) -> None:
-    """Delete what is older than the settings KEEP__* say; the job prune_history does it weekly.
+    """Delete what is older than it is to be kept.
 
+    The settings ENERGY_ETL_KEEP__* say how long that is; the job prune_history does it weekly.
     Figures, core and the portfolio stay whole. Rebuild reaches no further back than raw does.
     """
     from energy_etl.cli.standing import refuse_no_project
@@ -63,9 +64,10 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", help="Do it without a question.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell it, delete nothing.")] = False,
 ) -> None:
-    """Take one meter or one person out of everything here: raw, figures, outbox, history, files.
+    """Take one meter or one person out of everything here.
 
-    Its rows of the portfolio go too. What a vendor still lists comes back with the next run: have
+    Out of raw, figures, outbox, history and files, which are searched for it afterwards. Its
+    rows of the portfolio go too. What a vendor still lists comes back with the next run: have
     it removed there, or the right to see it. Packets that Wattics has stay at Wattics.
     """
     from energy_etl.cli.standing import refuse_no_project

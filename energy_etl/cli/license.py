@@ -32,7 +32,7 @@ def activate(
     ] = "",
     yes: YesOption = False,
 ) -> None:
-    """Start a licence: show what would be called, ask, do it."""
+    """Start a licence: shows the plan, asks, does it."""
     from energy_etl.cli.changing import show_ask_do
     from energy_etl.defs.changes import parse_instant
     from energy_etl.vendors.smartgridone.changes import ActivateLicense
@@ -46,7 +46,7 @@ def claim(
     node_id: Annotated[str, typer.Argument(help="The controller's node id.")],
     yes: YesOption = False,
 ) -> None:
-    """Link a licence to a controller: show what would be called, ask, do it."""
+    """Link a licence to a controller: shows the plan, asks."""
     from energy_etl.cli.changing import show_ask_do
     from energy_etl.vendors.smartgridone.changes import ClaimLicense
 

@@ -46,7 +46,10 @@ StatesOption = Annotated[
 
 @app.command()
 def status(stream: StreamsOption = None, as_json: JsonOption = False) -> None:
-    """Show per stream what was sent and confirmed, what waits and why, and what needs you."""
+    """Show per stream what was sent, what waits and why.
+
+    With lag, holes, and what needs you.
+    """
     from energy_etl.delivery.handlers import discover_handlers
 
     settings = _settings()
@@ -68,7 +71,10 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, help="At most so many packets.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """Show packets; by default those that need a person: refused, or behind a later one."""
+    """Show packets; by default those that need a person.
+
+    That is those that were refused, or that lie behind a later one.
+    """
     with _outbox(_settings()) as outbox:
         _possible(outbox, state, stream)
         found = _packets(outbox, state, stream, is_for_people=True)
@@ -88,7 +94,7 @@ def responses(
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what Wattics answered to the last packets of a stream."""
+    """Show what Wattics answered to a stream's last packets."""
     from energy_etl.delivery.mirror import newest_responses
 
     with _outbox(_settings()) as outbox:
@@ -114,7 +120,11 @@ def retry(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Resend without a question.")] = False,
 ) -> None:
-    """When the cause is mended: unpark streams and give their refused packets another chance."""
+    """Unpark streams, when the cause is mended.
+
+    Their refused packets get another chance. --resend is for a vendor that forgot packets and does
+    not restore them.
+    """
     if sum((bool(stream), bool(credential), every)) != 1:
         raise typer.BadParameter("Give one of --stream, --credential and --all.")
     if resend and not stream:
@@ -159,7 +169,10 @@ def drop(
     reason: Annotated[str, typer.Option(help="Why they are given up, for the record.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do it without a question.")] = False,
 ) -> None:
-    """Give up packets that were never accepted: they are never sent, and stay on record."""
+    """Give up packets that were never accepted.
+
+    They are never sent, and stay on record.
+    """
     if not reason.strip():
         raise ConfigurationError("--reason is empty: say why these packets are given up.")
     from_at, to_at = _instant(from_, "--from"), _instant(to, "--to")
@@ -192,7 +205,10 @@ def export(
     state: StatesOption = None,
     stream: StreamsOption = None,
 ) -> None:
-    """Write packets as JSON lines with their state and reason, for the vendor's support."""
+    """Write packets as JSON lines, for the vendor's support.
+
+    Each with its state and its reason.
+    """
     with _outbox(_settings()) as outbox:
         # Before the file is opened: a typing error must not empty the one that is there.
         _possible(outbox, state, stream)

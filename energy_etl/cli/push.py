@@ -42,7 +42,9 @@ def csv(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send a file's measurements, in order and verified; the same file again sends nothing.
+    """Send a file's measurements, in order and verified.
+
+    The same file again sends nothing.
 
     CSV: local time, then measurements, no header: 2024-05-31 14:00:00,12.5. The zone is the
     stream's in streams.csv. Lines that cannot be sent are listed with their numbers, and then
@@ -89,7 +91,9 @@ def try_out(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send one packet stamped now to a stream that files feed, and read it back.
+    """Try a stream out: one packet there and back.
+
+    Of a stream that files feed; the packet is stamped now.
 
     First the last packet is asked for: a wrong URL, user or password shows, and nothing is sent.
     For a stream that a register feeds only --read-only: a packet of now would stand before the
@@ -165,7 +169,9 @@ def _check(file: Path, packets: "FilePackets", skip_bad_lines: bool) -> None:
             )
         _tell(f"{file} has {packets.bad.n} bad lines, which are skipped:{listed}")
     if packets.rows.is_empty():
-        raise DeliveryError(f"{file} has no measurement that can be sent.")
+        raise DeliveryError(
+            f"{file} has no measurement that can be sent: give a file with at least one good line."
+        )
 
 
 def _as_json(

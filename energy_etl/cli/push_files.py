@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from energy_etl.defs.sending import send_outbox
+from energy_etl.defs.sending import require_consent_to_send, send_outbox
 from energy_etl.delivery.agreed import stream_plans
 from energy_etl.delivery.frontier import release
 from energy_etl.delivery.loop import run_fast
@@ -117,7 +117,7 @@ class Target:
         if stream_id not in self.plans:
             why = self.portfolio.why_it_waits(stream_id)
             raise ConfigurationError(
-                f"Stream {stream_id} {why}."
+                f"Stream {stream_id} {why}: `energy-etl doctor` says what is wrong there."
                 if why
                 else f"{stream_id} is not in streams.csv: correct it, or add the stream."
             )
@@ -143,6 +143,8 @@ def deliver(
         ConfigurationError: a stream's credential is not in the settings.
         WarehouseError: the state file could not be written; the same again goes on.
     """
+    # Before anything is kept: what stands in the outbox goes out with the next send run.
+    require_consent_to_send(target.settings)
     stream_ids = packets.rows["stream_id"].unique().sort().to_list()
     plans = [target.plan(stream_id) for stream_id in stream_ids]
     with open_state(target.settings.state_path) as connection:
@@ -159,7 +161,7 @@ def deliver(
         try:
             report = run_fast(
                 send_outbox(
-                    target.section,
+                    target.settings,
                     outbox,
                     on_progress=lambda n_done, n_due: on_progress("sent", n_done, n_due),
                     on_wait=on_wait,

@@ -14,10 +14,17 @@ def report(
         Path | None,
         typer.Option(help="The file to write; by default data/reports/energy.html."),
     ] = None,
-    site: Annotated[str | None, typer.Option(help="Only this site.")] = None,
+    site: Annotated[
+        str | None,
+        typer.Option(help="Only this site; by default to data/reports/energy.SITE.html."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write the report: one HTML file that needs no network; prints its path."""
+    """Write the report: one HTML file that needs no network.
+
+    Prints its path. It can be written while a run writes; the schedule daily_report makes it each
+    morning.
+    """
     # Imported here: `energy-etl --help` must not wait for a chart library.
     from energy_etl.defs.reporting import write_report
     from energy_etl.vendors import project_settings

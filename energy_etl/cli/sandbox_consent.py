@@ -15,6 +15,7 @@ from energy_etl.vendors.wiser.consent import Consent, authorize_by_paste
 from energy_etl.vendors.wiser.settings import WiserSettings
 
 _ANSWER_S: Final = 30.0
+_RESTART: Final = "stop what answers there, then run `energy-etl sandbox`."
 
 
 def grant_sandbox_consent(settings: Settings) -> Consent:
@@ -43,11 +44,13 @@ def allow(url: str) -> str:
     form = _Form()
     form.feed(page)
     if not form.has_allow:
-        raise MalformedError(f"{url.partition('?')[0]} shows no page with a button Allow.")
+        raise MalformedError(
+            f"{url.partition('?')[0]} shows no page with a button Allow: {_RESTART}"
+        )
     status, location, _ = _exchange(urljoin(url, form.action), urlencode(form.fields).encode())
     if status not in (302, 303) or not location:
         raise MalformedError(
-            f"{url.partition('?')[0]} answered {status} to Allow, and no redirect."
+            f"{url.partition('?')[0]} answered {status} to Allow, and no redirect: {_RESTART}"
         )
     return location
 

@@ -33,9 +33,10 @@ def sql(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask data/energy.duckdb: reading only, safe while runs write; without a query: its tables.
+    """Ask data/energy.duckdb, reading only; alone: its tables.
 
-    A terminal gets a table, a pipe tab-separated lines with a header. Instants are UTC.
+    Safe while runs write. A terminal gets a table, a pipe tab-separated lines with a header.
+    Instants are UTC.
     """
     from energy_etl.vendors import project_settings
     from energy_etl.warehouse.asking import ask, list_published

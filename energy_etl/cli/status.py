@@ -21,9 +21,11 @@ _PUBLISHED = "SELECT published_at FROM main.publication"
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the vendors, what waits, when it was computed and sent last, and where the data is.
+    """Show how it stands, on one screen.
 
-    Nobody is called and no run is disturbed; `energy-etl doctor` says what does not work.
+    When each vendor answered last, until when readings reach, what waits, when it was computed
+    and sent last, and where the data is. Nobody is called and no run is disturbed; `energy-etl
+    doctor` says what does not work.
     """
     from energy_etl.cli.standing import look_at_vendors, now, refuse_no_project
     from energy_etl.vendors import project_settings

@@ -33,7 +33,7 @@ _SHOWN = ("stream_id", "state", "register_id", "field", "content", "meter_id_wat
 def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the stream map beside the meters that Wattics lists now."""
+    """Show the stream map beside what Wattics lists now."""
     from energy_etl.portfolio import Portfolio
     from energy_etl.tables import push
     from energy_etl.vendors import project_settings
@@ -90,15 +90,21 @@ def create(
     push_from: PushFromOption = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do it without a question.")] = False,
 ) -> None:
-    """Create a meter at Wattics for each register without a stream, and map it."""
+    """Create meters at Wattics for registers without a stream.
+
+    Shows the plan, asks, and writes streams.csv.
+    """
     from energy_etl.portfolio import Portfolio
     from energy_etl.vendors import project_settings
+    from energy_etl.vendors.golive import require_consent
     from energy_etl.vendors.wattics.provisioning import plan_streams
+    from energy_etl.vendors.wattics.reach import API_LOGIN
     from energy_etl.vendors.wattics.settings import WatticsSettings
     from energy_etl.vendors.wattics.wire import field_problem
 
     settings, push_from_at = project_settings(), _instant(push_from)
     portfolio = Portfolio.load_strictly(settings.portfolio_dir, field_problem)
+    require_consent(settings, "wattics", (API_LOGIN,))
     with _client(settings) as client:
         plan = plan_streams(
             portfolio.frames,
@@ -152,7 +158,7 @@ def map_(
     ] = "",
     push_from: PushFromOption = "",
 ) -> None:
-    """Write a register's stream into streams.csv, or change the stream's row.
+    """Write a register's stream into streams.csv, or change it.
 
     Another register in another field of a stream that is there becomes a further field of the same
     packets, in stream_fields.csv. With --files the stream is fed by files, whatever their age.
@@ -212,7 +218,9 @@ def _names(names: list[str], *, files: bool) -> tuple[str | None, str]:
     """Return the register, None with --files, and the stream."""
     if len(names) != (1 if files else 2):
         wanted = "with --files the stream alone" if files else "a register and a stream"
-        raise ConfigurationError(f"{' '.join(names)}: name {wanted}.")
+        raise ConfigurationError(
+            f"{len(names)} names were given ({' '.join(names)}): name {wanted}."
+        )
     return (None, names[0]) if files else (names[0], names[1])
 
 

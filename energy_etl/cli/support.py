@@ -19,7 +19,9 @@ def support_bundle(
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Ask no vendor.")] = False,
 ) -> None:
-    """Write failing calls, versions, settings and doctor's rows into a zip, without secrets.
+    """Write failing calls into a zip for a vendor's support.
+
+    With URL, request and answer, beside versions, settings and doctor's rows, all without secrets.
 
     Prints the file's path. A run that holds the warehouse is waited for.
     """

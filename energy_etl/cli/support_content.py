@@ -22,11 +22,11 @@ from pydantic import BaseModel, SecretStr
 from energy_etl.cli.doctor.machine import SHOWN, zone_data_version
 from energy_etl.cli.doctor.rows import Row
 from energy_etl.cli.outbox_view import plain_row, status_rows
-from energy_etl.cli.secrets import basic_values, secret_values, token_values
 from energy_etl.delivery.mirror import newest_responses, packet_frame
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.errors import EnergyEtlError
 from energy_etl.rest import Redactor
+from energy_etl.rest.secrets import basic_values, secret_values, token_values
 from energy_etl.settings import Settings
 from energy_etl.state import open_state
 from energy_etl.vendors import all_tables, discover_vendors

@@ -13,9 +13,10 @@ def export(
         typer.Option(help="Only this schema's tables, without outbox; may be repeated."),
     ] = None,
 ) -> None:
-    """Write every table as Parquet, the outbox and the portfolio, with a manifest.
+    """Write everything to a folder, as Parquet: a backup.
 
-    Runs may go on: they wait for as long as the tables are read. No secret and no token is in it.
+    Every table, the outbox and the portfolio, with a manifest of checksums. Runs may go on:
+    they wait for as long as the tables are read. No secret and no token is in it.
     """
     from energy_etl.cli.transfer_files import export_project
     from energy_etl.vendors import project_settings
@@ -31,7 +32,9 @@ def import_(
         bool, typer.Option(help="Leave the outbox that is there as it is.")
     ] = False,
 ) -> None:
-    """Bring an export into this project, while nothing runs on it; see that it is whole first.
+    """Bring an export into this project: a restore.
+
+    While nothing runs on it; that the export is whole is seen first.
 
     Refused when the outbox here has sent more than the export knows of: it would be sent twice.
     """

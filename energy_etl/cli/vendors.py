@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 def vendors(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show each vendor: configured or not, last success, calls, quota left, readings until.
+    """Show what is configured, and how much quota is left.
 
-    Nobody is called; `energy-etl doctor` tries the logins.
+    Per vendor, with its last success, its calls and until when its readings reach. Nobody is
+    called; `energy-etl doctor` tries the logins.
     """
     from energy_etl.cli.standing import look_at_vendors, now, refuse_no_project
     from energy_etl.vendors import project_settings

@@ -30,7 +30,9 @@ def authorize(
         typer.Option(help="The browser is on another machine: paste the address it ends at."),
     ] = False,
 ) -> None:
-    """Ask the customer for access in a browser, and keep the token. Prints the address to open.
+    """Ask the customer for access in a browser, once.
+
+    Prints the address to open and keeps the token, which runs renew by themselves.
 
     Exit codes: 3 settings, 4 denied or no answer, 5 network.
     """
@@ -61,7 +63,9 @@ def authorize(
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead.")] = False,
 ) -> None:
-    """Say whether the account is authorised, since when, and until when its token lasts.
+    """Say whether the account is authorised, and since when.
+
+    Also until when its token lasts; never the token.
 
     Nobody is asked. Exit code 4: it is not authorised.
     """

@@ -52,8 +52,8 @@ class Changed:
 
 
 def smartgridone_client(etl: Etl, log: RequestLog) -> SmartgridOneClient:
-    """Open SmartgridOne's API with the project's settings; to be closed."""
-    return open_client(etl.settings(), log)
+    """Open SmartgridOne's API for a change, with the project's settings; to be closed."""
+    return open_client(etl.settings_to_call(VENDOR.name), log)
 
 
 def plan_change(etl: Etl, wish: Wish) -> Plan:
@@ -123,7 +123,8 @@ def list_licences(etl: Etl) -> tuple[pl.DataFrame, list[str]]:
         EnergyEtlError: SmartgridOne could not be asked.
     """
     log = RequestLog(VENDOR.name)
-    with smartgridone_client(etl, log) as client:
+    # A person reads it by a command of their own: that asks for no consent.
+    with open_client(etl.settings(), log) as client:
         failures = read_licences(client)
     batch = to_batch(log.calls())
     portfolio = etl.portfolio().frames
@@ -140,7 +141,7 @@ def _refuse_unconfirmed(plan: Plan, confirm: str) -> None:
     if plan.objection is not None:
         raise ConfigurationError(
             f"{plan.action} of {plan.subject} is not worth calling, {plan.objection}: "
-            "nothing was sent."
+            "nothing was sent; ask SmartgridOne if it should be otherwise."
         )
     if plan.plan_hash != confirm:
         raise ConfigurationError(

@@ -5,7 +5,7 @@ A blocking check is for faults of a whole table and stops what is downstream in 
 the quality of single rows is a matter of the rows (`is_pushable`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -13,9 +13,10 @@ import dagster as dg
 import polars as pl
 
 from energy_etl.defs.assets.portfolio import PORTFOLIO_TABLES
-from energy_etl.defs.failures import DATA_FAULTS, told_plainly
+from energy_etl.defs.failures import DATA_FAULTS, plainly, told_plainly
 from energy_etl.defs.metadata import asset_key, read_input
 from energy_etl.defs.resources import Etl
+from energy_etl.errors import TransformError
 from energy_etl.state import Marks, open_state
 from energy_etl.tables import Check, Frames, Table, Verdict, core
 from energy_etl.units import KWH_PER_UNIT, M3_PER_UNIT
@@ -115,7 +116,10 @@ def _group_checks(
         for each in declared
     ]
 
+    blocking = {dg.AssetCheckKey(spec.asset_key, spec.name) for spec in specs if spec.blocking}
+
     @dg.multi_asset_check(name=f"check_{group}", specs=specs, can_subset=True)
+    @plainly
     def check(context: dg.AssetCheckExecutionContext, etl: Etl) -> Iterator[dg.AssetCheckResult]:
         keys = sorted(context.selected_asset_check_keys, key=str)
         inputs = dict.fromkeys(i for key in keys if key in by_check for i in by_check[key].inputs)
@@ -135,8 +139,24 @@ def _group_checks(
             yield results[key]._replace(
                 asset_key=key.asset_key, check_name=key.name, severity=severity
             )
+        refused = [key for key in keys if key in blocking and not results[key].passed]
+        if refused:
+            # Dagster would fail the step too, and say no more than the checks' names.
+            raise TransformError(_stopped_sentence(refused, results))
 
     return check
+
+
+def _stopped_sentence(
+    refused: Sequence[dg.AssetCheckKey], results: Mapping[dg.AssetCheckKey, dg.AssetCheckResult]
+) -> str:
+    """Say which blocking checks failed, why, and what waits for them."""
+    told = " ".join(
+        f"The check {key.name} of {'.'.join(key.asset_key.path)} failed: "
+        f"{results[key].description or 'see its result on the page of the asset.'}"
+        for key in refused
+    )
+    return f"{told} What is made of it was not computed in this run and keeps what it held."
 
 
 def judged(wanted: Check, frames: Frames, now: datetime) -> dg.AssetCheckResult:

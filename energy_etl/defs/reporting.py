@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import polars as pl
 
@@ -36,9 +37,10 @@ class Written:
     not_read: tuple[str, ...]
 
 
-def report_path(settings: Settings) -> Path:
-    """Return where the report is kept."""
-    return settings.data_dir / "reports" / "energy.html"
+def report_path(settings: Settings, site_id: str | None = None) -> Path:
+    """Return where the report is kept; that of one site has a file of its own."""
+    of_site = "" if site_id is None else f".{quote(site_id, safe='')}"
+    return settings.data_dir / "reports" / f"energy{of_site}.html"
 
 
 def write_report(
@@ -49,7 +51,7 @@ def write_report(
     Args:
         settings: of the project.
         now: aware; ages are counted to it.
-        out: the file; None: `data/reports/energy.html`.
+        out: the file; None: `data/reports/energy.html`, of one site `energy.SITE.html`.
         site_id: only this site; None: all.
 
     Raises:
@@ -59,7 +61,7 @@ def write_report(
     """
     frames, not_read = read_sources(settings.published_path, now)
     report = render_report(frames, now, site_id=site_id)
-    path = out or report_path(settings)
+    path = out or report_path(settings, site_id)
     _put(path, report.html)
     return Written(path, report.numbers, not_read)
 

@@ -13,6 +13,7 @@ from energy_etl.errors import ConfigurationError
 from energy_etl.portfolio import Portfolio
 from energy_etl.settings import Settings
 from energy_etl.vendors import all_tables, project_settings
+from energy_etl.vendors.golive import require_consent
 from energy_etl.vendors.wattics.wire import field_problem
 from energy_etl.warehouse import Warehouse
 
@@ -32,6 +33,20 @@ class Etl(dg.ConfigurableResource):
         """
         overrides = {"sandbox_url": self.sandbox_url} if self.sandbox_url else {}
         return project_settings(Path(self.root) if self.root else None, **overrides)
+
+    def settings_to_call(self, vendor: str, login: str | None = None) -> Settings:
+        """Read the settings for a client of a vendor: every run gets them here.
+
+        Args:
+            vendor: its name.
+            login: `Login.name` that is used; None: all of the vendor's.
+
+        Raises:
+            ConfigurationError: as `settings`; or on target live nobody agreed to call it so.
+        """
+        settings = self.settings()
+        require_consent(settings, vendor, None if login is None else (login,))
+        return settings
 
     def warehouse(self) -> Warehouse:
         """Name the writer's file; it is opened by the calls on it."""

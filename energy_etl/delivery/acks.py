@@ -24,6 +24,8 @@ from energy_etl.state import instant_to_us, open_state, transaction
 # Of events: a hundred packets, each with its response.
 GROUP: Final = 200
 DELAY_S: Final = 0.05
+# Events that may wait for the disk: what a run holds in memory, and what a kill makes it ask for.
+MOST_BEHIND: Final = 10 * GROUP
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ class AckWriter:
         self._n_put = 0
         self._wake = threading.Event()
         self._progress = threading.Condition()
+        self._catching_up = asyncio.Lock()
         self._n_written = 0
         self._is_closing = False
         self.failure: EnergyEtlError | None = None
@@ -147,6 +150,18 @@ class AckWriter:
         # the sender.
         if len(self._events) >= self._group and not self._wake.is_set():
             self._wake.set()
+
+    async def keep_up(self) -> None:
+        """Wait while more than `MOST_BEHIND` events wait for the disk.
+
+        A collector nearby accepts packets faster than a busy disk takes their acknowledgements.
+        """
+        if self._n_put - self._n_written <= MOST_BEHIND:
+            return
+        # One of the streams looks, the others wait for it.
+        async with self._catching_up:
+            while self._n_put - self._n_written > MOST_BEHIND and self._thread.is_alive():
+                await asyncio.sleep(DELAY_S / 10)
 
     async def flush(self) -> None:
         """Wait until everything put so far is durable.

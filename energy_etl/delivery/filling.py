@@ -188,7 +188,7 @@ def to_rows(packets: pl.DataFrame, by_stream: Mapping[str, StreamPlan]) -> tuple
     unknown = set(packets["stream_id"]) - set(by_stream)
     if unknown:
         raise DeliveryError(
-            f"There are packets of {sorted(unknown)[:5]} but no such streams: "
+            f"There are packets of {', '.join(sorted(unknown)[:5])} but no such streams: "
             "add them to streams.csv of the portfolio, or leave the packets out."
         )
     first = pl.DataFrame(

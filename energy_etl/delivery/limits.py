@@ -142,7 +142,8 @@ class DrainReport:
         more = f" And {len(sentences) - 5} more." if len(sentences) > 5 else ""
         raise DeliveryError(
             f"{self.n_pending} packets of {n_streams} streams were due and not delivered, "
-            f"{self.n_rejected} were refused. {shown}{more}"
+            f"{self.n_rejected} were refused; `energy-etl outbox status` shows what each stream "
+            f"waits for. {shown}{more}".rstrip()
         )
 
     @property

@@ -67,6 +67,7 @@ class StreamSender:
         max_attempts = run.limits.max_attempts
         answer: Answer | None = None
         for attempt in range(1, max_attempts + 1):
+            await run.acks.keep_up()
             if run.acks.failure:
                 raise StreamEndError(str(run.acks.failure))
             self._is_open = True

@@ -122,12 +122,17 @@ def _check_register(rows: Rows, row: Row, stream: Row, register: Mapping[str, An
         rows.refuse(
             row,
             "interval_minutes" if row is stream else "register_id",
-            f"{interval} is no multiple of the register's grid of {grid} minutes: a stream cannot"
-            " be finer than what is measured",
+            f"{interval} is no multiple of the register's grid of {grid} minutes, and a stream"
+            " cannot be finer than what is measured: write a multiple of it",
         )
     is_counter = register["kind"] == "cumulative" and register["unit"] in KWH_PER_UNIT
     if content == "cumulative_wh" and not is_counter:
-        rows.refuse(row, "content", "'cumulative_wh' needs a cumulative energy register")
+        rows.refuse(
+            row,
+            "content",
+            "'cumulative_wh' needs a cumulative energy register: write interval, or name another"
+            " register",
+        )
     # The energy of a power register can be pushed as its power can.
     is_power = register["unit"] in KW_PER_UNIT and content == "interval"
     if (content == "sample") != (register["kind"] == "instant") and not is_power:

@@ -40,6 +40,7 @@ _CONFIG: Final = {
         "titleFontWeight": "normal",
     },
 }
+_LABELS: Final = alt.Axis(tickCount=4, domain=False, ticks=False, format=",~f", titlePadding=6)
 _SIZE: Final = re.compile(r'^<svg[^>]*?width="([\d.]+)" height="([\d.]+)"[^>]*>')
 # What Vega writes for programs that read its scene graph; fonts are the page's own.
 _ATTRIBUTE: Final = re.compile(
@@ -51,16 +52,37 @@ _BAR: Final = re.compile(r'<path d="([^"]*)"([^>]*)/>')
 _LONG: Final = re.compile(r"(\d+\.\d)\d+")
 
 
+class _EnergyAxis:
+    """The unit of a chart, of which labels stay short, and a scale on which nothing is a line."""
+
+    def __init__(self, amounts_kwh: Iterable[float | None]) -> None:
+        known = [kwh for kwh in amounts_kwh if kwh is not None]
+        most = max(map(abs, known), default=0.0)
+        self._kwh, unit = next(
+            ((kwh, unit) for kwh, unit in ((1e6, "GWh"), (1e3, "MWh")) if most >= 10 * kwh),
+            (1.0, "kWh"),
+        )
+        self.title: Final = f"{unit} per day"
+        # Where all is zero there is no range: zero would lie in the middle.
+        only = {} if most else {"domain": [0, 1]}
+        self.scale: Final = alt.Scale(zero=True, nice=True, **only)
+
+    def of(self, amount_kwh: float | None) -> float | None:
+        """Return an amount in the unit."""
+        return None if amount_kwh is None else amount_kwh / self._kwh
+
+
 def daily_chart(days: Sequence[Day], chart_id: str) -> Html:
     """Draw the daily energy of a site, the same weekdays of four weeks before behind it.
 
     A day of which less than 95 % was measured is hollow, a day without data a cross.
     """
+    axis = _EnergyAxis([kwh for day in days for kwh in (day.amount_kwh, day.previous_kwh)])
     rows = [
         {
             "on": day.local_on.isoformat(),
-            "own": day.amount_kwh,
-            "previous": day.previous_kwh,
+            "own": axis.of(day.amount_kwh),
+            "previous": axis.of(day.previous_kwh),
             "part": "none"
             if day.amount_kwh is None
             else "whole"
@@ -70,11 +92,11 @@ def daily_chart(days: Sequence[Day], chart_id: str) -> Html:
         for day in days
     ]
     base = alt.Chart(alt.InlineData(values=rows)).encode(x=_days_axis(days))
-    energy = {"title": "kWh per day", "scale": alt.Scale(zero=True, nice=True)}
     layers = [
-        base.mark_bar(width={"band": 1.0}, color="var(--previous)").encode(
-            y=alt.Y("previous:Q", axis=_energy_axis(), **energy)
-        ),
+        # Its colour is pale, so that our own stands out; what shows its height is the edge.
+        base.mark_bar(
+            width={"band": 1.0}, color="var(--previous)", stroke="var(--edge)", strokeWidth=0.8
+        ).encode(y=alt.Y("previous:Q", title=axis.title, axis=_LABELS, scale=axis.scale)),
         base.transform_filter("datum.part == 'whole'")
         .mark_bar(width={"band": 0.56}, color="var(--own)")
         .encode(y="own:Q"),
@@ -91,7 +113,7 @@ def daily_chart(days: Sequence[Day], chart_id: str) -> Html:
         chart_id,
         "Energy per day",
         f"Bars of {len(days)} days from {short_day(days[0].local_on)} to "
-        f"{short_day(days[-1].local_on)} in kWh; behind each the same weekday four weeks before. "
+        f"{short_day(days[-1].local_on)} of energy; behind each the same weekday four weeks before. "
         + _extremes(days),
     )
 
@@ -107,8 +129,13 @@ def appliance_chart(
         days: of the axis.
         chart_id: unique on the page.
     """
+    known = [
+        [kwh for kwh in amounts if kwh is not None]
+        for amounts in zip(*(part.days_kwh for part in appliances), strict=True)
+    ]
+    axis = _EnergyAxis([sum(max(kwh, 0.0) for kwh in amounts) for amounts in known])
     rows = [
-        {"on": day.local_on.isoformat(), "key": key, "place": place, "kwh": amount}
+        {"on": day.local_on.isoformat(), "key": key, "place": place, "part": axis.of(amount)}
         for place, (key, appliance) in enumerate(zip(keys, appliances, strict=True))
         for day, amount in zip(days, appliance.days_kwh, strict=True)
         if amount is not None
@@ -118,7 +145,7 @@ def appliance_chart(
         .mark_bar(width={"band": 0.8}, stroke="var(--ground)", strokeWidth=0.5)
         .encode(
             x=_days_axis(days),
-            y=alt.Y("sum(kwh):Q", stack="zero", title="kWh per day", axis=_energy_axis()),
+            y=alt.Y("sum(part):Q", stack="zero", title=axis.title, axis=_LABELS, scale=axis.scale),
             color=alt.Color(
                 "key:N",
                 legend=None,
@@ -132,7 +159,7 @@ def appliance_chart(
         chart,
         chart_id,
         "Energy per day by appliance",
-        f"Stacked bars of {len(days)} days in kWh. The totals of each part stand in the list "
+        f"Stacked bars of {len(days)} days. The totals of each part stand in the list "
         "below, in the order of the stack from the bottom up.",
     )
 
@@ -175,10 +202,6 @@ def _days_axis(days: Sequence[Day]) -> alt.X:
     )
     domain = [day.local_on.isoformat() for day in days]
     return alt.X("on:O", axis=axis, scale=alt.Scale(domain=domain, paddingInner=0.0))
-
-
-def _energy_axis() -> alt.Axis:
-    return alt.Axis(tickCount=4, domain=False, ticks=False, format=",~f", titlePadding=6)
 
 
 def _extremes(days: Sequence[Day]) -> str:

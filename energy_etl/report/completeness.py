@@ -20,7 +20,7 @@ DAYS: Final = 42
 
 @dataclass(frozen=True)
 class Row:
-    """One register; cells are None on days before its first one."""
+    """One register; cells are None on days before its first one, of one never read on all."""
 
     register_id: str
     label: str
@@ -38,10 +38,18 @@ class Completeness:
 
 
 def compute_completeness(frames: Frames, sites: Sequence[Site]) -> Completeness:
-    """Return the last 42 complete local days of every register of the sites."""
+    """Return the last 42 complete local days of every register of the sites.
+
+    A register that was never read has no days: it is known from `mart.coverage` alone.
+    """
     by_site = {site.site_id: site for site in sites}
     daily = frames["daily"].filter(pl.col("site_id").is_in(list(by_site)))
-    if daily.is_empty():
+    never_read = (
+        frames["coverage"]
+        .filter(pl.col("site_id").is_in(list(by_site)))
+        .join(daily, on="register_id", how="anti")
+    )
+    if daily.is_empty() and never_read.is_empty():
         return Completeness([], [])
     # Sites on both sides of the date line: each register has its own last complete day.
     end_on = max(site.computed_on for site in sites)
@@ -67,4 +75,8 @@ def compute_completeness(frames: Frames, sites: Sequence[Site]) -> Completeness:
         n_measured = sum(cell.n_measured for cell in shown if cell)
         label = labels.get(str(register_id), str(register_id))
         rows.append(Row(str(register_id), label, site.name, 100 * n_measured / n_expected, shown))
+    for row in never_read.iter_rows(named=True):
+        register_id, site = row["register_id"], by_site[row["site_id"]]
+        label = labels.get(register_id, register_id)
+        rows.append(Row(register_id, label, site.name, 0.0, [None] * len(days)))
     return Completeness(days, sorted(rows, key=lambda row: (row.coverage_pct, row.register_id)))

@@ -14,7 +14,13 @@ from typing import Final, Literal
 import polars as pl
 
 from energy_etl.errors import ConfigurationError
-from energy_etl.periods import Period, days_between, local_day_of, period_window
+from energy_etl.periods import (
+    Period,
+    days_between,
+    local_day_bounds,
+    local_day_of,
+    period_window,
+)
 from energy_etl.report.sources import Frames
 
 PERIODS_SHOWN: Final[tuple[Period, ...]] = ("last-week", "last-month")
@@ -82,9 +88,14 @@ class Appliance:
 
 @dataclass(frozen=True)
 class VendorFigure:
-    """A vendor's figure of a period against ours; None: why is in `reason`."""
+    """A vendor's figure of a period against ours; None: why is in `reason`.
+
+    Attributes:
+        coverage_pct: how much of the period we measured; the rest is part of the difference.
+    """
 
     period: str
+    coverage_pct: float | None
     own_kwh: float | None
     vendor_kwh: float | None
     difference_pct: float | None
@@ -106,7 +117,8 @@ class Site:
     last_read_at: datetime | None = None
     days: list[Day] = field(default_factory=list)
     appliances: list[Appliance] = field(default_factory=list)
-    vendors: dict[str, list[VendorFigure]] = field(default_factory=dict)
+    # By the vendor and, where it has several meters of the site, the meter.
+    vendors: dict[tuple[str, str], list[VendorFigure]] = field(default_factory=dict)
 
     @property
     def has_energy(self) -> bool:
@@ -139,7 +151,7 @@ def compute_sites(frames: Frames, now: datetime) -> list[Site]:
         for commodity, of_days in days[site.site_id].items():
             for period in PERIODS_SHOWN:
                 site.amounts[commodity, period] = _amount(of_days, commodity, period, site)
-        site.days = _chart_days(days[site.site_id]["electricity"], site.computed_on)
+        site.days = _chart_days(days[site.site_id]["electricity"], site)
     _add_costs(frames, by_site)
     _add_readings(frames, by_site)
     _add_appliances(frames, by_site)
@@ -171,8 +183,8 @@ def _amount(of_days: dict[date, dict], commodity: str, period: Period, site: Sit
     column = "volume_m3" if unit_of(commodity) == "m³" else "consumption_kwh"
     now = days_between(window.start_on, window.end_on)
     before = days_between(*_both(window.previous_start_on, window.previous_end_on))
-    amount, coverage_pct = _sum(of_days, now, column)
-    previous, previous_coverage_pct = _sum(of_days, before, column)
+    amount, coverage_pct = _sum(of_days, now, column, site.zone)
+    previous, previous_coverage_pct = _sum(of_days, before, column, site.zone)
     reason, change_pct = "", None
     if amount is None:
         reason, change_reason = "nothing measured", "nothing measured"
@@ -202,13 +214,13 @@ def _both(start_on: date | None, end_on: date | None) -> tuple[date, date]:
 
 
 def _sum(
-    of_days: dict[date, dict], wanted: Iterable[date], column: str
+    of_days: dict[date, dict], wanted: Iterable[date], column: str, zone: str
 ) -> tuple[float | None, float]:
     """Return what the days amount to, and how much of them was measured by their hours."""
     total, measured_h, hours = None, 0.0, 0.0
     for on in wanted:
         row = of_days.get(on)
-        day_hours = row["hours"] if row else 24.0
+        day_hours = _hours(row, zone, on)
         hours += day_hours
         if row and row[column] is not None:
             total = (total or 0.0) + row[column]
@@ -216,7 +228,19 @@ def _sum(
     return total, 100 * measured_h / hours if hours else 0.0
 
 
-def _chart_days(of_days: dict[date, dict], computed_on: date) -> list[Day]:
+def _hours(row: dict | None, zone: str, on: date) -> float:
+    """Return how long a day was, also one that has no row because nothing was read on it."""
+    if row:
+        return row["hours"]
+    try:
+        start_at, end_at = local_day_bounds(zone, on)
+    except ConfigurationError:
+        return 24.0
+    return (end_at - start_at).total_seconds() / 3600
+
+
+def _chart_days(of_days: dict[date, dict], site: Site) -> list[Day]:
+    computed_on = site.computed_on
     wanted = days_between(computed_on - timedelta(days=CHART_DAYS), computed_on)
     chart = []
     for on in wanted:
@@ -225,7 +249,7 @@ def _chart_days(of_days: dict[date, dict], computed_on: date) -> list[Day]:
         chart.append(
             Day(
                 on,
-                row.get("hours", 24.0),
+                _hours(row, site.zone, on),
                 row.get("consumption_kwh"),
                 before.get("consumption_kwh"),
                 row.get("coverage_pct") or 0.0,
@@ -235,10 +259,11 @@ def _chart_days(of_days: dict[date, dict], computed_on: date) -> list[Day]:
 
 
 def _add_costs(frames: Frames, by_site: dict[str, Site]) -> None:
+    # A price of what is fed back alone would make a credit the cost of the site.
     priced = {
-        site_id
-        for site_id, commodity in frames["tariff"].select("site_id", "commodity").iter_rows()
-        if commodity == "electricity"
+        row["site_id"]
+        for row in frames["tariff"].iter_rows(named=True)
+        if row["commodity"] == "electricity" and row["role"] == "mains"
     }
     rows: dict[tuple[str, str], list[dict]] = defaultdict(list)
     for row in frames["cost"].iter_rows(named=True):
@@ -255,6 +280,8 @@ def _add_costs(frames: Frames, by_site: dict[str, Site]) -> None:
                 cost = Cost(None, site.currency, "tariffs in several currencies")
             elif any(row["unpriced_kwh"] for row in found):
                 cost = Cost(None, site.currency, "hole in the tariffs")
+            elif any(row["cost"] is None and row["energy_kwh"] is not None for row in found):
+                cost = Cost(None, site.currency, "the currency changed")
             elif not found or None in amounts:
                 cost = Cost(None, site.currency, "nothing measured")
             else:
@@ -275,6 +302,7 @@ def _add_readings(frames: Frames, by_site: dict[str, Site]) -> None:
         .group_by("site_id")
         .agg(
             pl.col("last_read_at").min(),
+            pl.col("n_expected").sum(),
             never=pl.col("last_read_at").is_null().any(),
             coverage_pct=100 * pl.col("n_measured").sum() / pl.col("n_expected").sum(),
         )
@@ -283,7 +311,7 @@ def _add_readings(frames: Frames, by_site: dict[str, Site]) -> None:
         site = by_site.get(row["site_id"])
         if site is not None:
             site.last_read_at = None if row["never"] else row["last_read_at"]
-            site.coverage_pct = row["coverage_pct"]
+            site.coverage_pct = row["coverage_pct"] if row["n_expected"] else None
 
 
 def _add_appliances(frames: Frames, by_site: dict[str, Site]) -> None:
@@ -346,9 +374,17 @@ def _added(amounts: Iterable[float | None]) -> float | None:
 
 
 def _add_vendors(frames: Frames, by_site: dict[str, Site]) -> None:
-    primary = frames["register"].filter(pl.col("is_primary")).select("register_id")
+    primary = frames["register"].filter(
+        pl.col("is_primary") & (pl.col("commodity") == "electricity")
+    )
     order = ("yesterday", "last-seven-days", "this-week", "last-week", "this-month", "last-month")
-    rows = frames["trend"].filter(pl.col("vendor").is_not_null()).join(primary, on="register_id")
+    rows = (
+        frames["trend"]
+        .filter(pl.col("vendor").is_not_null())
+        .join(primary.select("register_id", "meter_name"), on="register_id")
+        .with_columns(is_alone=pl.col("register_id").n_unique().over("site_id", "vendor") == 1)
+        .sort("register_id")
+    )
     for row in rows.iter_rows(named=True):
         site = by_site.get(row["site_id"])
         if site is None or row["period"] not in order:
@@ -357,14 +393,18 @@ def _add_vendors(frames: Frames, by_site: dict[str, Site]) -> None:
             reason = "no figure of the vendor"
         elif row["energy_kwh"] is None:
             reason = "nothing measured"
+        elif row["energy_kwh"] <= 0:
+            reason = "nothing used"
         elif row["vendor_difference_pct"] is None:
             reason = f"under {ENOUGH_PCT:.0f} % measured"
         else:
             reason = ""
-        figures = site.vendors.setdefault(row["vendor"], [])
+        meter = "" if row["is_alone"] else row["meter_name"] or row["register_id"]
+        figures = site.vendors.setdefault((row["vendor"], meter), [])
         figures.append(
             VendorFigure(
                 row["period"],
+                row["coverage_pct"],
                 row["energy_kwh"],
                 row["vendor_energy_kwh"],
                 row["vendor_difference_pct"],

@@ -12,9 +12,12 @@ from energy_etl.report.markup import Child, Html, el, prose
 
 @dataclass(frozen=True)
 class Head:
-    """A column: its label, and whether it holds numbers, a picture, or long text."""
+    """A column: its label, and whether it holds numbers, a picture, or long text.
 
-    label: str
+    A label that is not a text stands in the head alone, not beside each cell of a narrow screen.
+    """
+
+    label: Child
     kind: str = "text"
 
 
@@ -86,4 +89,5 @@ def _cell(place: int, head: Head, cell: Child) -> Html:
         return el("th", cell, scope="row", role="rowheader", class_=head.kind)
     # A telephone shows the label beside the cell; a screen reader has it from the header.
     inside = el("div", cell)
-    return el("td", inside, role="cell", class_=head.kind, data_label=head.label)
+    label = None if head.label is None or isinstance(head.label, Html) else head.label
+    return el("td", inside, role="cell", class_=head.kind, data_label=label)

@@ -11,7 +11,7 @@ from typing import Final
 from energy_etl.report.charts import WIDTH, picture
 from energy_etl.report.figures import ENOUGH_PCT, VendorFigure
 from energy_etl.report.markup import Html, clean, el, join
-from energy_etl.report.wording import number, percent, short_day
+from energy_etl.report.wording import counted, number, percent, short_day
 
 # Two meters of class B (EN 50470-3) may differ by 1 % each.
 TOLERANCE_PCT: Final = 2.0
@@ -112,7 +112,7 @@ def delivery_strip(
                 class_={"sent": "full", "hole": "part", "declared": "none-cell"}[what],
             )
         )
-    text = f"{n_holes} holes" if n_holes else "no hole"
+    text = counted(n_holes, "hole", "holes") if n_holes else "no hole"
     return _strip(400, join(shapes), strip_id, f"Packets of {whose}", text)
 
 
@@ -169,15 +169,17 @@ def vendor_scale(figures: Sequence[VendorFigure], scale_id: str, vendor: str) ->
 
 def spark(amounts: Sequence[float | None], spark_id: str, whose: str) -> Html:
     """Draw the days of a site in one line of a table; a day without data is left out."""
-    most = max((amount for amount in amounts if amount is not None), default=0.0)
-    if most <= 0:
+    known = [amount for amount in amounts if amount is not None]
+    if not known:
         return Html("")
+    # Days of nothing at all are a hair each: they were measured.
+    most = max(known)
+    scale = 19 / most if most > 0 else 0.0
     bars = "".join(
-        f"M{4 * place:g},20h3v{-max(0.6, 19 * max(amount, 0.0) / most):.1f}h-3z"
+        f"M{4 * place:g},20h3v{-max(0.6, scale * amount):.1f}h-3z"
         for place, amount in enumerate(amounts)
         if amount is not None
     )
-    known = [amount for amount in amounts if amount is not None]
     text = f"{number(min(known), 'kWh')} to {number(most, 'kWh')} per day"
     shape = el("path", d=bars, class_="full")
     return _strip(4 * len(amounts), shape, spark_id, f"Days of {whose}", text)

@@ -3,9 +3,10 @@
 import base64
 import difflib
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 
 import polars as pl
@@ -26,6 +27,8 @@ from energy_etl.report.style import style_sheet
 
 # Figures older than this are not today's: the page says so at its top.
 _STALE_HOURS: Final = 36
+# A site's own date may be a day behind that of UTC.
+_STALE_DAYS: Final = 2
 _PARTS: Final = {
     "portfolio": "Portfolio",
     "sites": "Sites",
@@ -52,7 +55,8 @@ def render_report(frames: Frames, now: datetime, *, site_id: str | None = None) 
         frames: of `SOURCES` by name; one that is not there is taken for empty. `stream` may have
             `is_stopped` and `is_lagging` besides.
         now: aware; ages are counted to it.
-        site_id: only this site, with its streams, licences and findings; None: all.
+        site_id: only this site, with its streams, licences and findings, and without access,
+            which is nobody's site; None: all.
 
     Raises:
         ConfigurationError: there is no such site.
@@ -65,16 +69,18 @@ def render_report(frames: Frames, now: datetime, *, site_id: str | None = None) 
     complete = compute_completeness(given, sites)
     is_published = not given["publication"].is_empty()
     title = f"Energy report: {sites[0].name}" if site_id and sites else "Energy report"
+    # Who gets in at the vendor is nothing for the one who is sent the page of one site.
+    parts = {at: part for at, part in _PARTS.items() if site_id is None or at != "access"}
     header = el(
         "header",
         el("h1", el("bdi", clean(title))),
         el("p", _told(given["publication"], now), class_="sub"),
-        _stale(given["publication"], now),
+        _stale(given, now),
         tiles(sites, streams, given["finding"]) if is_published else NOTHING,
         attention(sites, streams, given["finding"], now) if is_published else NOTHING,
         el(
             "nav",
-            el("ul", *(el("li", el("a", part, href=f"#{at}")) for at, part in _PARTS.items())),
+            el("ul", *(el("li", el("a", part, href=f"#{at}")) for at, part in parts.items())),
             aria_label="Sections",
         ),
     )
@@ -85,7 +91,7 @@ def render_report(frames: Frames, now: datetime, *, site_id: str | None = None) 
         delivery(streams, now),
         completeness(complete, is_one_site=site_id is not None),
         licences(given["licence"]),
-        access(given["access"]),
+        access(given["access"]) if "access" in parts else NOTHING,
         findings(given["finding"], is_computed=is_published),
     )
     html = _document(title, [header, main, _footer()])
@@ -94,6 +100,11 @@ def render_report(frames: Frames, now: datetime, *, site_id: str | None = None) 
 
 def _of_site(frames: Frames, site_id: str) -> dict[str, pl.DataFrame]:
     known = frames["site"]["site_id"].to_list()
+    if not known:
+        raise ConfigurationError(
+            f"Nothing of a site {clean(site_id)} was published, nor of any other: run `energy-etl "
+            "demo`, or `energy-etl up` and wait for the first computation."
+        )
     if site_id not in known:
         close = difflib.get_close_matches(site_id, known, n=1)
         advice = f"did you mean {close[0]}?" if close else "sites.csv lists those there are."
@@ -108,8 +119,10 @@ def _of_site(frames: Frames, site_id: str) -> dict[str, pl.DataFrame]:
     kept["stream"] = frames["stream"].filter(pl.col("register_id").is_in(register_ids))
     stream_ids = kept["stream"]["stream_id"].to_list()
     places = [site_id, *register_ids, *kept["register"]["meter_id"].unique(), *stream_ids]
+    # Also `smartgridone: licence X at mill`, but not what is said of mill-2 or mill.b.
+    within = f"(^|[\\s:,(]){re.escape(site_id)}($|[\\s:,)])"
     kept["finding"] = frames["finding"].filter(
-        pl.col("place").is_in(places) | pl.col("place").str.contains(site_id, literal=True)
+        pl.col("place").is_in(places) | pl.col("place").str.contains(within)
     )
     return kept
 
@@ -122,7 +135,8 @@ def _told(publication: pl.DataFrame, now: datetime) -> str:
     return f"{made} from the figures published {wording.instant(published_at)}."
 
 
-def _stale(publication: pl.DataFrame, now: datetime) -> Html:
+def _stale(frames: Frames, now: datetime) -> Html:
+    publication = frames["publication"]
     if publication.is_empty():
         return missing(
             "Nothing was computed yet.",
@@ -130,10 +144,16 @@ def _stale(publication: pl.DataFrame, now: datetime) -> Html:
             "make the report again.",
         )
     passed = now - publication["published_at"][0]
-    if passed.total_seconds() < _STALE_HOURS * 3600:
+    # Readings and deliveries are published too, also while each computation fails.
+    computed_on = frames["coverage"]["computed_on"].max()
+    if passed.total_seconds() >= _STALE_HOURS * 3600:
+        told = f"These figures are {wording.age(passed.total_seconds() / 60)} old."
+    elif isinstance(computed_on, date) and (now.date() - computed_on).days >= _STALE_DAYS:
+        told = f"These figures were computed on {wording.day(computed_on)}."
+    else:
         return NOTHING
     return missing(
-        f"These figures are {wording.age(passed.total_seconds() / 60)} old.",
+        told,
         "Look at the runs of compute_figures in the UI (`energy-etl up`): one failed, or nothing "
         "new came.",
     )

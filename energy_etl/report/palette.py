@@ -27,6 +27,7 @@ LIGHT: Final = {
     "line": "#d5dbe3",
     "own": "#1f5fa8",
     "previous": "#c9d1db",
+    "edge": "#7d8896",
     "good": "#1b6e3c",
     "bad": "#b3261e",
     "gap": "#d4541b",
@@ -47,6 +48,7 @@ DARK: Final = {
     "line": "#37414d",
     "own": "#6ea8f7",
     "previous": "#424e5c",
+    "edge": "#8793a1",
     "good": "#7bd19a",
     "bad": "#ff9a8f",
     "gap": "#ff8a4c",
@@ -63,7 +65,7 @@ SERIES: Final = ("s1", "s2", "s3", "s4", "s5")
 # What one chart puts side by side.
 BESIDE: Final = (*SERIES, "other", "unattributed")
 TEXTS: Final = ("text", "soft", "good", "bad")
-MARKS: Final = ("own", "gap", *BESIDE)
+MARKS: Final = ("own", "edge", "gap", *BESIDE)
 
 # Linear RGB as seen with no cones for long, medium or short waves.
 VISIONS: Final = {

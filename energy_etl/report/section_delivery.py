@@ -1,7 +1,7 @@
 """Delivery per stream, and the completeness of each register day by day."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from energy_etl.report import wording
@@ -100,7 +100,7 @@ def completeness(found: Completeness, *, is_one_site: bool) -> Html:
             f"have {worst} or more. "
         )
     days = wording.days(found.days[0], found.days[-1] + timedelta(days=1))
-    heads = (Head("Register"), Head(days, "picture"), Head("Measured", "number"))
+    heads = (Head("Register"), Head(_weeks(found.days), "picture"), Head("Measured", "number"))
     rows: list[Sequence[Child]] = [
         (
             join(
@@ -113,7 +113,9 @@ def completeness(found: Completeness, *, is_one_site: bool) -> Html:
                     ),
                 ]
             ),
-            completeness_strip(row.cells, f"done-{place}", row.register_id),
+            completeness_strip(row.cells, f"done-{place}", row.register_id)
+            if any(row.cells)
+            else wording.none("never read"),
             wording.percent(row.coverage_pct),
         )
         for place, row in enumerate(shown)
@@ -140,12 +142,17 @@ def completeness(found: Completeness, *, is_one_site: bool) -> Html:
         lead=join(
             [
                 told,
-                f"Each day is as full as it was measured, orange under {ENOUGH_PCT:.0f} %, an "
-                "empty frame where nothing came; expected are the intervals of the site's own day "
-                "of 23 to 25 hours.",
+                f"{days}. Each day is as full as it was measured, orange under "
+                f"{ENOUGH_PCT:.0f} %, an empty frame where nothing came; expected are the "
+                "intervals of the site's own day of 23 to 25 hours.",
             ]
         ),
     )
+
+
+def _weeks(days: Sequence[date]) -> Html:
+    """Return the first day of each week as labels, evenly over the width of the strips."""
+    return el("div", *(el("span", wording.short_day(on)) for on in days[::7]), class_="weeks")
 
 
 def _stream(place: int, each: Stream, now: datetime) -> list[Child]:

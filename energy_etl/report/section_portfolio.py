@@ -67,7 +67,8 @@ def attention(
     for site, since in silent[:3]:
         alerts.append(_alert("portfolio", name(site.name), f" has been silent for {since}"))
     if len(silent) > 3:
-        alerts.append(_alert("portfolio", f"{len(silent) - 3} more sites are silent"))
+        more = wording.counted(len(silent) - 3, "more site is", "more sites are")
+        alerts.append(_alert("portfolio", f"{more} silent"))
     for each in late[:2]:
         since = wording.age(each.lag_minutes or 0.0)
         told = (f" ({each.source}) is late by {since}",)
@@ -78,13 +79,17 @@ def attention(
         n_missing = sum(each.n_missing for each in holed)
         told = f"{_streams(holed)} with holes, {n_missing:,} packets missing"
         alerts.append(_alert("delivery", told))
-    low = [site for site in sites if (site.coverage_pct or 100.0) < ENOUGH_PCT]
-    for site in sorted(low, key=lambda site: site.coverage_pct or 0.0)[:3]:
-        share = wording.percent(site.coverage_pct or 0.0)
-        alerts.append(_alert("completeness", name(site.name), f": only {share} measured"))
+    low = [
+        (site.coverage_pct, site)
+        for site in sites
+        if site.coverage_pct is not None and site.coverage_pct < ENOUGH_PCT
+    ]
+    for share, site in sorted(low, key=lambda pair: pair[0])[:3]:
+        told = f": only {wording.percent(share)} measured"
+        alerts.append(_alert("completeness", name(site.name), told))
     if len(low) > 3:
-        told = f"{len(low) - 3} more sites under {ENOUGH_PCT:.0f} % measured"
-        alerts.append(_alert("portfolio", told))
+        more = wording.counted(len(low) - 3, "more site", "more sites")
+        alerts.append(_alert("portfolio", f"{more} under {ENOUGH_PCT:.0f} % measured"))
     places = findings.group_by("kind").agg(pl.len(), pl.col("place").first())
     for kind, n, place in places.sort("len", "kind", descending=[True, False]).iter_rows():
         # A vendor's id says nothing before one reads the finding; a place of ours does.
@@ -191,7 +196,7 @@ def _measured(site: Site, worst: float | None) -> Child:
         return wording.none("no such meter")
     shown = wording.percent(site.coverage_pct)
     if worst is not None and site.coverage_pct == worst < 100:
-        return join([shown, badge("worst", "bad")])
+        return join([shown, badge("worst", "bad" if worst < ENOUGH_PCT else "plain")])
     return shown
 
 
@@ -275,7 +280,12 @@ def _tile(label: str, figure: Child, note: Child) -> Html:
 
 def _total(known: Sequence[tuple[Site, Amount]]) -> str:
     total = sum(week.amount or 0.0 for _, week in known)
-    return wording.number(total, "kWh") if known else wording.DASH
+    return _wrapping(wording.number(total, "kWh")) if known else wording.DASH
+
+
+def _wrapping(figure: str) -> str:
+    """Return a figure in large letters, which may have its unit on the next line."""
+    return figure.replace("\u00a0", " ")
 
 
 def _change(with_change: Sequence[Amount], n_sites: int) -> Child:
@@ -289,6 +299,7 @@ def _change(with_change: Sequence[Amount], n_sites: int) -> Child:
 
 
 def _costs(sites: Sequence[Site]) -> tuple[Child, str]:
+    """Return one line per currency: what is not of one kind is not added up."""
     by_currency: dict[str, float] = defaultdict(float)
     n_known = 0
     for site in sites:
@@ -298,7 +309,8 @@ def _costs(sites: Sequence[Site]) -> tuple[Child, str]:
             n_known += 1
     if not by_currency:
         return wording.DASH, "no site has a tariff and readings"
-    shown = " + ".join(wording.money(cost, which) for which, cost in sorted(by_currency.items()))
+    lines = [wording.money(cost, which) for which, cost in sorted(by_currency.items())]
+    shown = join(el("span", _wrapping(line), class_="line") for line in lines)
     return shown, f"{n_known} of {wording.counted(len(sites), 'site', 'sites')}"
 
 
@@ -306,8 +318,11 @@ def _delivery(streams: Sequence[Stream]) -> tuple[str, str]:
     if not streams:
         return wording.DASH, "no stream is mapped"
     n_bad = sum(each.is_bad for each in streams)
-    n_good = len(streams) - n_bad
+    n_begun = sum(each.condition != "not begun" for each in streams)
+    n_good = sum(not each.is_bad and each.condition != "not begun" for each in streams)
     told = f"{n_bad} to look at" if n_bad else "no lag, no hole, none refused"
+    if n_begun < len(streams):
+        told = f"{f'{told}, ' if n_bad else ''}{len(streams) - n_begun} not begun"
     return f"{n_good} of {len(streams)} ok", told
 
 

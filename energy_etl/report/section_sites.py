@@ -18,7 +18,10 @@ def sites_section(sites: Sequence[Site]) -> Html:
     """Return the charts of the sites; of many those that were measured worst."""
     drawn, told = list(sites), ""
     if len(sites) > SITES_DRAWN:
-        worst = sorted(sites, key=lambda site: (site.coverage_pct or 0.0, site.site_id))
+        # Of a site without a figure there is nothing to draw.
+        worst = sorted(
+            sites, key=lambda site: (not site.has_energy, site.coverage_pct or 0.0, site.site_id)
+        )
         kept = {site.site_id for site in worst[:SITES_DRAWN]}
         drawn = [site for site in sites if site.site_id in kept]
         told = (
@@ -86,29 +89,32 @@ def _appliances(place: int, site: Site, common: Mapping[str, str]) -> Html:
                 "Add registers of role submeter or appliance in registers.csv.",
             ),
         )
-    if not any(part.total_kwh for part in site.appliances):
+    if all(kwh is None for part in site.appliances for kwh in part.days_kwh):
         return _panel(title, missing("The submeters have no figures.", "Load their readings."))
     whole = sum(part.total_kwh for part in site.appliances)
     keys = series_of(site.appliances, common)
     items = [_share(key, part, whole) for key, part in zip(keys, site.appliances, strict=True)]
     n_unknown = sum(amount is None for amount in site.appliances[-1].days_kwh)
-    note = (
-        f"Unattributed is unknown on {wording.counted(n_unknown, 'day', 'days')}: a meter was "
-        "silent."
-        if n_unknown
-        else ""
-    )
+    notes = []
+    if n_unknown:
+        days = wording.counted(n_unknown, "day", "days")
+        notes.append(f"Unattributed is unknown on {days}: a meter was silent.")
+    if site.appliances[-1].total_kwh < 0:
+        notes.append(
+            "Unattributed is below zero: the submeters measured more than the site used. Compare "
+            "their roles, units and what they are behind in registers.csv."
+        )
     return _panel(
         title,
         appliance_chart(site.appliances, keys, site.days, f"parts-{place}"),
         # The stack grows upwards, the list is read downwards.
         el("ul", *reversed(items), class_="key shares"),
-        el("p", note, class_="note") if note else None,
+        *(el("p", note, class_="note") for note in notes),
     )
 
 
 def _share(key: str, part: Appliance, whole: float) -> Html:
-    share = f" · {100 * part.total_kwh / whole:.0f} %" if whole > 0 else ""
+    share = f" · {wording.number(100 * part.total_kwh / whole, '%', 0)}" if whole > 0 else ""
     figure = f"{wording.number(part.total_kwh, 'kWh')}{share}"
     return el("li", el("span", class_=f"dot {key}"), name(part.label, 40), el("b", figure))
 
@@ -124,9 +130,22 @@ def _vendors(place: int, site: Site) -> Html:
             ),
         )
     parts: list[Html] = []
-    for number, (vendor, figures) in enumerate(sorted(site.vendors.items())):
-        parts.append(el("p", name(vendor.capitalize()), ": its kWh against ours", class_="whose"))
+    for number, ((vendor, meter), figures) in enumerate(sorted(site.vendors.items())):
+        whose = join([name(vendor.capitalize()), *([", ", name(meter, 40)] if meter else [])])
+        parts.append(el("p", whose, ": its kWh against ours", class_="whose"))
         parts.append(vendor_scale(figures, f"vendor-{place}-{number}", vendor))
+        parts += [
+            el(
+                "p",
+                f"{figure.period.replace('-', ' ').capitalize()}: we measured "
+                f"{wording.percent(figure.coverage_pct)}; the rest is part of the difference.",
+                class_="note",
+            )
+            for figure in figures
+            if figure.coverage_pct is not None
+            and figure.coverage_pct < 100
+            and abs(figure.difference_pct or 0.0) > TOLERANCE_PCT
+        ]
         reasons = sorted({figure.reason for figure in figures if figure.reason})
         if reasons:
             told = "; ".join(clean(reason) for reason in reasons)

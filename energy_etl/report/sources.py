@@ -94,13 +94,14 @@ SOURCES: Final = (
     ),
     _source(
         "cost",
-        "c.register_id, c.site_id, r.commodity, c.period, c.currency, c.cost, c.unpriced_kwh",
+        "c.register_id, c.site_id, r.commodity, c.period, c.currency, c.energy_kwh, c.cost,"
+        " c.unpriced_kwh",
         "FROM mart.period_cost AS c JOIN core.register AS r USING (register_id)"
         " WHERE c.period IN ('last-week', 'last-month') AND r.is_primary"
         " QUALIFY c.computed_on = max(c.computed_on) OVER (PARTITION BY c.register_id)"
         " ORDER BY ALL",
     ),
-    _source("tariff", "site_id, commodity", "FROM core.tariff GROUP BY ALL ORDER BY ALL"),
+    _source("tariff", "site_id, commodity, role", "FROM core.tariff GROUP BY ALL ORDER BY ALL"),
     _source(
         "coverage",
         "register_id, site_id, computed_on, n_expected, n_measured, coverage_pct, last_read_at",

@@ -75,6 +75,7 @@ article{border-top:1px solid var(--line);padding:16px 0 8px}
 .panel .tick{font-size:11px}
 .strip{display:block;width:100%;height:20px}
 .heat .strip{height:17px}
+.weeks{display:grid;grid-auto-flow:column;grid-auto-columns:1fr}
 .heat td,.heat th{padding:2px 8px;border-bottom:0}
 .heat thead th{padding-bottom:6px;border-bottom:1px solid var(--line)}
 .heat tbody th{font-weight:400;width:24%}
@@ -96,7 +97,7 @@ vertical-align:-1px;border:1px solid transparent}
 .key .hollow{border:2px solid var(--own)}
 .key .cross::before{content:'×';color:var(--gap);font-weight:700;position:relative;top:-6px}
 .key .own{background:var(--own)}
-.key .previous{background:var(--previous)}
+.key .previous{background:var(--previous);border-color:var(--edge)}
 .key .band{background:var(--band);border-color:var(--soft)}
 .key .dot-within{background:var(--own);border-radius:50%}
 .key .dot-off{background:var(--gap);transform:rotate(45deg) scale(.8)}

@@ -7,6 +7,8 @@
     connections.py  connections kept open, with the exchange's seconds and bytes counted below them
     request_log.py  each call a row of raw.request, each answer one of raw.body
     redaction.py    what must not be stored or shown
+    secrets.py      the values of a project that are secret
+    webhook.py      the address that is told of failures; no vendor
     jobs.py         many calls at once
     closing.py      what is closed at the end of a `with`
     dates.py        instants in headers

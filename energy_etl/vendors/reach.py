@@ -31,12 +31,16 @@ class Login:
         missing: those of them that are empty.
         name: which of several logins it is; empty: the only one.
         is_needed: False: the vendor is of use without it.
+        account: who logs in, for people; never a secret.
+        addresses: the addresses that it is used at; empty: all of the vendor's.
     """
 
     needs: tuple[str, ...]
     missing: tuple[str, ...]
     name: str = ""
     is_needed: bool = True
+    account: str = ""
+    addresses: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -46,6 +50,8 @@ class Login:
         *fields: str,
         name: str = "",
         is_needed: bool = True,
+        account: str = "",
+        addresses: tuple[str, ...] = (),
     ) -> "Login":
         """Look which of the fields of a section are empty.
 
@@ -55,10 +61,12 @@ class Login:
             fields: what is needed.
             name: see `Login.name`.
             is_needed: see `Login.is_needed`.
+            account: see `Login.account`.
+            addresses: see `Login.addresses`.
         """
         missing = tuple(f"{vendor}.{each}" for each in fields if not _text(section, each))
         needs = tuple(f"{vendor}.{each}" for each in fields)
-        return cls(needs, missing, name, is_needed)
+        return cls(needs, missing, name, is_needed, account, addresses)
 
     @property
     def is_complete(self) -> bool:
@@ -86,6 +94,28 @@ class Budget:
     what: str
     limit: int
     window_s: float
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A run that a schedule asks for: what its calls are counted by before any was made.
+
+    Attributes:
+        is_hourly: the hourly run; False: the daily one.
+        n_days: days that it asks readings of.
+        register_ids: the vendor's ids of the mapped registers.
+        meter_ids: the vendor's ids of the mapped meters.
+        site_ids: the vendor's ids of the mapped sites.
+        n_streams: streams that are pushed, and how many of them are electrical.
+    """
+
+    is_hourly: bool
+    n_days: int
+    register_ids: tuple[str, ...] = ()
+    meter_ids: tuple[str, ...] = ()
+    site_ids: tuple[str, ...] = ()
+    n_streams: int = 0
+    n_electrical: int = 0
 
 
 @dataclass(frozen=True)
@@ -128,6 +158,9 @@ class Reach:
         trials: one cheap call for each complete login; none where there is nothing to ask for.
         check_stored: raises what can be told of a login without calling anybody: a consent that
             nobody gave.
+        reads: what its scheduled runs read, for people.
+        count_calls: about how many calls a scheduled run makes; pages and what is not mapped yet
+            make it more.
     """
 
     addresses: Callable[[Any], tuple[str, ...]]
@@ -135,6 +168,8 @@ class Reach:
     budgets: Callable[[Any], list[Budget]]
     trials: Callable[[Settings, Known], list[Trial]]
     check_stored: Callable[[Settings], None] | None = None
+    reads: str = ""
+    count_calls: Callable[[Any, Scheduled], int] | None = None
 
 
 def date_of(answer: Answer) -> datetime | None:

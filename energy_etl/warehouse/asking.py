@@ -73,8 +73,8 @@ def ask(path: Path, sql: str, *, limit: int | None = None) -> pl.DataFrame:
         )
     except duckdb.Error as error:
         raise WarehouseError(
-            f"{path} cannot be opened ({' '.join(str(error).split())}): publish it again with the "
-            "next computation."
+            f"{path} cannot be opened ({' '.join(str(error).split())}): move it away, and the next "
+            "computation publishes it again."
         ) from error
     try:
         run(connection, "SET TimeZone = 'UTC'")

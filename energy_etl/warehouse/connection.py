@@ -258,4 +258,6 @@ def _sentence(path: Path, error: duckdb.Error) -> str:
             f"{path} is no DuckDB file that this version can read ({text}): move it away and run"
             " `energy-etl rebuild`, or update duckdb when a newer version wrote it."
         )
-    return f"{path}: DuckDB refused the statement: {text}"
+    return (
+        f"{path}: DuckDB refused the statement ({text}): run again, and report it if it stays so."
+    )

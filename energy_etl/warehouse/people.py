@@ -99,7 +99,10 @@ def reading_published(path: Path) -> Iterator[Callable[..., pl.DataFrame]]:
     """
     with errors_named(path):
         if not path.exists():
-            raise WarehouseError(f"There is no {path} yet: load something, then publish.")
+            raise WarehouseError(
+                f"There is no {path} yet: run `energy-etl demo`, or `energy-etl up` until its "
+                "first computation has ended."
+            )
         connection = duckdb.connect(str(path), read_only=True)
 
     def read(sql: str, params: Parameters = ()) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import pytest
 
 from energy_etl.cli import support_content
 from energy_etl.cli.doctor import examination
-from energy_etl.cli.secrets import basic_values, secret_values
+from energy_etl.rest.secrets import basic_values, secret_values
 from energy_etl.delivery import Outbox
 from energy_etl.delivery.acks import Failed, Response, apply
 from energy_etl.delivery.frontier import release

@@ -1,12 +1,14 @@
 """The thread that makes acknowledgements durable while the sending goes on."""
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 import pytest
 
 from energy_etl.delivery import Outbox, release
 from energy_etl.delivery.acks import (
+    MOST_BEHIND,
     AckWriter,
     Confirmed,
     Ended,
@@ -17,7 +19,7 @@ from energy_etl.delivery.acks import (
 )
 from energy_etl.delivery.mirror import response_frame
 from energy_etl.errors import WarehouseError, WarehouseLockedError
-from energy_etl.state import transaction
+from energy_etl.state import connect, transaction
 from energy_etl_tests.delivery.conftest import (
     NOW,
     body,
@@ -83,6 +85,35 @@ def test_flush_returns_when_everything_before_it_is_durable(filled: Outbox) -> N
     asyncio.run(acks.flush())
     assert states(filled, "s")[1] == "sent"
     acks.close()
+
+
+def test_a_disk_slower_than_the_collector_makes_the_streams_wait(filled: Outbox) -> None:
+    # A million packets were sent while a third of their acknowledgements waited in memory.
+    n_put = 0
+    acks = AckWriter(filled.path, lambda: NOW)
+
+    async def one_stream() -> None:
+        nonlocal n_put
+        for number in range(MOST_BEHIND):
+            await acks.keep_up()
+            acks.put(Response("s", stamp_ms(number), 1, 0.5, 200, None))
+            n_put += 1
+
+    async def while_another_writes() -> int:
+        with contextlib.closing(connect(filled.path)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            streams = [asyncio.create_task(one_stream()) for _ in range(3)]
+            await asyncio.sleep(0.2)
+            n_behind = n_put
+            other.execute("ROLLBACK")
+        await asyncio.wait_for(asyncio.gather(*streams), 30)
+        return n_behind
+
+    n_behind = asyncio.run(while_another_writes())
+    acks.close()
+
+    assert MOST_BEHIND < n_behind <= MOST_BEHIND + 3
+    assert len(response_frame(filled)) == n_put == 3 * MOST_BEHIND
 
 
 def test_what_comes_within_the_delay_is_committed_without_waiting_for_a_full_group(

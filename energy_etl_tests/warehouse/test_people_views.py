@@ -234,5 +234,5 @@ def test_every_column_of_every_view_has_a_comment(energy_path: Path) -> None:
 
 
 def test_reading_before_the_first_publication_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(WarehouseError, match=r"no .*energy\.duckdb yet: load something"):
+    with pytest.raises(WarehouseError, match=r"no .*energy\.duckdb yet: run `energy-etl"):
         read_published(tmp_path / "energy.duckdb", "SELECT 1")

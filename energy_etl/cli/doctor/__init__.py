@@ -31,7 +31,7 @@ def doctor(
     offline: Annotated[bool, typer.Option("--offline", help="Ask no vendor.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look at everything that runs depend on; each failing row says what to do next.
+    """Examine everything that runs depend on; say what to do.
 
     Exit codes: 0 nothing fails, 3 configuration, 4 a login, 5 the network, 1 else; in this order.
     """

@@ -17,7 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from energy_etl.cli.doctor.rows import CONFIGURATION, Row, fail, ok, warn
 from energy_etl.cli.doctor.subject import Subject
-from energy_etl.cli.secrets import secret_values
+from energy_etl.rest.secrets import secret_values
 from energy_etl.settings import Settings
 
 _DISTRIBUTION: Final = "energy-etl"

@@ -42,7 +42,7 @@ def snapshot(context: dg.AssetExecutionContext, etl: Etl, config: OnlyConfig):
         for row in mapped.iter_rows(named=True)
     ]
     log = RequestLog(VENDOR.name)
-    settings = etl.settings()
+    settings = etl.settings_to_call(VENDOR.name)
     client = DigiwattClient(
         settings.section(DigiwattSettings),
         log=log,

@@ -96,7 +96,8 @@ def _computed(
             f"{table.full_name}: {told_plainly(error)}" for table, error in faults.items()
         )
         raise TransformError(
-            f"{len(faults)} of {len(chosen)} marts keep what they held before: {told}"
+            f"{len(faults)} of {len(chosen)} marts keep what they held before, report it if it "
+            f"stays so after the next computation: {told}"
         )
 
 

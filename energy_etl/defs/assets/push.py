@@ -34,7 +34,6 @@ from energy_etl.settings import Settings
 from energy_etl.state import open_state
 from energy_etl.tables import Frames, core, push
 from energy_etl.vendors.wattics.packets import Packets, compute_packets
-from energy_etl.vendors.wattics.settings import WatticsSettings
 from energy_etl.warehouse import publish
 
 OUTBOX_TABLES: Final = (push.PACKET, push.STREAM_OFFSET, push.CORRECTION)
@@ -245,5 +244,4 @@ async def _drained(
         waits.append(sentence)
         context.log.info(sentence)
 
-    section = settings.section(WatticsSettings)
-    return await send_outbox(section, outbox, on_progress=show, on_wait=wait)
+    return await send_outbox(settings, outbox, on_progress=show, on_wait=wait)

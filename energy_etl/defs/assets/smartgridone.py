@@ -48,7 +48,7 @@ def inventory(context: dg.AssetExecutionContext, etl: Etl):
     """What SmartgridOne lists: devices and their series, roles, monitors, companies, licences."""
     known = _devices_in_force(etl)
     log = RequestLog(VENDOR.name)
-    with open_client(etl.settings(), log) as client:
+    with open_client(etl.settings_to_call(VENDOR.name), log) as client:
         report = fetch_inventory(
             client,
             skip_hash=skip_hash_of(known),
@@ -113,7 +113,7 @@ def telemetry(context: dg.AssetExecutionContext, etl: Etl, config: OnlyConfig):
         for row in mapped.iter_rows(named=True)
     ]
     log = RequestLog(VENDOR.name)
-    with open_client(settings, log) as client:
+    with open_client(etl.settings_to_call(VENDOR.name), log) as client:
         # One call: where each field is kept may have changed since the last listing.
         client.fetch_devices()
         series = to_batch(log.calls()).frame(SERIES)

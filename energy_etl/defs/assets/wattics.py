@@ -25,6 +25,7 @@ from energy_etl.vendors.wattics.api_client import (
     RawDataWanted,
     WatticsApiClient,
 )
+from energy_etl.vendors.wattics.reach import API_LOGIN
 from energy_etl.vendors.wattics.rows import to_batch
 from energy_etl.vendors.wattics.settings import WatticsSettings
 from energy_etl.vendors.wattics.tables import (
@@ -49,7 +50,9 @@ def _section(etl: Etl) -> WatticsSettings:
 
 
 def _client(etl: Etl, log: RequestLog) -> WatticsApiClient:
-    return WatticsApiClient(_section(etl), log=log, state_path=etl.settings().state_path)
+    settings = etl.settings_to_call(VENDOR.name, API_LOGIN)
+    section = settings.section(WatticsSettings)
+    return WatticsApiClient(section, log=log, state_path=settings.state_path)
 
 
 def _is_readable(context: dg.AssetExecutionContext, etl: Etl) -> bool:

@@ -42,7 +42,7 @@ INVENTORY: Final = (
 
 
 def _client(etl: Etl, log: RequestLog) -> WattsenseClient:
-    settings = etl.settings()
+    settings = etl.settings_to_call(VENDOR.name)
     section = settings.section(WattsenseSettings)
     return WattsenseClient(section, log=log, state_path=settings.state_path)
 

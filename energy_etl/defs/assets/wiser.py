@@ -29,7 +29,7 @@ from energy_etl.vendors.wiser.settings import WiserSettings
 def inventory(context: dg.AssetExecutionContext, etl: Etl):
     """What Wiser lists: locations, sites, rooms, devices; an account must be authorised."""
     log = RequestLog(VENDOR.name)
-    settings = etl.settings()
+    settings = etl.settings_to_call(VENDOR.name)
     client = WiserClient(
         settings.section(WiserSettings),
         log=log,

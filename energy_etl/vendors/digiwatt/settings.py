@@ -11,25 +11,28 @@ SANDBOX_PATH: Final = "/digiwatt"
 
 
 class DigiwattSettings(BaseModel):
-    """How to reach Digiwatt, and how hard.
-
-    Attributes:
-        base_url: the document names no address, so target live needs one; the sandbox's on the
-            target sandbox.
-        currency: the answers carry none; the columns are in EUR, so nothing else is accepted yet.
-        calls_per_minute: no limit is documented; this one is ours, so that nobody is hammered.
-    """
+    """How to reach Digiwatt, and how hard."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    base_url: str = ""
-    client_id: str = ""
-    client_secret: SecretStr = SecretStr("")
-    currency: Literal["EUR"] = "EUR"
-    max_parallel: int = Field(default=8, ge=1, le=64)
-    answer_s: float = Field(default=30.0, gt=0)
-    total_s: float = Field(default=180.0, gt=0)
-    calls_per_minute: int = Field(default=3000, ge=1)
+    base_url: str = Field(
+        default="",
+        description="The API's address, as Digiwatt gave it to you: its document names none.",
+    )
+    client_id: str = Field(default="", description="The client id that Digiwatt gave you.")
+    client_secret: SecretStr = Field(default=SecretStr(""), description="The secret of that id.")
+    currency: Literal["EUR"] = Field(
+        default="EUR",
+        description="Of all amounts: the answers name none, so nothing else is accepted.",
+    )
+    max_parallel: int = Field(default=8, ge=1, le=64, description="Calls at once.")
+    answer_s: float = Field(default=30.0, gt=0, description="Seconds that one exchange may take.")
+    total_s: float = Field(
+        default=180.0, gt=0, description="Seconds that all attempts of one call may take."
+    )
+    calls_per_minute: int = Field(
+        default=3000, ge=1, description="A limit of ours: Digiwatt documents none."
+    )
 
 
 def sandbox_section(sandbox_url: str) -> dict[str, Any]:

@@ -12,44 +12,64 @@ MOST_STATEMENTS: Final = 1000
 
 
 class SmartgridOneSettings(BaseModel):
-    """How to reach SmartgridOne, and how hard.
-
-    Attributes:
-        base_url: the API's address; the sandbox's on the target sandbox.
-        auth_url: the address of login and tokens.
-        username: of an account without a second factor.
-        max_parallel: calls at once; few, for an overdrawn budget ends in a ban of the address.
-        calls_per_minute: what we allow ourselves; the vendor counts cost, not calls, and says in
-            each answer what is left of it.
-        api_tier: sent with telemetry queries when set: 100, 6000 or 60000 units of cost per minute.
-        retention_policies: where telemetry is read, the first that a device has; one row per
-            minute, per ten minutes, per second. A device's other policies are not read.
-        statements_per_call: telemetry queries in one call.
-        rows_per_statement: the longest window of one query, in rows as its policy could hold.
-        rows_per_call: rows asked for in one call, estimated likewise.
-        refetch_hours: how far before its newest reading an hourly run begins.
-        answer_s: for one exchange.
-        total_s: for the attempts of one call.
-        patience_s: how long a call waits for the vendor's budget before it is given up.
-    """
+    """How to reach SmartgridOne, and how hard."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    base_url: str = LIVE_URL
-    auth_url: str = LIVE_AUTH_URL
-    username: str = ""
-    password: SecretStr = SecretStr("")
-    max_parallel: int = Field(default=4, ge=1, le=32)
-    calls_per_minute: int = Field(default=100, ge=1)
-    api_tier: Literal["free", "basic", "premium"] | None = None
-    retention_policies: tuple[str, ...] = ("rp_one_m", "rp_ten_m", "rp_one_s")
-    statements_per_call: int = Field(default=200, ge=1, le=MOST_STATEMENTS)
-    rows_per_statement: int = Field(default=10_000, ge=10)
-    rows_per_call: int = Field(default=100_000, ge=10)
-    refetch_hours: float = Field(default=2.0, ge=0)
-    answer_s: float = Field(default=30.0, gt=0)
-    total_s: float = Field(default=180.0, gt=0)
-    patience_s: float = Field(default=3600.0, gt=0)
+    base_url: str = Field(default=LIVE_URL, description="The API's address.")
+    auth_url: str = Field(default=LIVE_AUTH_URL, description="The address of login and tokens.")
+    username: str = Field(default="", description="An account without a second factor.")
+    password: SecretStr = Field(default=SecretStr(""), description="The password of that account.")
+    max_parallel: int = Field(
+        default=4,
+        ge=1,
+        le=32,
+        description="Calls at once; few, for an overdrawn budget ends in a ban of the address.",
+    )
+    calls_per_minute: int = Field(
+        default=100,
+        ge=1,
+        description="A limit of ours: SmartgridOne counts cost, not calls, and says what is left.",
+    )
+    api_tier: Literal["free", "basic", "premium"] | None = Field(
+        default=None,
+        description=(
+            "The tier of your contract, sent with telemetry queries: 100, 6000 or 60000 units of "
+            "cost per minute. Not set: SmartgridOne decides."
+        ),
+    )
+    retention_policies: tuple[str, ...] = Field(
+        default=("rp_one_m", "rp_ten_m", "rp_one_s"),
+        description=(
+            "Where telemetry is read, the first that a device has: one row per minute, per ten "
+            "minutes, per second. A device's other policies are not read."
+        ),
+    )
+    statements_per_call: int = Field(
+        default=200, ge=1, le=MOST_STATEMENTS, description="Telemetry queries in one call."
+    )
+    rows_per_statement: int = Field(
+        default=10_000,
+        ge=10,
+        description="The longest window of one query, in rows as its policy could hold.",
+    )
+    rows_per_call: int = Field(
+        default=100_000, ge=10, description="Rows asked for in one call, estimated likewise."
+    )
+    refetch_hours: float = Field(
+        default=2.0,
+        ge=0,
+        description="Hours before its newest reading at which a device's hourly run begins.",
+    )
+    answer_s: float = Field(default=30.0, gt=0, description="Seconds that one exchange may take.")
+    total_s: float = Field(
+        default=180.0, gt=0, description="Seconds that all attempts of one call may take."
+    )
+    patience_s: float = Field(
+        default=3600.0,
+        gt=0,
+        description="Seconds that a call waits for SmartgridOne's budget before it is given up.",
+    )
 
 
 def sandbox_section(sandbox_url: str) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from energy_etl.vendors.wattics.wire import parse_last
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _RETRY_AFTER_CAP_S: Final = 86_400.0
+_LATER: Final = "run again later, a send run does so by itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +147,15 @@ class WatticsCollector:
         try:
             received = await self._exchange(request, is_repeatable=True)
         except NotSentError as error:
-            raise UnavailableError(f"{where}: {self._unreachable(error)}") from None
+            raise UnavailableError(f"{where}: {self._unreachable(error)}.") from None
         except NoAnswerInTimeError:
             raise UnavailableError(
-                f"{where}: no answer within {self._timeout_s} s: the collector is slow or down."
+                f"{where}: no answer within {self._timeout_s} s: {_LATER}."
             ) from None
         except LostError as error:
-            raise UnavailableError(f"{where}: the connection was lost: {_brief(error)}") from None
+            raise UnavailableError(
+                f"{where}: the connection was lost ({_brief(error)}): {_LATER}."
+            ) from None
         text = received.text()
         if received.status == 200:
             return parse_last(text, where)
@@ -259,14 +262,22 @@ def _error(status: int, what: str, retry_after_s: float | None) -> VendorError:
             "its packets wait."
         )
     if status == 429:
-        return RateLimitedError(f"{what}: too many calls.", retry_after_s)
+        return RateLimitedError(f"{what}: too many calls, {_LATER}.", retry_after_s)
     if status == 503 and retry_after_s is not None:
-        return RateLimitedError(f"{what}: the collector wants to be left alone.", retry_after_s)
+        return RateLimitedError(
+            f"{what}: the collector wants to be left alone, {_LATER}.", retry_after_s
+        )
     if status >= 500 or status == 408:
-        return UnavailableError(f"{what}: the collector is not well, the next send run asks again.")
+        return UnavailableError(f"{what}: the collector is not well, {_LATER}.")
     if status in (400, 405, 410):
-        return BadRequestError(f"{what}: the collector does not offer the last packet.")
-    return MalformedError(f"{what}: an answer that was not to be expected, check the URL.")
+        return BadRequestError(
+            f"{what}: the collector does not offer the last packet, look at the stream in the "
+            "dashboard of Wattics."
+        )
+    return MalformedError(
+        f"{what}: an answer that was not to be expected, check the credential's URL in "
+        "the settings."
+    )
 
 
 def _brief(error: Exception) -> str:

@@ -297,7 +297,7 @@ def _csv_rows(
     if channel is not None and is_single != (channel == "other"):
         raise DeliveryError(
             f"The ini's ChannelType is {channel}, and stream {stream.stream_id} carries "
-            f"{stream.field} in streams.csv: one of the two is wrong; nothing was sent."
+            f"{stream.field} in streams.csv: correct the one that is wrong; nothing was sent."
         )
     if ini and ini.has_own_login:
         notes.append("URL, user and password of the ini are not used, those of the settings are.")

@@ -68,6 +68,9 @@ def read_ini(path: Path) -> SwarmIni:
     except configparser.ParsingError as error:
         # Without the line itself: it may be the password.
         raise _refusal(path, f"line {error.errors[0][0]} is no setting") from None
+    except AttributeError:
+        # Of Python before 3.13: an indented line goes on with a value, and there is none.
+        raise _refusal(path, "an indented line follows a name without a value") from None
     except (configparser.DuplicateOptionError, configparser.DuplicateSectionError) as error:
         raise _refusal(path, f"line {error.lineno} gives something twice") from None
     if not parser.has_section(_GENERAL):
@@ -127,5 +130,6 @@ def _whole_number(
 
 def _refusal(path: Path, what: str) -> DeliveryError:
     return DeliveryError(
-        f"{path} is no Swarm configuration that can be used: {what}; nothing was sent."
+        f"{path} is no Swarm configuration that can be used: {what}; mend that line or "
+        "setting, nothing was sent."
     )

@@ -80,7 +80,7 @@ def read_lines(
                 if len(rest) > LONGEST_LINE_BYTES:
                     raise DeliveryError(
                         f"{path} line {n_lines + 1} is longer than {LONGEST_LINE_BYTES} bytes: "
-                        "this is no file of measurements by lines; nothing was sent."
+                        "give a file with one measurement a line; nothing was sent."
                     )
                 if on_progress:
                     on_progress(file.tell(), n_bytes)
@@ -97,7 +97,7 @@ def read_lines(
         n_texts += frame.height
         yield frame
     if not n_texts:
-        raise DeliveryError(f"{path} is empty: there is nothing to send.")
+        raise DeliveryError(f"{path} is empty: name a file with measurements.")
 
 
 def _refuse_other_encodings(path: Path, block: bytes) -> None:

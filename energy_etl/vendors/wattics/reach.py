@@ -5,12 +5,23 @@ changes anything.
 """
 
 import asyncio
+import dataclasses
 from datetime import datetime
 
 from energy_etl.errors import BadRequestError
 from energy_etl.rest import RequestLog
 from energy_etl.settings import Settings
-from energy_etl.vendors.reach import QUICKLY, TRIAL_S, Budget, Known, Login, Reach, Trial, date_of
+from energy_etl.vendors.reach import (
+    QUICKLY,
+    TRIAL_S,
+    Budget,
+    Known,
+    Login,
+    Reach,
+    Scheduled,
+    Trial,
+    date_of,
+)
 from energy_etl.vendors.wattics.api_client import PATHS, WatticsApiClient
 from energy_etl.vendors.wattics.settings import WatticsCredential, WatticsSettings
 
@@ -20,13 +31,25 @@ API_LOGIN = "api"
 def _logins(section: WatticsSettings) -> list[Login]:
     # A credential that stands in the settings is complete: the model refuses an empty user name.
     pushing = [
-        Login((f"wattics.credentials.{name}.password",), (), name)
-        if each.password.get_secret_value()
-        else Login.of(each, f"wattics.credentials.{name}", "username", "password", name=name)
+        dataclasses.replace(
+            Login((f"wattics.credentials.{name}.password",), (), name)
+            if each.password.get_secret_value()
+            else Login.of(each, f"wattics.credentials.{name}", "username", "password", name=name),
+            account=each.username,
+            addresses=(section.collector_url,),
+        )
         for name, each in section.credentials.items()
     ]
     none = Login(("wattics.credentials",), ("wattics.credentials",))
-    api = Login.of(section, "wattics", "api_token", name=API_LOGIN, is_needed=False)
+    api = Login.of(
+        section,
+        "wattics",
+        "api_token",
+        name=API_LOGIN,
+        is_needed=False,
+        account="API token",
+        addresses=(section.api_url,),
+    )
     return [*(pushing or [none]), api]
 
 
@@ -82,9 +105,20 @@ def _ask_collector(section: WatticsSettings, credential: WatticsCredential, stre
     asyncio.run(ask())
 
 
+def _count_calls(section: WatticsSettings, run: Scheduled) -> int:
+    if not section.api_token.get_secret_value():
+        return 0
+    # Organizations and their sites, meters of each site; months, by the daily run with costs; and
+    # raw data of what is electrical.
+    n_of_a_month = 1 if run.is_hourly else 2
+    return 2 + len(run.site_ids) + n_of_a_month * run.n_streams + run.n_electrical
+
+
 REACH = Reach(
     addresses=lambda section: (section.collector_url, section.api_url),
     logins=_logins,
     budgets=_budgets,
     trials=_trials,
+    reads="with the API token: organizations, sites, meters, and what it holds of our streams",
+    count_calls=_count_calls,
 )

@@ -25,56 +25,90 @@ class WatticsCredential(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    username: str = Field(min_length=1)
-    password: SecretStr
+    username: str = Field(
+        min_length=1,
+        description="A user of the collector; `<NAME>` is what `credential` in streams.csv says.",
+    )
+    password: SecretStr = Field(description="The password of that user.")
 
     @field_validator("username")
     @classmethod
     def _has_no_colon(cls, username: str) -> str:
         if ":" in username:
-            raise ValueError("a user name of Basic authentication cannot contain a colon")
+            raise ValueError(
+                "a user name of Basic authentication cannot contain a colon: give the one that "
+                "Wattics gave"
+            )
         return username
 
 
 class WatticsSettings(BaseModel):
-    """How to reach the collector and the read and management API, and as whom.
-
-    Attributes:
-        collector_url: production's; the sandbox's on the target sandbox.
-        credentials: by the name that streams.csv gives in `credential`.
-        ca_file: certificates (PEM) that are trusted beside the system's, for networks whose proxy
-            opens TLS; none by default.
-        request_timeout_s: after this the packet is asked for, not sent again.
-        max_parallel_streams: streams under way at once; each has one packet in flight.
-        on_refusal: HTTP status -> reject: the packet is set aside and the stream goes on; park: the
-            stream waits until somebody acts. For 400, 404, 413 and 422; what is not given is as in
-            `ON_REFUSAL`.
-        breaker_after: calls of one credential that fail in a row before its streams wait and one
-            call at a time is tried.
-        breaker_gives_up_after: waits like that, with no packet accepted in between, that end a
-            send run for the credential.
-        api_url: of the read and management API; the sandbox's on the target sandbox.
-        api_token: sent as it is; empty: nothing is read from Wattics, pushing goes on.
-        max_parallel: calls to the API at once.
-        calls_per_minute: no limit is documented; this one is ours, so that nobody is hammered.
-    """
+    """How to reach the collector and the read and management API, and as whom."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    collector_url: str = LIVE_URL
-    credentials: dict[str, WatticsCredential] = Field(default_factory=dict)
-    ca_file: Path | None = None
-    request_timeout_s: float = Field(default=10.0, gt=0, le=300)
-    max_parallel_streams: int = Field(default=32, ge=1, le=512)
-    on_refusal: dict[int, Literal["reject", "park"]] = Field(default_factory=lambda: {**ON_REFUSAL})
-    breaker_after: int = Field(default=5, ge=1)
-    breaker_gives_up_after: int = Field(default=5, ge=1, le=20)
-    api_url: str = LIVE_API_URL
-    api_token: SecretStr = SecretStr("")
-    max_parallel: int = Field(default=8, ge=1, le=64)
-    answer_s: float = Field(default=30.0, gt=0)
-    total_s: float = Field(default=180.0, gt=0)
-    calls_per_minute: int = Field(default=600, ge=1)
+    collector_url: str = Field(default=LIVE_URL, description="Where packets are pushed to.")
+    credentials: dict[str, WatticsCredential] = Field(
+        default_factory=dict, description="Users of the collector, by the names in streams.csv."
+    )
+    ca_file: Path | None = Field(
+        default=None,
+        description=(
+            "PEM file of certificates to trust beside the system's, for networks whose proxy "
+            "opens TLS."
+        ),
+    )
+    request_timeout_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=300,
+        description="Seconds after which a packet is asked for, not sent again.",
+    )
+    max_parallel_streams: int = Field(
+        default=32,
+        ge=1,
+        le=512,
+        description="Streams under way at once; each has one packet in flight.",
+    )
+    on_refusal: dict[int, Literal["reject", "park"]] = Field(
+        default_factory=lambda: {**ON_REFUSAL},
+        description=(
+            "As JSON, per status 400, 404, 413, 422: `reject` sets the packet aside and the stream "
+            "goes on, `park` lets the stream wait until somebody acts. What is not given stays."
+        ),
+    )
+    breaker_after: int = Field(
+        default=5,
+        ge=1,
+        description=(
+            "Calls of one credential that fail in a row before its streams wait and one call at a "
+            "time is tried."
+        ),
+    )
+    breaker_gives_up_after: int = Field(
+        default=5,
+        ge=1,
+        le=20,
+        description=(
+            "Such waits, with no packet accepted in between, that end a send run for the "
+            "credential."
+        ),
+    )
+    api_url: str = Field(
+        default=LIVE_API_URL, description="Address of the read and management API."
+    )
+    api_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="For reading from Wattics; not set: nothing is read, and pushing goes on.",
+    )
+    max_parallel: int = Field(default=8, ge=1, le=64, description="Calls to the API at once.")
+    answer_s: float = Field(default=30.0, gt=0, description="Seconds that one exchange may take.")
+    total_s: float = Field(
+        default=180.0, gt=0, description="Seconds that all attempts of one call may take."
+    )
+    calls_per_minute: int = Field(
+        default=600, ge=1, description="A limit of ours for the API: Wattics documents none."
+    )
 
     @field_validator("collector_url")
     @classmethod
@@ -116,7 +150,9 @@ def checked_url(url: str) -> str:
     if not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{url!r} is no collector URL: give https://host/path/ and nothing more")
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise ValueError(f"{url!r} is not https: the collector rejects anything else")
+        raise ValueError(
+            f"{url!r} is not https, and the collector rejects anything else: write https"
+        )
     if not parts.path.endswith("/"):
-        raise ValueError(f"{url!r} does not end in a slash: the collector's path does")
+        raise ValueError(f"{url!r} does not end in a slash, as the collector's path does: add it")
     return url

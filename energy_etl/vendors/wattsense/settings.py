@@ -9,35 +9,52 @@ SANDBOX_PATH: Final = "/wattsense"
 
 
 class WattsenseSettings(BaseModel):
-    """How to reach Wattsense, and how hard.
-
-    Attributes:
-        base_url: Wattsense's own; the sandbox's on the target sandbox.
-        auth: hmac signs with `api_key` and `api_secret`; basic sends `username` and `password` of
-            a user, or of a service account for which Basic was switched on.
-        page_size: items per page of history; public clients use 500 to 2500.
-        read_access: False asks for no users, service accounts, API keys and roles: a service
-            account may not see them.
-        refetch_window_h: the hourly run asks again for this much before the newest value of a
-            property, for what came late; the daily run asks for whole days.
-    """
+    """How to reach Wattsense, and how hard."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    base_url: str = LIVE_URL
-    auth: Literal["hmac", "basic"] = "hmac"
-    api_key: str = ""
-    api_secret: SecretStr = SecretStr("")
-    username: str = ""
-    password: SecretStr = SecretStr("")
-    max_parallel: int = Field(default=8, ge=1, le=64)
-    page_size: int = Field(default=2500, ge=1, le=2500)
-    answer_s: float = Field(default=30.0, gt=0)
-    total_s: float = Field(default=180.0, gt=0)
-    calls_per_5_minutes: int = Field(default=2500, ge=1)
-    configuration_calls_per_5_minutes: int = Field(default=100, ge=1)
-    read_access: bool = True
-    refetch_window_h: float = Field(default=2.0, ge=0, le=24 * 31)
+    base_url: str = Field(default=LIVE_URL, description="The API's address.")
+    auth: Literal["hmac", "basic"] = Field(
+        default="hmac",
+        description=(
+            "`hmac` signs with API_KEY and API_SECRET; `basic` sends USERNAME and PASSWORD of a "
+            "user, or of a service account for which Basic was switched on."
+        ),
+    )
+    api_key: str = Field(default="", description="The id of an API key, for `hmac`.")
+    api_secret: SecretStr = Field(
+        default=SecretStr(""), description="The secret of that key, shown once when it is made."
+    )
+    username: str = Field(default="", description="A user or service account, for `basic`.")
+    password: SecretStr = Field(default=SecretStr(""), description="The password of that user.")
+    max_parallel: int = Field(default=8, ge=1, le=64, description="Calls at once.")
+    page_size: int = Field(default=2500, ge=1, le=2500, description="Items per page of history.")
+    answer_s: float = Field(default=30.0, gt=0, description="Seconds that one exchange may take.")
+    total_s: float = Field(
+        default=180.0, gt=0, description="Seconds that all attempts of one call may take."
+    )
+    calls_per_5_minutes: int = Field(
+        default=2500, ge=1, description="Calls in five minutes; Wattsense's own limit."
+    )
+    configuration_calls_per_5_minutes: int = Field(
+        default=100, ge=1, description="How many of them may concern configurations; likewise."
+    )
+    read_access: bool = Field(
+        default=True,
+        description=(
+            "Whether users, service accounts, API keys and roles are read; `false` for a service "
+            "account, which may not see them."
+        ),
+    )
+    refetch_window_h: float = Field(
+        default=2.0,
+        ge=0,
+        le=24 * 31,
+        description=(
+            "Hours before a property's newest value at which its hourly run begins, for what came "
+            "late; the daily run asks for whole days."
+        ),
+    )
 
 
 def sandbox_section(sandbox_url: str) -> dict[str, Any]:

@@ -5,7 +5,16 @@ from datetime import datetime
 from energy_etl.errors import AuthenticationError
 from energy_etl.rest import RequestLog
 from energy_etl.settings import Settings
-from energy_etl.vendors.reach import QUICKLY, Budget, Known, Login, Reach, Trial, date_of
+from energy_etl.vendors.reach import (
+    QUICKLY,
+    Budget,
+    Known,
+    Login,
+    Reach,
+    Scheduled,
+    Trial,
+    date_of,
+)
 from energy_etl.vendors.wiser.client import PATHS, WiserClient
 from energy_etl.vendors.wiser.consent import read_consent
 from energy_etl.vendors.wiser.settings import WiserSettings
@@ -49,10 +58,28 @@ def _check_consent(settings: Settings) -> None:
         )
 
 
+def _count_calls(section: WiserSettings, run: Scheduled) -> int:
+    del section
+    # Locations and sites; rooms and devices of each site.
+    return 2 + 2 * len(run.site_ids)
+
+
 REACH = Reach(
     addresses=lambda section: (section.base_url,),
-    logins=lambda section: [Login.of(section, "wiser", "client_id", "client_secret")],
+    logins=lambda section: [
+        Login.of(
+            section,
+            "wiser",
+            "client_id",
+            "client_secret",
+            account=f"client {section.client_id} for customer {section.account}"
+            if section.client_id
+            else "",
+        )
+    ],
     budgets=_budgets,
     trials=_trials,
     check_stored=_check_consent,
+    reads="locations, sites, rooms and devices that the customer consented to",
+    count_calls=_count_calls,
 )

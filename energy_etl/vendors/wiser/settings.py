@@ -16,36 +16,57 @@ SANDBOX_PATH: Final = "/wiser"
 
 
 class WiserSettings(BaseModel):
-    """How to reach Wiser, with whose consent, and how hard.
-
-    Attributes:
-        base_url: the host of API, authorize and token endpoint; the sandbox's on the target
-            sandbox.
-        account: our name for the customer who consents; each account has a consent of its own.
-        scope: what the customer is asked for, separated by spaces.
-        redirect_port: where `energy-etl wiser authorize` listens on 127.0.0.1; 0 takes a free
-            one. `http://127.0.0.1:<port>/callback` is the address to register with the vendor.
-        redirect_uri: another address, where the vendor takes no loopback one; only with --paste.
-        uses_pkce: whether a code challenge (S256) is sent; the document does not speak of it.
-        authorize_deadline_s: how long `energy-etl wiser authorize` waits for the customer.
-        calls_per_minute: no limit is documented; this one is ours: one per second.
-    """
+    """How to reach Wiser, with whose consent, and how hard."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    base_url: str = LIVE_URL
-    client_id: str = ""
-    client_secret: SecretStr = SecretStr("")
-    account: str = Field(default="main", min_length=1)
-    scope: str = DEFAULT_SCOPE
-    redirect_port: int = Field(default=8917, ge=0, le=65535)
-    redirect_uri: str = ""
-    uses_pkce: bool = True
-    authorize_deadline_s: float = Field(default=300.0, gt=0)
-    max_parallel: int = Field(default=4, ge=1, le=64)
-    answer_s: float = Field(default=30.0, gt=0)
-    total_s: float = Field(default=180.0, gt=0)
-    calls_per_minute: int = Field(default=60, ge=1)
+    base_url: str = Field(
+        default=LIVE_URL, description="The host of API, authorize and token endpoint."
+    )
+    client_id: str = Field(
+        default="", description="Id of the application that you registered with Schneider."
+    )
+    client_secret: SecretStr = Field(
+        default=SecretStr(""), description="Secret of that application."
+    )
+    account: str = Field(
+        default="main",
+        min_length=1,
+        description="Our name for the customer who consents; each has a consent of its own.",
+    )
+    scope: str = Field(
+        default=DEFAULT_SCOPE, description="What the customer is asked for, separated by spaces."
+    )
+    redirect_port: int = Field(
+        default=8917,
+        ge=0,
+        le=65535,
+        description=(
+            "Where `energy-etl wiser authorize` listens on 127.0.0.1; 0 takes a free one. Register "
+            "`http://127.0.0.1:8917/callback` with Schneider."
+        ),
+    )
+    redirect_uri: str = Field(
+        default="",
+        description="Another address, where Schneider takes no loopback one; only with --paste.",
+    )
+    uses_pkce: bool = Field(
+        default=True,
+        description="Whether a code challenge (S256) is sent; the document does not speak of it.",
+    )
+    authorize_deadline_s: float = Field(
+        default=300.0,
+        gt=0,
+        description="Seconds that `energy-etl wiser authorize` waits for the customer.",
+    )
+    max_parallel: int = Field(default=4, ge=1, le=64, description="Calls at once.")
+    answer_s: float = Field(default=30.0, gt=0, description="Seconds that one exchange may take.")
+    total_s: float = Field(
+        default=180.0, gt=0, description="Seconds that all attempts of one call may take."
+    )
+    calls_per_minute: int = Field(
+        default=60, ge=1, description="A limit of ours, one per second: none is documented."
+    )
 
 
 def sandbox_section(sandbox_url: str) -> dict[str, Any]:

@@ -1,0 +1,104 @@
+"""Schedules and sensors on and off in the Dagster instance, as a person's click in the UI does it.
+
+It needs no running Dagster: the instance's storage is written, and the daemon looks there each time
+it ticks. What was switched on or off by hand counts more than a default of the definitions.
+"""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin
+from dagster._core.remote_representation.external import RemoteSchedule, RemoteSensor
+from dagster._core.remote_representation.external_data import ScheduleSnap, SensorSnap
+from dagster._core.remote_representation.handle import RepositoryHandle
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+from energy_etl.defs.jobs import EXTRACTION_PREFIX, SEND_JOB
+
+# The code location as `up`'s workspace and `workspace.yaml` name it.
+_MODULE = "energy_etl.definitions"
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A schedule or a sensor.
+
+    Attributes:
+        name: as the UI shows it.
+        is_on: whether the daemon ticks it.
+        calls_vendors: whether the runs that it asks for call a vendor.
+    """
+
+    name: str
+    is_on: bool
+    calls_vendors: bool
+
+
+def switches(instance: dg.DagsterInstance, definitions: dg.Definitions, root: Path) -> list[Switch]:
+    """Return every schedule and sensor, as it stands in the instance."""
+    return [_switch(instance, each) for each in _ticked(definitions, root)]
+
+
+def turn(
+    instance: dg.DagsterInstance,
+    definitions: dg.Definitions,
+    root: Path,
+    names: Iterable[str],
+    *,
+    is_on: bool,
+) -> list[str]:
+    """Switch schedules and sensors on or off; return the names of those that were otherwise."""
+    wanted, turned = set(names), list[str]()
+    for each in _ticked(definitions, root):
+        if each.name not in wanted or _switch(instance, each).is_on == is_on:
+            continue
+        turned.append(each.name)
+        origin_id, selector_id = each.get_remote_origin_id(), each.selector_id
+        if isinstance(each, RemoteSchedule):
+            if is_on:
+                instance.start_schedule(each)
+            else:
+                instance.stop_schedule(origin_id, selector_id, each)
+        elif is_on:
+            instance.start_sensor(each)
+        else:
+            instance.stop_sensor(origin_id, selector_id, each)
+    return turned
+
+
+def _ticked(definitions: dg.Definitions, root: Path) -> list[RemoteSchedule | RemoteSensor]:
+    repository = definitions.get_repository_def()
+    target = LoadableTargetOrigin(
+        executable_path=sys.executable, module_name=_MODULE, working_directory=str(root)
+    )
+    handle = RepositoryHandle(
+        repository_name=repository.name,
+        code_location_origin=ManagedGrpcPythonEnvCodeLocationOrigin(target, _MODULE),
+        repository_python_origin=None,
+        display_metadata={},
+    )
+    found = [
+        *(
+            RemoteSchedule(ScheduleSnap.from_def(each, repository), handle)
+            for each in repository.schedule_defs
+        ),
+        *(
+            RemoteSensor(SensorSnap.from_def(each, repository), handle)
+            for each in repository.sensor_defs
+        ),
+    ]
+    return sorted(found, key=lambda each: each.name)
+
+
+def _switch(instance: dg.DagsterInstance, each: RemoteSchedule | RemoteSensor) -> Switch:
+    stored = instance.get_instigator_state(each.get_remote_origin_id(), each.selector_id)
+    is_on = each.get_current_instigator_state(stored).is_running
+    if isinstance(each, RemoteSchedule):
+        jobs = [each.job_name]
+    else:
+        jobs = [target.job_name for target in each.get_targets()]
+    calls = any(job == SEND_JOB or job.startswith(EXTRACTION_PREFIX) for job in jobs)
+    return Switch(each.name, is_on, calls)
