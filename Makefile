@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 
-.PHONY: demo up test check bench soak format lock dictionary clean
+.PHONY: demo up test check bench soak format lock dictionary pictures clean
 
 demo: $(STAMP)
 	$(BIN)/energy-etl demo $(ARGS)
@@ -39,6 +39,10 @@ dictionary: $(STAMP)
 	$(BIN)/energy-etl dictionary > data/README.md
 	$(BIN)/energy-etl dictionary settings > docs/settings.md
 	$(BIN)/energy-etl dictionary commands > docs/commands.md
+
+# Of the UI and the report, from a demo; needs Chromium. Look at them before they are committed.
+pictures: $(STAMP)
+	$(BIN)/python -m energy_etl_tests.journeys.pictures
 
 # `uv` is needed here only: it writes the lock with hashes and without a registry's address.
 lock:

@@ -239,6 +239,11 @@ def load_settings(
         raise ConfigurationError(
             f"{folder / 'energy_etl.toml'} or {folder / '.env'} is not UTF-8: save it as UTF-8."
         ) from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename or folder} cannot be read ({error.strerror or error}): give this "
+            "user the right to read it, or run energy-etl as its owner."
+        ) from None
     except SettingsError as error:
         # Its text names the section and the source, not the value.
         raise ConfigurationError(

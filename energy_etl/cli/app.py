@@ -1,5 +1,6 @@
 """Every command of `energy-etl`: its options, its help, and a call of the module that does it."""
 
+import inspect
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,6 +11,7 @@ from energy_etl.cli import device, license, outbox, push, streams
 from energy_etl.cli.backfill import backfill
 from energy_etl.cli.dictionary import dictionary
 from energy_etl.cli.doctor import doctor
+from energy_etl.cli.golive import golive
 from energy_etl.cli.keeping import forget, prune
 from energy_etl.cli.report import report
 from energy_etl.cli.sql import sql
@@ -145,6 +147,7 @@ def rebuild(
         print(line)
 
 
+app.command(rich_help_panel=_DELIVER)(golive)
 app.add_typer(streams.app, name="streams", rich_help_panel=_DELIVER)
 app.add_typer(push.app, name="push", rich_help_panel=_DELIVER)
 app.add_typer(outbox.app, name="outbox", rich_help_panel=_DELIVER)
@@ -157,6 +160,19 @@ app.command(rich_help_panel=_KEEP)(export)
 app.command(name="import", rich_help_panel=_KEEP)(import_)
 app.command(name="support-bundle", rich_help_panel=_KEEP)(support_bundle)
 app.command(rich_help_panel=_KEEP)(dictionary)
+
+
+def _unwrap_helps(group: typer.Typer) -> None:
+    """Let a terminal wrap the paragraphs of each help; else lines end where the source's do."""
+    for command in group.registered_commands:
+        paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(lines.split()) for lines in paragraphs)
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _unwrap_helps(inner.typer_instance)
+
+
+_unwrap_helps(app)
 
 
 def _instant(text: str | None) -> datetime | None:

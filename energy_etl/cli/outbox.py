@@ -178,8 +178,8 @@ def drop(
     from_at, to_at = _instant(from_, "--from"), _instant(to, "--to")
     if from_at >= to_at:
         raise ConfigurationError(
-            f"--to {to} is not behind --from {from_}: it is the stamp of the first packet that is "
-            "not given up."
+            f"--to {to} is not behind --from {from_}: give a later one, the stamp of the first "
+            "packet that is not given up."
         )
     with _outbox(_settings()) as outbox:
         _known(outbox, [stream])
@@ -295,7 +295,8 @@ def _possible(outbox: "Outbox", states: list[str] | None, streams: list[str] | N
 
     for state in states or ():
         if state not in get_args(State):
-            raise typer.BadParameter(f"{state!r} is none of {', '.join(get_args(State))}.")
+            known = ", ".join(get_args(State))
+            raise typer.BadParameter(f"{state!r} is none of {known}: take one of them.")
     _known(outbox, streams)
 
 

@@ -148,11 +148,56 @@ def try_out(
     _end(pushed, sentences)
 
 
+@app.command(name="dry-run")
+def dry_run(
+    out: Annotated[
+        Path, typer.Option(help="The file to write, a line of JSON per packet; - is stdout.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Write what a send run would send now to a file, and send nothing.
+
+    Each line has the stream, the credential, the URL and the very body. No packet's state changes,
+    nobody is called, and no consent is needed. What is due and what waits for what is printed.
+    """
+    from energy_etl.defs.dry_run import look_ahead, write_lines
+    from energy_etl.defs.instance import open_instance
+    from energy_etl.defs.resources import Etl
+
+    etl, is_stdout = Etl(), str(out) == "-"
+    home = etl.settings().dagster_home
+    with contextlib.ExitStack() as stack:
+        instance = None
+        if (home / "dagster.yaml").exists():
+            instance = stack.enter_context(open_instance(home))
+        ahead = stack.enter_context(look_ahead(etl, instance))
+        if is_stdout:
+            for line in ahead.lines():
+                print(line)
+        else:
+            write_lines(out, ahead.lines())
+        if as_json:
+            told = json.dumps(
+                {
+                    "file": None if is_stdout else str(out.resolve()),
+                    "url": ahead.url,
+                    "n_due": ahead.n_due,
+                    "n_waiting": ahead.n_waiting,
+                    "streams": [each.row() for each in ahead.streams],
+                },
+                indent=2,
+            )
+        else:
+            lines = [each.sentence for each in ahead.streams]
+            told = "\n".join([*lines, f"{ahead.headline} Nothing was sent."])
+    print(told, file=sys.stderr if is_stdout else sys.stdout)
+
+
 def _format(text: str | None) -> "FileFormat | None":
     if text is None:
         return None
     if text not in _FORMATS:
-        raise typer.BadParameter(f"{text!r} is none of {', '.join(_FORMATS)}.")
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(_FORMATS)}: take one of them.")
     return text  # pyright: ignore[reportReturnType]
 
 

@@ -161,13 +161,19 @@ def _configured(settings: Settings, vendor: Vendor) -> tuple[str, tuple[str, ...
         return "yes", ()
     section = settings.section(vendor.settings)
     logins = vendor.reach.logins(section)
-    addresses = vendor.reach.addresses(section)
+    addresses = tuple(_shown_address(each) for each in vendor.reach.addresses(section))
     if any(login.is_complete for login in logins):
         return "yes", addresses
     begun = next((login for login in logins if login.is_begun), None)
     if begun is None:
         return "no", addresses
     return f"half: {', '.join(begun.missing)} missing", addresses
+
+
+def _shown_address(address: str) -> str:
+    """Leave out a user and password: no client would call it, but its owner may look here why."""
+    scheme, separator, rest = address.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
 def _budgets(settings: Settings, vendor: Vendor, now: datetime) -> tuple[BudgetLeft, ...]:

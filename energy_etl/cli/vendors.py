@@ -59,7 +59,6 @@ def _print(found: "tuple[VendorStanding, ...]") -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table as ScreenTable
-    from rich.text import Text
 
     from energy_etl.cli.standing import shown
 
@@ -69,27 +68,29 @@ def _print(found: "tuple[VendorStanding, ...]") -> None:
     for name in ("last success", "data until"):
         screen.add_column(name, no_wrap=True)
     screen.add_column("calls 1 h", justify="right", overflow="fold")
-    screen.add_column("quota left", overflow="fold")
     for each in found:
         calls = each.calls
         told = "?" if calls is None else f"{calls['n_calls']}"
         if calls and calls["n_failed"]:
             told += f", {calls['n_failed']} failed"
-        left = [
-            f"pause of {budget.pause_s:.0f} s"
-            if budget.pause_s
-            else f"{budget.n_left}/{budget.limit} {budget.what} in {budget.window_s:g} s"
-            for budget in each.budgets
-        ]
         screen.add_row(
             each.vendor.title,
             each.configured,
             shown(each.last_success_at) if calls is not None else "?",
             shown(each.until_at),
             told,
-            Text("\n".join(left) or "-"),
         )
     Console().print(screen)
+    for each in found:
+        # Below the table: beside it there is no room for them on 80 columns.
+        left = [
+            f"pause of {budget.pause_s:.0f} s"
+            if budget.pause_s
+            else f"{budget.n_left}/{budget.limit} {budget.what} in {budget.window_s:g} s"
+            for budget in each.budgets
+        ]
+        if left:
+            print(f"Quota left of {each.vendor.title}: {', '.join(left)}")
     print("Times are UTC.")
     for each in found:
         if each.is_failing and each.calls:

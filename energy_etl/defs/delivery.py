@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import dagster as dg
@@ -28,18 +29,31 @@ STAGES_BEFORE_OUTBOX: Final = ("interval", "packet")
 _MOST_COMPUTATIONS: Final = 4
 
 
-def release_streams(etl: Etl, instance: dg.DagsterInstance, own_run_id: str | None = None) -> int:
+def release_streams(
+    etl: Etl,
+    instance: dg.DagsterInstance | None,
+    own_run_id: str | None = None,
+    *,
+    state_path: Path | None = None,
+) -> int:
     """Release every stream up to its frontier; return how many streams have something due.
 
     Streams whose refused credential is another one in the settings by now go on, too.
+
+    Args:
+        etl: the project.
+        instance: whose loads and backfills a hole waits for; None: there is none.
+        own_run_id: a run that is not waited for.
+        state_path: a copy of the state file, in place of the project's.
     """
     # The wall clock: packets wait in real time, also when figures are for a pinned day.
     settings, now = etl.settings(), datetime.now(UTC)
     portfolio = etl.portfolio()
     plans = stream_plans(portfolio)
-    with open_state(settings.state_path) as connection:
+    with open_state(state_path or settings.state_path) as connection:
         outbox = Outbox(connection)
-        busy = [*_loads(instance, own_run_id), *_marked(Marks(connection))]
+        loads = [] if instance is None else _loads(instance, own_run_id)
+        busy = [*loads, *_marked(Marks(connection))]
         if any(state.parked_reason is not None for state in outbox.streams()):
             # Asked for then only: a fingerprint is slow on purpose.
             outbox.unpark_changed(fingerprints(settings.section(WatticsSettings)))

@@ -35,6 +35,14 @@ _STEP_FAULTS: Final = (*DATA_FAULTS, OSError, MemoryError, RuntimeError, Asserti
 _MOST_SAID: Final = 1000
 
 
+class StepFailed(dg.Failure):
+    """How a step of ours ends; Dagster shows it as `StepFailed: <sentence>`."""
+
+    # Python names the module in front of an exception, and Dagster shows what Python says; only of
+    # built-in ones the module is left out.
+    __module__ = "builtins"
+
+
 def plainly(body: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
     """Decorate the body of an asset, a check or an op: an error ends its step with a sentence.
 
@@ -67,7 +75,9 @@ def _as_failure() -> Iterator[None]:
         if first is None:
             raise
         # Level-triggered sensors ask again for what is still due; a retry here would only hammer.
-        raise dg.Failure(description=told_plainly(first), allow_retries=False) from first
+        # In one line: Dagster's lists show no second one.
+        sentence = " ".join(told_plainly(first).split())
+        raise StepFailed(description=sentence, allow_retries=False) from first
 
 
 def _first(error: BaseException) -> BaseException | None:

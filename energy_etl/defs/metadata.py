@@ -75,8 +75,13 @@ def _dependency(table: Table, *, is_partitioned: bool) -> dg.AssetDep:
 
 def materialized(table: Table, **numbers: Any) -> dg.MaterializeResult:
     """Return the result of a table with its numbers; None is left out."""
-    shown = {name: number for name, number in numbers.items() if number is not None}
+    shown = {name: _short(number) for name, number in numbers.items() if number is not None}
     return dg.MaterializeResult(asset_key=asset_key(table), metadata=shown)
+
+
+def _short(number: Any) -> Any:
+    """Return a float with six digits that count: the UI shows every one."""
+    return float(f"{number:.6g}") if isinstance(number, float) else number
 
 
 def read_input(reader: Reader, wanted: Input) -> pl.DataFrame:
@@ -109,7 +114,8 @@ def show_days(
         is_every_day_told: False reports the run's own partitions only.
     """
     by_day: dict[str, dict[str, float]] = {
-        row.pop("day").isoformat(): row for row in days.to_dicts()
+        row.pop("day").isoformat(): {name: _short(number) for name, number in row.items()}
+        for row in days.to_dicts()
     }
     empty = dict.fromkeys((name for name in days.columns if name != "day"), 0)
     for key in context.partition_keys:

@@ -28,7 +28,8 @@ _TEXT_WIDTH: Final = 130
 _TEXT_LENGTH: Final = 18
 _ROW_HEIGHT: Final = 14
 _BAR_WIDTH: Final = 9
-_COLOUR: Final = "#2563eb"
+# Three to one or more on the light theme's white and on the dark theme's black.
+_COLOUR: Final = "#3b82f6"
 # More bars than this are a line.
 _MAX_BARS: Final = 30
 # How many points are tried, until the picture is short enough.

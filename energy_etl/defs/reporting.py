@@ -104,6 +104,14 @@ def read_sources(path: Path, now: datetime) -> tuple[dict[str, pl.DataFrame], tu
 
 def _put(path: Path, html: str) -> None:
     """Replace the file at once: whoever has it open, or loads it now, sees a whole one."""
+    try:
+        _replace(path, html)
+    except OSError as error:
+        # Of the file that was asked for: that beside it is nothing that anybody knows.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _replace(path: Path, html: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:

@@ -20,10 +20,11 @@ from energy_etl.defs.jobs import (
 )
 from energy_etl.defs.partitions import CHANGED_TAG
 from energy_etl.defs.resources import Etl
+from energy_etl.defs.sending import require_consent_to_send
 from energy_etl.defs.watching import last_told, lines_of, why_not_told
 from energy_etl.delivery.lease import hold_lease
 from energy_etl.delivery.outbox import DueSummary, Outbox
-from energy_etl.errors import DeliveryError
+from energy_etl.errors import ConfigurationError, DeliveryError
 from energy_etl.state import Marks, open_state
 
 # What marks wait for: readings to become intervals, figures to be merged, intervals packets.
@@ -75,6 +76,11 @@ def build_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
         if not n_due:
             with open_state(etl.settings().state_path) as connection:
                 return dg.SkipReason(_nothing_due(Outbox(connection).due(datetime.now(UTC))))
+        try:
+            require_consent_to_send(etl.settings())
+        except ConfigurationError as refused:
+            # A run would only say the same, every few seconds.
+            return dg.SkipReason(f"Packets of {n_due} streams are due. {refused}")
         # `energy-etl push` may be sending: a run would only fail, and the next one too.
         try:
             with hold_lease(etl.settings().state_path):

@@ -4,7 +4,6 @@ It needs no running Dagster: the instance's storage is written, and the daemon l
 it ticks. What was switched on or off by hand counts more than a default of the definitions.
 """
 
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +70,9 @@ def turn(
 
 def _ticked(definitions: dg.Definitions, root: Path) -> list[RemoteSchedule | RemoteSensor]:
     repository = definitions.get_repository_def()
+    # As in the workspace that `energy-etl up` writes: Dagster compares all of it in some places.
     target = LoadableTargetOrigin(
-        executable_path=sys.executable, module_name=_MODULE, working_directory=str(root)
+        executable_path=None, module_name=_MODULE, working_directory=str(root)
     )
     handle = RepositoryHandle(
         repository_name=repository.name,

@@ -64,8 +64,8 @@ class _EnergyAxis:
         )
         self.title: Final = f"{unit} per day"
         # Where all is zero there is no range: zero would lie in the middle.
-        only = {} if most else {"domain": [0, 1]}
-        self.scale: Final = alt.Scale(zero=True, nice=True, **only)
+        domain = alt.Undefined if most else [0, 1]
+        self.scale: Final = alt.Scale(zero=True, nice=True, domain=domain)
 
     def of(self, amount_kwh: float | None) -> float | None:
         """Return an amount in the unit."""
@@ -113,7 +113,7 @@ def daily_chart(days: Sequence[Day], chart_id: str) -> Html:
         chart_id,
         "Energy per day",
         f"Bars of {len(days)} days from {short_day(days[0].local_on)} to "
-        f"{short_day(days[-1].local_on)} of energy; behind each the same weekday four weeks before. "
+        f"{short_day(days[-1].local_on)}; behind each the same weekday four weeks before. "
         + _extremes(days),
     )
 
@@ -133,7 +133,7 @@ def appliance_chart(
         [kwh for kwh in amounts if kwh is not None]
         for amounts in zip(*(part.days_kwh for part in appliances), strict=True)
     ]
-    axis = _EnergyAxis([sum(max(kwh, 0.0) for kwh in amounts) for amounts in known])
+    axis = _EnergyAxis([sum(map(abs, amounts)) for amounts in known])
     rows = [
         {"on": day.local_on.isoformat(), "key": key, "place": place, "part": axis.of(amount)}
         for place, (key, appliance) in enumerate(zip(keys, appliances, strict=True))

@@ -31,6 +31,8 @@ border-top:1px solid var(--line)}
 .tile{background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:12px 14px}
 .tile p{margin:0}
 .tile .label,.tile .note{color:var(--soft);font-size:13px}
+.tile .line{display:block}
+.tile .figure{overflow-wrap:break-word}
 .tile .figure{font-size:24px;font-weight:650;line-height:1.35;font-variant-numeric:tabular-nums}
 .attention{border:1px solid var(--line);border-left:5px solid var(--gap);border-radius:8px;
 padding:12px 16px;background:var(--panel)}

@@ -33,14 +33,16 @@ def token_values(settings: Settings) -> list[str]:
 
 
 def basic_values(settings: BaseModel) -> list[str]:
-    """Return what Basic makes of each user name and each secret beside it."""
+    """Return what Basic makes of each user name and each secret beside it, without the padding."""
     found: set[str] = set()
     for model in _models(settings):
         members = [getattr(model, name) for name in type(model).model_fields]
         names = [each for each in members if isinstance(each, str) and each]
         secrets = [each.get_secret_value() for each in members if isinstance(each, SecretStr)]
         pairs = [f"{name}:{secret}" for name in names for secret in secrets if secret]
-        found.update(base64.b64encode(each.encode()).decode() for each in (*pairs, *secrets))
+        plain = [each.encode() for each in (*pairs, *secrets)]
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            found.update(encode(each).decode().rstrip("=") for each in plain)
     return sorted(filter(None, found))
 
 
@@ -52,6 +54,9 @@ def _secrets(value: Any) -> Iterator[str]:
                 yield member.get_secret_value()
             elif name in _SECRET_TEXTS and isinstance(member, str):
                 yield member
+            elif isinstance(member, str) and "://" in member:
+                # No address may have one; the clients refuse it, and it must not be shown either.
+                yield member.partition("://")[2].rpartition("@")[0].rpartition(":")[2]
 
 
 def _models(value: Any) -> Iterator[BaseModel]:

@@ -236,7 +236,8 @@ def _command(pid: int) -> str:
         return ""
     shown: list[str] = []
     for word in words:
-        if word.startswith("--"):
+        # What follows an option may be secret; `-m` names a module.
+        if word.startswith("-") and word != "-m":
             break
         shown.append(" ".join(word.split()))
     return " ".join(shown).strip()[:_SHOWN_COMMAND]
@@ -253,10 +254,15 @@ def _sentence(path: Path, error: duckdb.Error) -> str:
         return f"There is no warehouse at {path}: run `energy-etl init` or load something first."
     if isinstance(error, duckdb.OutOfMemoryException):
         return f"{path}: the memory was not enough ({text}): take a shorter range and run again."
-    if "not a valid DuckDB" in text or isinstance(error, duckdb.SerializationException):
+    if (
+        "not a valid DuckDB" in text
+        or "Corrupt database file" in text
+        or isinstance(error, duckdb.SerializationException)
+    ):
         return (
-            f"{path} is no DuckDB file that this version can read ({text}): move it away and run"
-            " `energy-etl rebuild`, or update duckdb when a newer version wrote it."
+            f"{path} is no DuckDB file that this version can read ({text}): move it away and"
+            " restore an export with `energy-etl import`, or update duckdb when a newer version"
+            " wrote it."
         )
     return (
         f"{path}: DuckDB refused the statement ({text}): run again, and report it if it stays so."

@@ -3,6 +3,7 @@
 For those who tell how things stand. Runs read through `Warehouse`.
 """
 
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Final
 from energy_etl.tables.model import Table
 from energy_etl.warehouse.connection import opened
 from energy_etl.warehouse.generation import GenerationFolder
+from energy_etl.warehouse.people import read_published
 from energy_etl.warehouse.store import Reader
 
 # DuckDB's main header: checksum, "DUCK", storage version, four flags, version of the library.
@@ -70,6 +72,19 @@ def file_version(path: Path) -> FileVersion | None:
     if magic != b"DUCK":
         return None
     return FileVersion(storage, library.rstrip(b"\0").decode("ascii", "replace"))
+
+
+def missing_files(energy_path: Path) -> list[Path]:
+    """Return the Parquet files that the views of the published file name and that are not there.
+
+    Raises:
+        WarehouseError: the file cannot be read.
+    """
+    sql = "SELECT sql FROM duckdb_views() WHERE NOT internal AND contains(sql, 'read_parquet')"
+    views = read_published(energy_path, sql)["sql"]
+    named = {file for view in views for file in re.findall(r"'((?:[^']|'')+\.parquet)'", view)}
+    files = (Path(file.replace("''", "'")) for file in sorted(named))
+    return [file for file in files if not file.exists()]
 
 
 def compare_published(reader: Reader, data_dir: Path, tables: Sequence[Table]) -> Publication:

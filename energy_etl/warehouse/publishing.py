@@ -125,11 +125,13 @@ class _Publication:
                     },
                     self.views,
                     self.name,
+                    empty=self._empty(),
                 )
             flush([*written, temporary])
         except BaseException:
             # What was begun must not stay in the way, least of all on a full disk.
-            for path in (temporary, *written):
+            # Nor may a damaged file of empty tables: the next publication makes it anew.
+            for path in (temporary, self._empty(), *written):
                 path.unlink(missing_ok=True)
             raise
         # A log that somebody's own writes left behind belongs to the file that goes now.
@@ -220,15 +222,22 @@ class _Publication:
         return replace(wanted, months=months)
 
     def _definitions(self) -> str:
-        return _hash(
-            _FORMAT,
-            *(
-                statement
-                for table in self.tables
-                for statement in (table.create_statement(), *table.comment_statements())
-            ),
-            *(text for view in self.views.items() for text in view),
-        )
+        views = (text for view in self.views.items() for text in view)
+        return _hash(_FORMAT, *self._statements(), *views)
+
+    def _statements(self) -> Iterator[str]:
+        for table in self.tables:
+            yield table.create_statement()
+            yield from table.comment_statements()
+
+    def _empty(self) -> Path:
+        """Name the file with the tables and no row; those of other tables, or begun, go."""
+        key = _hash(_FORMAT, duckdb.__version__, *self._statements())[:12]
+        path = self.folder.folder / f"empty-{key}.duckdb"
+        for other in self.folder.folder.glob("empty-*"):
+            if other != path:
+                other.unlink()
+        return path
 
 
 def _by_month(

@@ -45,7 +45,7 @@ def test_set_is_json_or_text_and_dots_go_into_objects(
         (["info.=x"], "not NAME=VALUE"),
         (["name=a", "name=b"], "gives name twice"),
         (["info=a", "info.model=b"], "goes into a value"),
-        (["info=" + "[" * 100_000], "without end"),
+        (["info=" + "[" * 100_000], "nested too deeply"),
     ],
 )
 def test_set_that_cannot_be_meant_is_refused(given_texts: list[str], message: str) -> None:

@@ -105,6 +105,29 @@ def test_unknown_site_is_a_fault_of_the_call_and_leaves_the_old_report(
     assert out_file.read_text() == "old"
 
 
+def test_report_of_one_site_does_not_take_the_place_of_the_whole_one(
+    published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, own = (published / "data" / "reports" / f"energy{each}.html" for each in ("", ".mill"))
+    whole.parent.mkdir(exist_ok=True)
+    whole.write_text("whole")
+    typed = Typed(published, "http://127.0.0.1:1", monkeypatch, capsys)
+    code, out, _ = typed.run("report", "--site", "mill")
+    assert (code, out.strip()) == (0, str(own))
+    assert whole.read_text() == "whole"
+
+
+def test_folder_in_the_place_of_the_file_is_named_as_it_was_given(
+    typed: Typed, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    code, out, err = typed.run("report", "--out", str(folder))
+    assert (code, out) == (1, "")
+    assert f"{folder} cannot be used (Is a directory)" in err
+    assert not list(tmp_path.rglob("*.part"))
+
+
 def test_file_that_is_no_database_is_refused(typed: Typed, tmp_path: Path) -> None:
     path = tmp_path / "data" / "energy.duckdb"
     path.parent.mkdir()

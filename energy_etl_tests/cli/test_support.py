@@ -26,6 +26,7 @@ CANARIES = {
     "WATTSENSE__API_KEY": "canary-wattsense-key",
     "WATTSENSE__API_SECRET": 'canary-"quoted"-secret',
     "WATTICS__API_TOKEN": "canary-wattics-token",
+    "ALERTS__WEBHOOK_URL": "https://canary-host.example/services/canary-webhook-path?sig=canary-sig",
     "WATTICS__CREDENTIALS": json.dumps(
         {"main": {"username": "pusher", "password": "canary-pusher-password"}}
     ),

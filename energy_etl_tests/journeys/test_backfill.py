@@ -1,12 +1,15 @@
-"""`energy-etl up` in the background of a script, and a backfill of 35 days launched on it as the UI
-launches it, while the hourly run comes in between.
+"""`energy-etl up` in the background of a script, and a backfill of 35 days that is started on it by
+clicks in the UI, while the hourly run comes in between; and the rest of the UI meanwhile.
 
-One test: each start of `up` takes half a minute of both cores.
+One test: each start of `up` takes half a minute of both cores, and what is looked at while the
+daemon waits for its next look at backfills costs no time.
 """
 
 import json
+import re
 import signal
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -15,6 +18,7 @@ import pytest
 from energy_etl.defs.instance import open_instance
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.state import open_state
+from energy_etl_tests.journeys.dagster_ui import CHROMIUM, DagsterUi, opened_ui
 from energy_etl_tests.journeys.project_root import (
     ENERGY_ETL,
     FINISHED,
@@ -34,6 +38,10 @@ USUAL_START_S = 25.0
 # the hourly run's packets from overtaking, and the holes of the world are over at the end.
 HOLD_FOR_HOURS = "0.002"
 
+GROUPS = {
+    *("core", "digiwatt", "mart", "published", "push"),
+    *("report", "smartgridone", "wattics", "wattsense", "wiser"),
+}
 AUTOMATION = {
     "changed_data_sensor",
     "daily_digiwatt",
@@ -86,9 +94,38 @@ def goes_with_its_runs_on_sigint(project: ProjectRoot, up: Background, server: W
     assert newest.status == dg.DagsterRunStatus.CANCELED
 
 
+def shows_lineage_and_ticks(ui: DagsterUi) -> None:
+    """Look at what is there before the backfill is."""
+    places = ui.lineage()
+    assert set(places) == GROUPS
+    # From left to right: where readings come from, what they become, what people read.
+    for vendor in ("digiwatt", "smartgridone", "wattsense"):
+        assert places[vendor] < places["core"]
+    assert places["core"] < places["push"] < places["wattics"] < places["mart"]
+    assert places["mart"] < places["published"] < places["report"]
+    ui.open_group("published")
+    assert ui.page.get_by_text("energy", exact=True).first.is_visible()
+    # Or that it runs by now.
+    assert re.search(r"Skip reason: (No packet is due|Run )", ui.tick("outbox_pending_sensor"))
+
+
+def shows_what_was_done(ui: DagsterUi, backfill_id: str) -> None:
+    """Look at the backfill, its checks and a figure when all is over."""
+    shown = ui.backfill(backfill_id, "Succeeded")
+    assert "wattsense / history" in shown
+    assert shown.count("Success") == 2
+    checks = ui.checks("core/interval")
+    assert set(checks) >= {"energy_conserved", "has_rows", "unique_key"}
+    assert set(checks.values()) == {"Succeeded"}
+    shown = ui.asset("mart/site_daily", "events", "sum of consumption_kwh by local_on")
+    assert "rows_changed" in shown
+    plot = ui.page.get_by_role("img", name="sum of consumption_kwh by local_on")
+    assert plot.evaluate("img => img.complete && img.naturalWidth") > 300
+
+
 @pytest.mark.journey
 @pytest.mark.timeout(900)
-def test_up_confirms_a_backfill_of_35_days_beside_the_hourly_run_and_goes_on_sigint(
+def test_up_confirms_a_backfill_that_is_clicked_beside_the_hourly_run_and_goes_on_sigint(
     project: ProjectRoot,
 ) -> None:
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -110,10 +147,16 @@ def test_up_confirms_a_backfill_of_35_days_beside_the_hourly_run_and_goes_on_sig
     fetch(f"{up.sandbox_url()}/_sandbox/faults", json.dumps(fault).encode())
 
     started = time.monotonic()
-    backfill_id = server.launch_backfill("wattsense/history", days)
-    # What the hourly schedule asks for, now: the test does not wait for the full hour.
-    server.launch("extract_wattsense", first_on=days[-1], last_on=days[-1])
-    refuses_a_second(project)
+    with opened_ui(server.url) if CHROMIUM else nullcontext() as ui:
+        if ui:
+            backfill_id = ui.start_backfill("wattsense/history", days[0], days[-1])
+        else:
+            backfill_id = server.launch_backfill("wattsense/history", days)
+        # What the hourly schedule asks for, now: the test does not wait for the full hour.
+        server.launch("extract_wattsense", first_on=days[-1], last_on=days[-1])
+        refuses_a_second(project)
+        if ui:
+            shows_lineage_and_ticks(ui)
     seen: list[str] = []
 
     def delivered() -> dict[str, int] | None:
@@ -150,4 +193,9 @@ def test_up_confirms_a_backfill_of_35_days_beside_the_hourly_run_and_goes_on_sig
         assert stream["received"] > 0.95 * n_whole_days, stream
     assert sum(stream["received"] >= n_whole_days for stream in received.values()) >= 2
 
+    if CHROMIUM:
+        with opened_ui(server.url) as ui:
+            shows_what_was_done(ui, backfill_id)
     goes_with_its_runs_on_sigint(project, up, server)
+    if not CHROMIUM:
+        pytest.skip("All held but the UI, at which nobody looked: Chromium is not installed.")

@@ -1,11 +1,17 @@
 """The table of every message that a user can meet: what, where, next, and what shows it.
 
-`sites.py` finds the messages in the package's syntax trees; the tables (`TABLES` in `tables.py`)
-have one row for each; `walk*.py` provoke them through the command line; `page.py` writes
-docs/messages.md from all three.
+`sites.py` finds the messages in the package's syntax trees; `messages.csv` has one row for each;
+`walk.py` holds the cases that provoke them through the command line; `page.py` writes
+docs/messages.md: `python -m energy_etl_tests.messages`.
 """
 
-from dataclasses import dataclass
+import csv
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+TABLE = Path(__file__).with_name("messages.csv")
+# `shown_by` of what a case of `walk.py` provokes.
+WALK = "walk"
 
 
 @dataclass(frozen=True)
@@ -13,13 +19,13 @@ class Row:
     """One message.
 
     Attributes:
-        module: where it is raised, below `energy_etl/`.
+        module: where it is made, below `energy_etl/`.
         starts: what its text begins with, enough to tell it from the others of the module.
-        next_step: the part of the text that says what to do next; empty where the text has a place
-            of its own for that (rows of `doctor`, findings).
+        next_step: what its advice begins with, which goes on to the end of the text; empty where
+            the advice stands apart (rows of `doctor`, findings).
         shown_by: the id of a test that provokes it, or `WALK`.
-        apart: why no user meets it as a message of its own: it is a part of another one, or only
-            a programmer meets it; then it needs no next step and no test.
+        apart: why nobody meets it as a message of its own: it is a part of another one, or only a
+            programmer meets it; then it needs no next step and no test.
     """
 
     module: str
@@ -29,5 +35,15 @@ class Row:
     apart: str = ""
 
 
-# Provoked by a case of `walk.py`.
-WALK = "walk"
+def read_rows() -> tuple[Row, ...]:
+    """Return the rows of the table."""
+    with TABLE.open(newline="", encoding="utf-8") as file:
+        return tuple(Row(**row) for row in csv.DictReader(file))
+
+
+def write_rows(rows: tuple[Row, ...]) -> None:
+    """Write the table anew, sorted."""
+    with TABLE.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(Row.__dataclass_fields__)
+        writer.writerows(sorted(astuple(row) for row in rows))

@@ -7,6 +7,7 @@ here as well, as far as that can be read; the rest is a `{name}`.
 
 import ast
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ class Site:
     Attributes:
         module: below `energy_etl/`.
         line: for people; not a part of what a site is.
-        kind: error, fault (of a cell or a setting), doctor, or finding.
+        kind: error, note (the command goes on), fault (of a cell or a setting), doctor, finding.
         error: the class that is raised, empty where none is.
         text: what it says.
         next_step: what to do, where that stands apart from the text.
@@ -370,7 +371,8 @@ def _kind_of(module: _Module, call: ast.Call) -> str:
         return "doctor"
     if name == "_as_findings":
         return "finding"
-    return ""
+    is_note = name == "print" and module.name.startswith("cli/")
+    return "note" if is_note and any(each.arg == "file" for each in call.keywords) else ""
 
 
 def _sites_of(module: _Module) -> Iterator[Site]:
@@ -386,6 +388,12 @@ def _sites_of(module: _Module) -> Iterator[Site]:
             error = "StreamEndError" if _called(call) == "_end" else error
             for text in texts.of(call.args[0]):
                 yield Site(module.name, call.lineno, kind, error, text)
+        elif kind == "note":
+            for text in texts.of(call.args[0]) if call.args else []:
+                said = text.removeprefix("energy-etl: ")
+                # What only passes on is found where it is made.
+                if said != text and not re.fullmatch(r"\{\w+\}", said):
+                    yield Site(module.name, call.lineno, kind, "", said)
         elif kind == "fault":
             position = 0 if error == "ValueError" else _FAULTS[error]
             for argument in call.args[position : position + 1]:

@@ -1,5 +1,6 @@
 """Each case of `walk.py` is typed, and what comes is the message that the package's text shows."""
 
+import contextlib
 import re
 import shutil
 import socket
@@ -52,6 +53,12 @@ def closed_url() -> Iterator[str]:
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
+@pytest.fixture
+def stack() -> Iterator[contextlib.ExitStack]:
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
 def root_of(case: Case, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """Return a folder with what a case needs."""
     if case.needs in ("project", "published"):
@@ -92,6 +99,7 @@ def test_message_is_met_with_its_next_step_and_exit_code(
     case: Case,
     tmp_path: Path,
     closed_url: str,
+    stack: contextlib.ExitStack,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -99,7 +107,7 @@ def test_message_is_met_with_its_next_step_and_exit_code(
     site, root = site_of(case), root_of(case, tmp_path, request)
     typed = Typed(root, closed_url, monkeypatch, capsys)
     if case.plant is not None:
-        case.plant(Ground(root, closed_url, monkeypatch))
+        case.plant(Ground(root, closed_url, monkeypatch, stack))
     words = [word.replace("{root}", str(root)) for word in case.command.split()]
     code, _, err = typed.run(*words, answers=case.answers)
     # Typer draws a frame around what it says.

@@ -4,11 +4,18 @@ Each `Case` is typed into a folder with a portfolio in which files feed three st
 printed must fit the text that the syntax tree shows, and the exit code its class.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from energy_etl.cli.up import locked_home
+from energy_etl.delivery import Outbox
+from energy_etl.state import open_state
+from energy_etl_tests.delivery.sending import fill
+from energy_etl_tests.rest.raw_server import RawServer, answer
 
 FED, GAS, MAINS, WAITING, OTHER = "dp-of-a-register", "dp-gas", "dp-mains", "dp-waits", "dp-third"
 STREAMS = f"""\
@@ -28,11 +35,14 @@ class Ground:
     Attributes:
         root: the project's folder.
         closed_url: an address at which nobody listens.
+        patch: undoes what was set.
+        stack: ends what was begun.
     """
 
     root: Path
     closed_url: str
     patch: pytest.MonkeyPatch
+    stack: contextlib.ExitStack
 
     def env(self, name: str, value: str) -> None:
         """Give a setting."""
@@ -95,6 +105,24 @@ def both(*plants: Plant) -> Plant:
 def closed(ground: Ground) -> None:
     """Let nobody listen where the vendors should."""
     ground.env("SANDBOX_URL", ground.closed_url)
+
+
+def held(ground: Ground) -> None:
+    """Hold the folder as `energy-etl up` does."""
+    ground.stack.enter_context(locked_home(ground.root / "data" / "dagster_home"))
+
+
+def two_packets(ground: Ground) -> None:
+    """Put two packets into an outbox."""
+    with open_state(ground.root / "data" / "state.sqlite") as connection:
+        fill(Outbox(connection), GAS, 2)
+
+
+def last_to_come(ground: Ground) -> None:
+    """Let the vendor's last packet be of another time."""
+    body = b'{"id": "x", "tsISO8601": "2999-01-01T00:00:00.000+00:00", "value": 1}'
+    server = ground.stack.enter_context(RawServer.answering(answer(200, body)))
+    ground.env("SANDBOX_URL", server.url)
 
 
 def _ini(text: str) -> Plant:
@@ -185,6 +213,7 @@ PROJECT = (
     Case(
         "state.py", "{path} cannot be used", "outbox status", file("data/state.sqlite", "x" * 4096)
     ),
+    Case("cli/up.py", "{dagster_home} is in use", "rebuild", held),
     Case("cli/app.py", "--now {text}", "sandbox --now yesterday"),
     Case("cli/demo.py", "The demo works", "demo", env("TARGET", "live")),
     Case("cli/support.py", "--vendor {vendor}", "support-bundle --vendor nope --offline"),
@@ -249,6 +278,12 @@ PUSH = (
     Case("vendors/wattics/files_lines.py", "{path} is UTF-16", _CSV, file("a.csv", b"\xff\xfea")),
     Case("vendors/wattics/files_lines.py", "{path} is no text", _CSV, file("a.csv", b"a\0b\n")),
     Case("vendors/wattics/files_lines.py", "{path} line", _CSV, file("a.csv", b"1" * 3_000_000)),
+    Case(
+        "vendors/wattics/files_lines.py",
+        "{path} cannot be read",
+        f"push csv /proc/self/mem --stream {GAS}",
+    ),
+    Case("cli/push.py", "The last packet of", f"push test {GAS}", last_to_come, needs="project"),
     Case("vendors/wattics/files_ini.py", "There is no file", _INI),
     Case(
         "vendors/wattics/files_ini.py",
@@ -262,7 +297,12 @@ PUSH = (
         "vendors/wattics/files_ini.py", "{path} is no Swarm", _INI, _ini("[General]\na\n  b\n=\n")
     ),
     Case("vendors/wattics/files.py", "A CSV does not say", "push csv {root}/a.csv"),
-    Case("vendors/wattics/files.py", "Stream {stream_id} takes", f"push csv {{root}}/a --stream {MISFED}"),
+    Case(
+        "vendors/wattics/files.py",
+        "Stream {stream_id} takes",
+        _INI,
+        _ini(_GENERAL.format(stream="nope", kind="other")),
+    ),
     Case(
         "vendors/wattics/files.py",
         "Stream {stream_id} is fed",
@@ -297,7 +337,10 @@ PUSH = (
         needs="project",
     ),
 )
+_BROKEN = file("data/portfolio/sites.csv", "site\n")
 OUTBOX = (
+    Case("cli/outbox.py", "There are more", "outbox list --limit 1", two_packets, code=0),
+    Case("cli/outbox.py", "Lag and holes", "outbox status", both(two_packets, _BROKEN), code=0),
     Case("cli/outbox.py", "Give one of --stream", "outbox retry", needs="project"),
     Case("cli/outbox.py", "--resend is for", "outbox retry --all --resend", needs="project"),
     Case("cli/outbox.py", "Stream {stream_id} has no", "outbox retry --stream x", needs="project"),
@@ -366,6 +409,8 @@ VENDORS = (
     ),
 )
 FILES = (
+    Case("cli/__init__.py", "{place} cannot be used", "outbox export --out /no/at/all", code=1),
+    Case("cli/report.py", "There is no {published_path}", "report", code=0),
     Case("cli/sql.py", "Give one of --csv", "sql x --csv --json"),
     Case("cli/sql.py", "Give a query or", "sql x --file {root}/a.sql", file("a.sql", "x")),
     Case("cli/sql.py", "{file} is not UTF-8", "sql --file {root}/a.sql", file("a.sql", b"\xff")),

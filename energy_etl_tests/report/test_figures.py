@@ -44,8 +44,8 @@ def test_day_of_25_hours_weighs_25_hours() -> None:
     frames = make(["Mill"])
     without_day(frames, date(2026, 10, 25))
     month = site_of(frames).amounts["electricity", "last-month"]
-    # The missing day is not there to say how long it was: 24 h of 31 x 24 h.
-    assert month.coverage_pct == pytest.approx(100 * 30 / 31)
+    # Also a day without a row has the hours of its zone.
+    assert month.coverage_pct == pytest.approx(100 * 30 * 24 / (30 * 24 + 25))
     frames = make(["Mill"])
     half = pl.when(pl.col("local_on") == date(2026, 10, 25)).then(50.0)
     frames["site_daily"] = frames["site_daily"].with_columns(
@@ -88,6 +88,39 @@ def test_hole_in_the_tariffs_hides_the_cost() -> None:
     frames = make(["Mill"])
     frames["cost"] = frames["cost"].with_columns(unpriced_kwh=pl.lit(3.0), cost=pl.lit(None))
     assert site_of(frames).costs["last-week"].reason == "hole in the tariffs"
+
+
+def test_price_of_what_is_fed_back_alone_is_no_cost_of_the_site() -> None:
+    frames = make(["Mill"])
+    frames["tariff"] = frames["tariff"].with_columns(role=pl.lit("export"))
+    frames["cost"] = frames["cost"].with_columns(cost=-pl.col("cost"))
+    cost = site_of(frames).costs["last-week"]
+    assert (cost.amount, cost.reason) == (None, "no tariff")
+
+
+def test_change_of_currency_is_not_taken_for_a_silent_meter() -> None:
+    frames = make(["Mill"])
+    frames["cost"] = frames["cost"].with_columns(energy_kwh=pl.lit(91.0), cost=pl.lit(None))
+    assert site_of(frames).costs["last-week"].reason == "the currency changed"
+
+
+def test_vendor_with_two_meters_of_a_site_is_compared_meter_by_meter() -> None:
+    frames = make(["Mill"], n_submeters=1)
+    second = pl.lit("site-0.washingMachine0").alias("register_id")
+    frames["trend"] = pl.concat([frames["trend"], frames["trend"].with_columns(second)])
+    vendors = site_of(frames).vendors
+    assert set(vendors) == {("digiwatt", "Mill mains"), ("digiwatt", "Mill washingMachine0")}
+    assert all(
+        [figure.period for figure in figures] == ["last-week", "last-month"]
+        for figures in vendors.values()
+    )
+    assert set(site_of(make(["Mill"])).vendors) == {("digiwatt", "")}
+
+
+def test_register_of_which_nothing_is_expected_has_no_share() -> None:
+    frames = make(["Mill"])
+    frames["coverage"] = frames["coverage"].with_columns(n_expected=0, n_measured=0)
+    assert site_of(frames).coverage_pct is None
 
 
 def test_appliances_and_unattributed_are_the_consumption() -> None:

@@ -36,7 +36,7 @@ class Read(HTMLParser):
 
 @given(text=ANY_TEXT, attribute=ANY_TEXT)
 @example(text="</p><script>alert(1)</script>", attribute="\" onload='alert(1)'")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_text_or_attribute_stays_text(text: str, attribute: str) -> None:
     read = Read(el("p", name(text), el("b", text), title=attribute))
     assert [tag for tag, _ in read.tags] == ["p", "bdi", "b"]
@@ -45,7 +45,7 @@ def test_any_text_or_attribute_stays_text(text: str, attribute: str) -> None:
 
 
 @given(text=ANY_TEXT)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_cleaned_text_can_be_encoded_and_turns_no_line_around(text: str) -> None:
     cleaned = clean(text)
     cleaned.encode("utf-8")
@@ -61,7 +61,7 @@ def test_surrogate_and_long_name_become_a_mark_and_an_ellipsis() -> None:
 
 @given(text=ANY_TEXT)
 @example(text="run `<b>x</b>` then `y`")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_backticks_are_the_only_markup_of_prose(text: str) -> None:
     assert {tag for tag, _ in Read(prose(text)).tags} <= {"code"}
 

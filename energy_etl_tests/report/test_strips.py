@@ -5,9 +5,11 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
+from energy_etl.report.charts import daily_chart
 from energy_etl.report.completeness import compute_completeness
-from energy_etl.report.figures import compute_sites
-from energy_etl.report.marks import Cell, completeness_strip, delivery_strip
+from energy_etl.report.figures import Day, compute_sites
+from energy_etl.report.marks import Cell, completeness_strip, delivery_strip, spark
+from energy_etl.report.section_delivery import completeness
 from energy_etl.report.streams import compute_streams
 from energy_etl_tests.report.world import NOW, frame, make
 
@@ -32,6 +34,29 @@ def test_registers_come_worst_first_with_their_42_days() -> None:
     assert (long_day.hours, long_day.n_expected) == (25.0, 100)
     # Today runs: it is no day that anything could be missing of.
     assert all(row.cells[-1] and row.cells[-1].local_on < NOW.date() for row in found.rows)
+
+
+def test_register_that_was_never_read_is_the_worst_of_all() -> None:
+    frames = make(["Mill"])
+    never = "site-0.washingMachine1"
+    frames["daily"] = frames["daily"].filter(pl.col("register_id") != never)
+    found = compute_completeness(frames, compute_sites(frames, NOW))
+    assert (found.rows[0].register_id, found.rows[0].coverage_pct) == (never, 0.0)
+    assert not any(found.rows[0].cells)
+    assert "never read" in completeness(found, is_one_site=True)
+    # Each week of the strips has its day above it.
+    assert "<span>10 Oct</span><span>17 Oct</span>" in completeness(found, is_one_site=True)
+
+
+def test_site_that_was_never_used_has_days_of_nothing_not_days_unknown() -> None:
+    assert spark([None, None], "s", "Mill") == ""
+    strip = spark([0.0, None, 0.0], "s", "Mill")
+    assert strip.count("v-0.6") == 2
+    days = [Day(date(2026, 11, 2), 24.0, 0.0, None, 100.0)]
+    # From 0 to 1: zero is at the bottom, not in the middle of a range of nothing.
+    assert ">1</text>" in daily_chart(days, "d")
+    days = [Day(date(2026, 11, 2), 24.0, 12_500.0, None, 100.0)]
+    assert ">MWh per day</text>" in daily_chart(days, "d")
 
 
 def test_strip_draws_whole_days_as_one_shape_and_others_by_themselves() -> None:
@@ -68,7 +93,7 @@ def test_hole_is_framed_where_it_is_and_a_declared_one_is_no_fault() -> None:
     # Without a break: each span begins where the one before ends.
     assert all(one[1] == other[0] for one, other in zip(found.spans, found.spans[1:], strict=False))
     strip = delivery_strip(found.spans, NOW - timedelta(days=14), NOW, "s", stream_id)
-    assert "1 holes" in strip
+    assert "1\u00a0hole<" in strip
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,8 @@ def make(
         frames["trend"] = _trend(site_ids)
         frames["cost"] = _cost(site_ids)
     frames["tariff"] = frame(
-        "tariff", [{"site_id": site_id, "commodity": "electricity"} for site_id in site_ids]
+        "tariff",
+        [{"site_id": site_id, "commodity": "electricity", "role": "mains"} for site_id in site_ids],
     )
     frames["stream"] = _streams(registers)
     frames["finding"] = frame(

@@ -279,6 +279,22 @@ def test_new_column_is_published_although_no_row_changed(publisher: Publisher) -
     newer = Publisher(Warehouse(publisher.warehouse.path, tables), publisher.views_folder)
     assert newer.publish().n_files_written == 2
     assert newer.query("SELECT count(*), count(note) FROM core.interval") == [(4, 0)]
+    # That each publication begins by; the one with the tables of before is gone.
+    (empty,) = (publisher.data_dir / "published").glob("empty-*")
+    assert empty.suffix == ".duckdb"
+
+
+def test_damaged_file_of_empty_tables_is_made_anew_after_one_failure(publisher: Publisher) -> None:
+    publisher.write(1.0)
+    publisher.publish()
+    publisher.write(2.0)
+    for empty in (publisher.data_dir / "published").glob("empty-*"):
+        empty.write_bytes(b"damaged" * 2000)
+    with pytest.raises(WarehouseError, match="not a valid DuckDB"):
+        publisher.publish()
+    assert publisher.query("SELECT * FROM mart.site_energy") == [("s1", 4.0)]
+    assert publisher.publish().is_changed
+    assert publisher.query("SELECT * FROM mart.site_energy") == [("s1", 8.0)]
 
 
 def test_table_that_is_now_cut_into_months_is_published_whole(
@@ -332,7 +348,7 @@ from pathlib import Path
 from energy_etl.warehouse import Warehouse, publish, publishing
 from energy_etl_tests.warehouse.conftest import TABLES
 
-def die(*arguments):
+def die(*arguments, **named):
     os.kill(os.getpid(), 9)
 
 place, name = {

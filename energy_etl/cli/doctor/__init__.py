@@ -10,12 +10,14 @@
     instance.py       Dagster
     vendors.py        logins, answers, clocks
     delivery.py       streams
+    alerts.py         the webhook that is told of failed runs
 
 Nothing is changed: a check reads, or makes one cheap call.
 """
 
 import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,14 +77,14 @@ def _print(rows: "list[Row]") -> None:
 
 
 def _folded(rows: "list[Row]") -> "list[Row]":
-    """Show streams that stand alike, with the same to do, in one line when they are many."""
+    """Show streams that stand alike, of one cause, in one line when they are many."""
     from energy_etl.cli.doctor.delivery import STREAM
     from energy_etl.cli.doctor.rows import Row
 
     alike: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row.what.startswith(STREAM):
-            alike.setdefault((row.verdict, row.next_step), []).append(row)
+            alike.setdefault(_kind(row), []).append(row)
     shown = [row for row in rows if not row.what.startswith(STREAM)]
     for streams in alike.values():
         first = streams[0]
@@ -92,5 +94,17 @@ def _folded(rows: "list[Row]") -> "list[Row]":
             shown.append(Row("streams", "ok", f"{len(streams)} are well."))
         else:
             cause = f"{first.what} and {len(streams) - 1} more stand like this: {first.cause}"
-            shown.append(Row("streams", first.verdict, cause, first.next_step, first.code))
+            stream = f" --stream {first.what.removeprefix(STREAM)}"
+            next_step = first.next_step.replace(f"retry{stream}", "retry --all").replace(stream, "")
+            shown.append(Row("streams", first.verdict, cause, next_step, first.code))
     return shown
+
+
+def _kind(row: "Row") -> tuple[str, str]:
+    """Return what streams that stand alike share: how it is and why, whatever their numbers."""
+    from energy_etl.cli.doctor.delivery import LAST_PACKET, STREAM
+
+    if row.verdict == "ok":
+        return row.verdict, ""
+    why = row.cause.partition(LAST_PACKET)[0].replace(row.what.removeprefix(STREAM), "")
+    return row.verdict, re.sub(r"\d+ \w+", "", why)

@@ -11,6 +11,7 @@ from energy_etl.portfolio import Portfolio
 from energy_etl.settings import PREFIX
 from energy_etl.tables import core, push
 from energy_etl.vendors import Vendor, discover_vendors
+from energy_etl.vendors.golive import planned_calls, read_consent, uncovered
 from energy_etl.vendors.reach import Login
 
 _SHOWN: Final = 3
@@ -71,6 +72,26 @@ def _stream_rows(vendor: Vendor, logins: list[Login], portfolio: Portfolio) -> I
                 set_advice((f"{name}.username", f"{name}.password")),
                 CONFIGURATION,
             )
+
+
+def check_consent(subject: Subject) -> Iterator[Row]:
+    """On target live: did somebody agree to all that is called."""
+    what, settings = "going live", subject.settings
+    if not planned_calls(settings):
+        return
+    missing, consent = uncovered(settings), read_consent(settings.state_path)
+    if missing:
+        names = ", ".join(each.key for each in missing)
+        told = f" {consent.sentence}" if consent is not None else ""
+        yield fail(
+            what,
+            f"Nobody agreed to call {names}, as the settings have it now.{told} Runs that call it "
+            "fail, and nothing is sent that way.",
+            "Run `energy-etl golive`.",
+            CONFIGURATION,
+        )
+    elif consent is not None:
+        yield ok(what, consent.sentence)
 
 
 def check_portfolio(subject: Subject) -> Iterator[Row]:

@@ -12,6 +12,7 @@ from energy_etl.delivery.outbox import Outbox
 from energy_etl.state import open_state
 
 STREAM: Final = "stream "
+LAST_PACKET: Final = "Last packet"
 
 
 def check_streams(subject: Subject) -> Iterator[Row]:
@@ -59,4 +60,4 @@ def _told(row: dict[str, Any]) -> str:
     last = row["last_sent_at"]
     at = f"{datetime.fromisoformat(last):%Y-%m-%d %H:%M} UTC" if last else "none yet"
     held = f", held {row['n_held']} ({row['hold_reason']})" if row["n_held"] else ""
-    return f"Last packet {at}; pending {row['n_pending']}, rejected {row['n_rejected']}{held}."
+    return f"{LAST_PACKET} {at}; pending {row['n_pending']}, rejected {row['n_rejected']}{held}."

@@ -1,12 +1,18 @@
 """The whole examination: every check, whatever state the project is in."""
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from energy_etl.cli.doctor.configuration import check_portfolio, check_settings
+from energy_etl.cli.doctor.alerts import check_webhook
+from energy_etl.cli.doctor.configuration import (
+    check_consent,
+    check_portfolio,
+    check_settings,
+)
 from energy_etl.cli.doctor.delivery import check_streams
-from energy_etl.cli.doctor.instance import check_dagster
+from energy_etl.cli.doctor.instance import check_dagster, new_instance_advice
 from energy_etl.cli.doctor.machine import (
     check_data,
     check_disk,
@@ -14,7 +20,7 @@ from energy_etl.cli.doctor.machine import (
     check_versions,
     check_zones,
 )
-from energy_etl.cli.doctor.rows import Row, failed_by
+from energy_etl.cli.doctor.rows import UNADVISED, Row, failed_by
 from energy_etl.cli.doctor.running import Check, run_checks
 from energy_etl.cli.doctor.storage import check_state, check_warehouse
 from energy_etl.cli.doctor.subject import Subject
@@ -46,19 +52,27 @@ def examine(*, is_offline: bool) -> tuple[list[Row], bool]:
                 Check("file permissions", lambda: check_files(root, None)),
             ]
         )
-        return [failed_by("settings", error), *rows], is_complete
+        return [_settings_row(error, root), *rows], is_complete
     subject = Subject.look(settings, is_offline=is_offline)
     return run_checks(checks_of(subject))
+
+
+def _settings_row(error: ConfigurationError, root: Path) -> Row:
+    row = failed_by("settings", error)
+    if row.next_step != UNADVISED:
+        return row
+    advice = (
+        f"Mend it in the environment, in .env or in energy_etl.toml of {root}; README, "
+        "Configuration, tells every setting."
+    )
+    return replace(row, next_step=advice)
 
 
 def checks_of(subject: Subject) -> list[Check]:
     """Return every check of a project whose settings can be read, in the order of the rows."""
     settings, portfolio = subject.settings, subject.portfolio
     zones = tuple(portfolio.frames[core.SITE]["zone"].unique().sort()) if portfolio else ()
-    new_instance = (
-        f"Stop what runs, move {settings.dagster_home} away and run `energy-etl init`: the history "
-        "of runs is lost, no reading is."
-    )
+    new_instance = new_instance_advice(settings.dagster_home)
     return [
         Check("versions", check_versions),
         Check("zone data", lambda: check_zones(zones, subject.now)),
@@ -70,6 +84,8 @@ def checks_of(subject: Subject) -> list[Check]:
         Check("warehouse", lambda: check_warehouse(subject)),
         Check("state file", lambda: check_state(subject)),
         Check("Dagster instance", lambda: check_dagster(subject), new_instance),
+        Check("going live", lambda: check_consent(subject)),
         *vendor_checks(subject),
         Check("delivery", lambda: check_streams(subject)),
+        Check("webhook", lambda: check_webhook(subject), is_call=True),
     ]

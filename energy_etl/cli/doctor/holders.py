@@ -24,7 +24,8 @@ class Process:
     """One process.
 
     Attributes:
-        command: the start of its command line, up to the first option (it may be secret).
+        command: the start of its command line, up to the first option but `-m` (what follows may
+            be secret).
         started_at: when it started; None: not known.
         is_ours: True for runs, the daemon and commands of this project's kind.
     """
@@ -50,7 +51,9 @@ def lock_holders(path: Path) -> list[Process]:
         return []
     # `1: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF`; a line with `->` waits for the lock.
     found = re.findall(rf"^\d+: \w+ +\w+ +\w+ (\d+) \S+:{inode} ", locks, re.MULTILINE)
-    return [process_of(int(pid)) for pid in dict.fromkeys(found)]
+    # 0: a process outside of this container, of which nothing can be told.
+    pids = [int(pid) for pid in dict.fromkeys(found) if pid != "0"]
+    return [process_of(pid) for pid in pids if _may_have_open(pid, path)]
 
 
 def process_of(pid: int) -> Process:
@@ -83,8 +86,22 @@ def running_sandbox_url(state_dir: Path) -> str | None:
     return None
 
 
+def _may_have_open(pid: int, path: Path) -> bool:
+    """False when it surely has not: another disk may have a file of the same number."""
+    try:
+        files = list((_PROC / str(pid) / "fd").iterdir())
+    except OSError:
+        # Somebody else's process.
+        return True
+    for file in files:
+        with contextlib.suppress(OSError):
+            if file.samefile(path):
+                return True
+    return False
+
+
 def _is_shown(word: str) -> bool:
-    return not word.startswith("--")
+    return not word.startswith("-") or word == "-m"
 
 
 def _is_daemon(words: list[str]) -> bool:

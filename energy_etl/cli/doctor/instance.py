@@ -6,19 +6,27 @@ from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
+import yaml
+from dagster_shared.check import CheckError
 from dagster_shared.yaml_utils import load_run_config_yaml
 
 from energy_etl.cli.doctor.holders import daemons_of
 from energy_etl.cli.doctor.rows import CONFIGURATION, Row, fail, ok, warn
+from energy_etl.cli.doctor.storage import is_damage
 from energy_etl.cli.doctor.subject import Subject
 from energy_etl.defs.activity import ACTIVE_STATUSES
 from energy_etl.defs.instance import DAGSTER_YAML, open_instance
+from energy_etl.errors import WarehouseError
+from energy_etl.state import find_damage
 
 # Dagster's own tolerance is five minutes; its daemons beat every 30 s.
 _SILENT_FOR: Final = timedelta(minutes=5)
 _QUEUED_FOR: Final = timedelta(minutes=30)
 _RUNS_FOR: Final = timedelta(hours=6)
 _SHOWN: Final = 3
+# Runs, events, and what schedules and sensors know; a damaged one is noticed where it is read.
+_STORAGE: Final = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
+_DAMAGE_S: Final = 1.0
 
 
 def check_dagster(subject: Subject) -> Iterator[Row]:
@@ -33,10 +41,47 @@ def check_dagster(subject: Subject) -> Iterator[Row]:
             CONFIGURATION,
         )
         return
+    try:
+        configuration = _configuration_row(config)
+    except (yaml.YAMLError, CheckError, UnicodeDecodeError) as error:
+        yield fail(
+            "Dagster instance",
+            f"{config} cannot be read ({' '.join(str(error).split())[:200]}).",
+            "Stop what runs, move that file away and run `energy-etl init`, which writes it anew.",
+            CONFIGURATION,
+        )
+        return
+    damaged = [row for row in (_damage_row(home, name) for name in _STORAGE) if row]
+    if damaged:
+        yield damaged[0]
+        return
     with open_instance(home) as instance:
-        yield _configuration_row(config)
+        yield configuration
         yield _daemon_row(subject, instance)
         yield from _run_rows(subject, instance)
+
+
+def new_instance_advice(home: Path) -> str:
+    """Say how to get a sound instance in place of one that is damaged."""
+    return (
+        f"Stop what runs, move {home} away and run `energy-etl init`: the history of runs is lost, "
+        "no reading is."
+    )
+
+
+def _damage_row(home: Path, name: str) -> Row | None:
+    path = home / name
+    if not path.exists():
+        return None
+    try:
+        damage = find_damage(path, max_s=_DAMAGE_S)
+    except WarehouseError as error:
+        # Opening it tells of rights and of a full disk.
+        damage = str(error.__cause__) if is_damage(error) else None
+    if damage is None:
+        return None
+    told = f"{path} is damaged ({damage[:200]})."
+    return fail("Dagster instance", told, new_instance_advice(home))
 
 
 def _configuration_row(config: Path) -> Row:

@@ -1,9 +1,13 @@
 """What the project runs on: versions, zone data, disk, files and who may read them."""
 
+import errno
 import importlib.metadata as metadata
+import os
 import platform
+import pwd
 import shutil
 import stat
+import sys
 import tempfile
 import tomllib
 import zoneinfo
@@ -15,12 +19,14 @@ from typing import Final
 import polars as pl
 from packaging.requirements import InvalidRequirement, Requirement
 
-from energy_etl.cli.doctor.rows import CONFIGURATION, Row, fail, ok, warn
+import energy_etl
+from energy_etl.cli.doctor.rows import CONFIGURATION, FAILED, Row, fail, ok, warn
 from energy_etl.cli.doctor.subject import Subject
 from energy_etl.rest.secrets import secret_values
 from energy_etl.settings import Settings
 
 _DISTRIBUTION: Final = "energy-etl"
+_SOURCES: Final = Path(energy_etl.__file__).resolve().parents[1] / "pyproject.toml"
 # Those that a vendor's or a maker's support asks for first.
 SHOWN: Final = (
     "dagster",
@@ -34,6 +40,22 @@ SHOWN: Final = (
 # A state that changes its clock says so a year ahead at best, and some say it weeks ahead.
 _OLD_ZONES_YEARS: Final = 2
 _LEAST_FREE_BYTES: Final = 200_000_000
+# A publication writes some hundred files beside those that it replaces.
+_LEAST_FREE_FILES: Final = 1_000
+# By a bare `pip` the lock would go into whatever environment that one belongs to.
+_INSTALL: Final = (
+    "Run `make -B .venv/.installed` in the folder of the sources: it installs what "
+    "requirements.lock holds."
+)
+# What runs write; the rest of data/ is people's own.
+_WRITTEN: Final = (
+    "warehouse.duckdb*",
+    "state.sqlite*",
+    "energy.duckdb*",
+    "dagster_home",
+    "published",
+    "tokens",
+)
 _MB: Final = 1_000_000
 
 
@@ -46,7 +68,7 @@ def check_versions() -> Iterator[Row]:
             f"dagster is {found['dagster'] or 'not installed'} and dagster-webserver "
             f"{found['dagster-webserver'] or 'not installed'}: they speak a private protocol to "
             "each other and must be of one version.",
-            "Install what requirements.lock holds: `pip install -r requirements.lock`.",
+            _INSTALL,
         )
         return
     unfit = [requirement for requirement in _requirements() if not _is_met(requirement)]
@@ -55,7 +77,7 @@ def check_versions() -> Iterator[Row]:
         yield fail(
             "versions",
             f"The project needs {told}.",
-            "Install what requirements.lock holds: `pip install -r requirements.lock`.",
+            _INSTALL,
         )
         return
     told = ", ".join(f"{name} {version}" for name, version in found.items())
@@ -133,10 +155,25 @@ def check_data(subject: Subject) -> Iterator[Row]:
         with tempfile.TemporaryFile(dir=data):
             pass
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            # Not a matter of rights: `check_disk` tells how much room is needed.
+            advice, code = f"Free some space on the disk of {data}.", FAILED
+        elif error.errno == errno.EROFS:
+            advice, code = "Mount its disk for writing.", CONFIGURATION
+        else:
+            advice, code = f"Give this user the right: `chmod u+rwx {data}`.", CONFIGURATION
+        yield fail("data folder", f"{data} cannot be written ({error.strerror})", advice, code)
+        return
+    # What a run deletes meanwhile cannot be written either.
+    locked = [path for path in _written_paths(data) if not may_write(path) and path.exists()]
+    if locked:
+        more = f" and {len(locked) - 1} more" if len(locked) > 1 else ""
         yield fail(
             "data folder",
-            f"{data} cannot be written ({error.strerror or error}).",
-            f"Give this user the right (`chmod u+rwx {data}`), or mount its disk for writing.",
+            f"{locked[0]}{more} cannot be written by this user "
+            f"({_user(os.geteuid())}; the owner is {_owner(locked[0])}): every run fails there.",
+            f"Stop what runs, then give them to the one who runs it: "
+            f"`sudo chown -R {_user(os.geteuid())} {data}`, or run energy-etl as the owner.",
             CONFIGURATION,
         )
         return
@@ -170,8 +207,27 @@ def check_disk(subject: Subject) -> Iterator[Row]:
             f"{told}: a publication that writes everything anew would not fit.",
             f"Free {(needed - free) / _MB:,.0f} MB more on the disk of {settings.data_dir}.",
         )
+    elif free_files(settings.data_dir) < _LEAST_FREE_FILES:
+        yield fail(
+            "disk space",
+            f"{told}, but that disk takes hardly any more files (its inodes are used up).",
+            f"Delete files that nobody needs on the disk of {settings.data_dir}; "
+            f"`df -i {settings.data_dir}` counts them.",
+        )
     else:
         yield ok("disk space", f"{told}.")
+
+
+def free_files(folder: Path) -> int:
+    """Return how many more files this user may make on the disk of a folder."""
+    found = os.statvfs(folder)
+    # Some file systems do not count them, and say none of none.
+    return found.f_favail if found.f_files else sys.maxsize
+
+
+def may_write(path: Path) -> bool:
+    """True when this user may write a file, or into a folder, by its mode and mount."""
+    return os.access(path, os.W_OK)
 
 
 def free_bytes(folder: Path) -> int:
@@ -211,11 +267,19 @@ def _version(name: str) -> str | None:
 
 
 def _requirements() -> list[Requirement]:
-    """Return what the project needs to run here; empty when it was not installed."""
+    """Return what the project needs to run here; empty when that cannot be told."""
     try:
-        texts = metadata.requires(_DISTRIBUTION) or []
+        # What was written down when it was installed is out of date after a `git pull`.
+        project = tomllib.loads(_SOURCES.read_text(encoding="utf-8"))["project"]
+        texts = project["dependencies"]
+    except (OSError, KeyError, ValueError):
+        try:
+            texts = metadata.requires(_DISTRIBUTION) or []
+        except metadata.PackageNotFoundError:
+            return []
+    try:
         found = [Requirement(text) for text in texts]
-    except (metadata.PackageNotFoundError, InvalidRequirement):
+    except InvalidRequirement:
         return []
     return [each for each in found if each.marker is None or each.marker.evaluate({"extra": ""})]
 
@@ -250,6 +314,29 @@ def _holds(path: Path, secrets: list[str] | None) -> bool:
     except (OSError, ValueError):
         return True
     return any(secret in text for secret in secrets)
+
+
+def _written_paths(data: Path) -> Iterator[Path]:
+    for pattern in _WRITTEN:
+        for path in sorted(data.glob(pattern)):
+            yield path
+            for folder, folders, files in os.walk(path):
+                yield from (Path(folder) / name for name in (*folders, *files))
+
+
+def _owner(path: Path) -> str:
+    try:
+        return _user(path.stat().st_uid)
+    except OSError:
+        return "unknown"
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        # In a container, say.
+        return str(uid)
 
 
 def _size(path: Path) -> int:

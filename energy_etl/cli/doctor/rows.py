@@ -15,6 +15,8 @@ FAILED: Final = 1
 # The worst comes first: a wrong setting makes the other faults, not the other way round.
 _WORST_FIRST: Final = (CONFIGURATION, 4, NETWORK, FAILED)
 
+# For an error whose sentence has no advice.
+UNADVISED: Final = "Mend what is told here, then run `energy-etl doctor` again."
 # The verb that the advice of our errors begins with.
 _ADVICE: Final = re.compile(
     r"[:;,.] ((?:ask|check|copy|correct|give|install|look|make|mend|restore|run|set|start|unset|"
@@ -78,7 +80,7 @@ def in_two(sentence: str) -> tuple[str, str]:
         # What a vendor said stands in quotes, and may speak of checking and setting too.
         if after.count("(") == after.count(")") and after.count('"') % 2 == 0:
             return f"{before}.", f"{after[:1].upper()}{after[1:]}"
-    return sentence, "See above what happened, mend it, then run `energy-etl doctor` again."
+    return sentence, UNADVISED
 
 
 def worst_code(rows: Iterable[Row]) -> int:

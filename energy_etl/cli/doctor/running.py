@@ -55,7 +55,8 @@ def run_checks(
     futures = [pool.submit(lambda check=check: list(check.look())) for check in checks]
     begun_s = time.monotonic()
     for is_call, most_s in ((False, local_limit_s), (True, limit_s)):
-        mine = [each for check, each in zip(checks, futures, strict=True) if check.is_call is is_call]
+        pairs = zip(checks, futures, strict=True)
+        mine = [future for check, future in pairs if check.is_call is is_call]
         wait(mine, timeout=max(0.0, begun_s + most_s - time.monotonic()))
     pool.shutdown(wait=False, cancel_futures=True)
     rows: list[Row] = []

@@ -12,7 +12,12 @@ from energy_etl.cli.doctor.subject import Subject
 from energy_etl.errors import WarehouseError, WarehouseLockedError
 from energy_etl.state import Marks, find_damage, open_state, writer_pid
 from energy_etl.vendors import all_tables
-from energy_etl.warehouse.looking import compare_published, file_version, looking
+from energy_etl.warehouse.looking import (
+    compare_published,
+    file_version,
+    looking,
+    missing_files,
+)
 
 LOCK_WAIT_S: Final = 1.5
 _DAMAGE_S: Final = 4.0
@@ -20,6 +25,8 @@ _MARK_MAX_AGE: Final = timedelta(hours=1)
 # What a run writes is published by the next computation, some minutes later.
 _UNPUBLISHED_FOR: Final = timedelta(minutes=30)
 _PUBLISHED_MAX_AGE: Final = timedelta(hours=3)
+# As SQLite says it.
+_DAMAGED: Final = ("not a database", "malformed", "corrupt")
 _PUBLISH: Final = "then materialize published/energy in the UI"
 
 
@@ -48,8 +55,10 @@ def check_warehouse(subject: Subject) -> Iterator[Row]:
         yield fail(
             "warehouse",
             f"{str(error).partition(': move it away')[0]}{newer}",
-            "Install the duckdb that requirements.lock holds, or a newer one when a newer one made "
-            "the file; else move the file away and run `energy-etl rebuild`.",
+            "When a newer DuckDB made the file, install that one. Else stop what runs, move the "
+            "file away and run `energy-etl import DIR --keep-outbox` with your newest export; "
+            "without one `energy-etl init`, then `energy-etl backfill` (raw was in the file too, "
+            "so `rebuild` cannot help).",
         )
         return
     yield ok("warehouse", f"{path} opens ({made_by}storage version {_storage(path)}).")
@@ -88,6 +97,16 @@ def _published_rows(
     if not path.exists():
         yield fail("published file", f"{path} is missing.", advice)
         return
+    gone = missing_files(path)
+    if gone:
+        more = f" and {len(gone) - 1} more files" if len(gone) > 1 else ""
+        yield fail(
+            "published file",
+            f"{path} reads {gone[0]}{more}, which are not there: the project's folder was moved, or "
+            "files of data/published were deleted.",
+            f"Move {path} away; {subject.start_hint}, {_PUBLISH}.",
+        )
+        return
     if not behind or published_at is None:
         at = f"{published_at:%Y-%m-%d %H:%M} UTC" if published_at else "an unknown time"
         yield ok("published file", f"{path} shows what the warehouse holds, since {at}.")
@@ -113,16 +132,21 @@ def check_state(subject: Subject) -> Iterator[Row]:
     if not path.exists():
         yield fail("state file", f"There is no {path}.", "Run `energy-etl init`.", CONFIGURATION)
         return
+    # A log that belongs to another file would be replayed into the copy.
     restore = (
-        f"Stop what runs, restore {path} from a copy, or move it away and run `energy-etl init`: "
-        "the outbox in it is then filled anew, and what Wattics holds is asked for."
+        f"Stop what runs and move {path} away, with {path.name}-wal and {path.name}-shm beside it; "
+        "then put a copy in its place, or run `energy-etl init`: the outbox in it is then filled "
+        "anew, and what Wattics holds is asked for."
     )
     try:
         damage = find_damage(path, max_s=_DAMAGE_S)
     except WarehouseLockedError:
         raise
     except WarehouseError as error:
-        yield fail("state file", str(error).partition(": ")[0] + ".", restore)
+        # Rights and a full disk are mended without giving the file up.
+        cause = f"{str(error).partition(': ')[0]}."
+        row = failed_by("state file", error)
+        yield fail("state file", cause, restore) if is_damage(error) else row
         return
     if damage is not None:
         yield fail("state file", f"{path} is damaged ({damage[:200]}).", restore)
@@ -133,6 +157,11 @@ def check_state(subject: Subject) -> Iterator[Row]:
     writes = f"; {process_of(pid).told} writes it now" if pid is not None and is_other else ""
     yield ok("state file", f"{path} is sound{writes}.")
     yield from _mark_rows(subject)
+
+
+def is_damage(error: WarehouseError) -> bool:
+    """True when SQLite says that the file itself is not as it should be."""
+    return any(word in str(error) for word in _DAMAGED)
 
 
 def _mark_rows(subject: Subject) -> Iterator[Row]:

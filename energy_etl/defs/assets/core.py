@@ -22,6 +22,7 @@ from energy_etl.portfolio import Portfolio
 from energy_etl.state import Marks, open_state
 from energy_etl.tables import Table, core
 from energy_etl.transform.registers import compute_intervals
+from energy_etl.vendors import discover_vendors
 from energy_etl.warehouse import Change, Warehouse, Writer
 
 # Readings computed at once, in whole registers: bounds the memory (0.6 GB), not the result.
@@ -33,6 +34,18 @@ FIGURE_TABLES: Final = (
     core.VENDOR_MONTH,
 )
 READINGS: Final = frozenset({core.READING})
+# For the lineage alone: the jobs are apart, so that a vendor who fails stops nobody else's rows.
+_FEEDING: Final = [v for v in discover_vendors().values() if v.feeds]
+_READING_SOURCES: Final = tuple(
+    table
+    for vendor in _FEEDING
+    if core.READING in vendor.feeds
+    for table in vendor.tables
+    if table.time_column
+)
+_FIGURE_SOURCES: Final = tuple(
+    table for vendor in _FEEDING if core.VENDOR_FIGURE in vendor.feeds for table in vendor.tables
+)
 INTERVAL_TABLES: Final = (core.INTERVAL, core.EDIT, core.SAMPLE)
 # Without the vendor and when it came: half of the bytes.
 _READINGS: Final = (
@@ -47,8 +60,11 @@ _COUNTS: Final = (
 _DAYS_OF: Final = {
     core.READING: "SELECT epoch_us(read_at) // 86400000000 AS day, count(*) AS rows"
     " FROM core.reading WHERE read_at >= ? AND read_at < ? GROUP BY 1",
+    # Mains and what is behind them, gas and water: no site's consumption, and the names say so.
     core.INTERVAL: "SELECT epoch_us(start_at) // 86400000000 AS day, count(*) AS rows,"
-    " coalesce(sum(energy_kwh), 0.0) AS energy_kwh, coalesce(sum(volume_m3), 0.0) AS volume_m3"
+    " 100.0 * avg((quality IN ('measured', 'integrated'))::INT) AS measured_pct,"
+    " coalesce(sum(energy_kwh), 0.0) AS energy_kwh_all_registers,"
+    " coalesce(sum(volume_m3), 0.0) AS volume_m3_all_registers"
     " FROM core.interval WHERE start_at >= ? AND start_at < ? GROUP BY 1",
     core.EDIT: "SELECT epoch_us(from_at) // 86400000000 AS day, count(*) AS rows"
     " FROM core.edit WHERE from_at >= ? AND from_at < ? GROUP BY 1",
@@ -66,7 +82,7 @@ _SILENT_TABLES: Final = (core.EDIT, core.SAMPLE)
     specs=[
         table_spec(
             core.READING,
-            deps=(core.REGISTER, core.ALIAS),
+            deps=(core.REGISTER, core.ALIAS, *_READING_SOURCES),
             partitions=DAYS,
             note="Written in one transaction with the vendor's rows. A value equal to the newest "
             "version adds nothing; a changed one becomes a version of its own.",
@@ -143,7 +159,7 @@ def interval(context: dg.AssetExecutionContext, etl: Etl):
     specs=[
         table_spec(
             table,
-            deps=(core.METER, core.ALIAS),
+            deps=(core.METER, core.ALIAS, *_FIGURE_SOURCES),
             note="From the vendors' snapshots, which are relative to the day they were fetched.",
         )
         for table in FIGURE_TABLES

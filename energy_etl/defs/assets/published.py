@@ -20,6 +20,18 @@ from energy_etl.warehouse import publish
 )
 @plainly
 def energy(etl: Etl) -> dg.MaterializeResult:
-    """`data/energy.duckdb` and `data/published/`: every table but raw, one generation at a time."""
+    """`data/energy.duckdb`: what people open while runs write, with every table but raw.
+
+    Big tables are views on the Parquet files in `data/published/`. A reader sees one generation of
+    all of them, never a mixture. Ask it with `energy-etl sql`, or open it read-only.
+    """
     report = publish(etl.warehouse(), data_dir=etl.settings().data_dir)
-    return dg.MaterializeResult(metadata={"generation": report.generation})
+    return dg.MaterializeResult(
+        metadata={
+            "path": dg.MetadataValue.path(str(report.energy_path)),
+            "generation": report.generation,
+            "is_changed": report.is_changed,
+            "files_written": report.n_files_written,
+            "files_deleted": report.n_files_deleted,
+        }
+    )

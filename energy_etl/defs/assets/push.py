@@ -5,19 +5,20 @@ The outbox itself is in `state.sqlite`; these tables are its mirror for people.
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 import polars as pl
 from pydantic import Field
 
 from energy_etl.defs.delivery import fill_whole, mirror_outbox, release_streams
+from energy_etl.defs.dry_run import look_ahead, write_lines
 from energy_etl.defs.failures import plainly
 from energy_etl.defs.jobs import SEND_STEP
 from energy_etl.defs.marks import POOL, step_of
 from energy_etl.defs.metadata import materialized, table_spec
 from energy_etl.defs.resources import Etl
-from energy_etl.defs.sending import send_outbox
+from energy_etl.defs.sending import require_consent_to_send, send_outbox
 from energy_etl.defs.watching import (
     CHECK_SPECS,
     frames_of,
@@ -101,6 +102,11 @@ class SendConfig(dg.Config):
     """What a run does with the outbox; empty: it sends what is due."""
 
     is_sending: bool = Field(True, description="False sends nothing: it counts and judges only.")
+    dry_run: bool = Field(
+        False,
+        description="Send nothing, change no packet: write what would be sent to a file, which the "
+        "metadata of push/stream_status names.",
+    )
     retries_all: bool = Field(
         False,
         description="Unpark every stream and give refused packets another chance, then send; or "
@@ -143,18 +149,26 @@ class SendConfig(dg.Config):
 def stream_status(context: dg.AssetExecutionContext, etl: Etl, config: SendConfig):
     """Every released packet sent in order; fails when one that was due was not delivered."""
     settings, portfolio = etl.settings(), etl.portfolio()
-    with open_state(settings.state_path) as connection:
-        retry(Outbox(connection), config, context.log.info)
-    release_streams(etl, context.instance, context.run.run_id)
+    is_sending = config.is_sending and not config.dry_run
+    if is_sending:
+        # Before anything is unparked or released for nothing.
+        require_consent_to_send(settings)
+    would: dict[str, Any] = {}
+    if config.dry_run:
+        would = _dry_run(context, etl, config)
+    else:
+        with open_state(settings.state_path) as connection:
+            retry(Outbox(connection), config, context.log.info)
+        release_streams(etl, context.instance, context.run.run_id)
     with open_state(settings.state_path) as connection:
         outbox = Outbox(connection)
         report, waits = DrainReport(), list[str]()
-        if config.is_sending:
+        if is_sending:
             report = run_fast(_drained(context, settings, outbox, waits))
         frames = frames_of(mirror_outbox(etl, outbox), portfolio)
         told = lines_of(outbox, portfolio, etl.now())
     publish(etl.warehouse(), data_dir=settings.data_dir)
-    yield from _materialized(frames, report, len(waits))
+    yield from _materialized(frames, report, len(waits), would)
     # Also when packets were not delivered: then the checks are what people look at.
     yield from judge_delivery(frames, etl.now())
     with open_state(settings.state_path) as connection:
@@ -195,7 +209,7 @@ def retry(outbox: Outbox, config: SendConfig, tell: Callable[[str], None]) -> No
 
 
 def _materialized(
-    frames: Frames, report: DrainReport, n_waits: int
+    frames: Frames, report: DrainReport, n_waits: int, would: dict[str, Any]
 ) -> Iterator[dg.MaterializeResult]:
     status, holes = (frames[t.full_name] for t in (push.STREAM_STATUS, push.HOLE))
     longest = status["lag_minutes"].round(1).max()
@@ -211,9 +225,30 @@ def _materialized(
         waits=n_waits,
         seconds=round(report.elapsed_s, 1),
         streams_of_this_run=_per_stream(report),
+        **would,
     )
     yield materialized(push.HOLE, holes=holes.height, packets_missing=int(holes["n_missing"].sum()))
     yield materialized(push.RESPONSE, packets_accepted=report.n_sent)
+
+
+def _dry_run(context: dg.AssetExecutionContext, etl: Etl, config: SendConfig) -> dict[str, Any]:
+    """Write what would be sent to a file; return what the metadata says of it."""
+    path = etl.settings().data_dir / "reports" / "dry_run.jsonl"
+    with look_ahead(
+        etl,
+        context.instance,
+        own_run_id=context.run.run_id,
+        prepare=lambda copy: retry(copy, config, context.log.info),
+    ) as ahead:
+        n_lines = write_lines(path, ahead.lines())
+        context.log.info(f"{ahead.headline} Nothing was sent; they are in {path}.")
+        told = [each.sentence for each in ahead.streams]
+        return {
+            "dry_run_file": dg.MetadataValue.path(path),
+            "dry_run_packets": n_lines,
+            "dry_run_waiting": ahead.n_waiting,
+            "dry_run_streams": dg.MetadataValue.md("\n".join(f"- {line}" for line in told)),
+        }
 
 
 def _per_stream(report: DrainReport) -> dg.MarkdownMetadataValue | None:

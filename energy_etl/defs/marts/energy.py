@@ -23,8 +23,9 @@ ENERGY: Final = Query(
     (core.INTERVAL,),
 )
 
+# Mains and what is behind them: no site's consumption, and the name says so.
 _TOTALS: Final = {
-    "energy_kwh": pl.col("energy_kwh").sum(),
+    "energy_kwh_all_registers": pl.col("energy_kwh").sum(),
     "coverage_pct": pl.col("coverage_pct").mean(),
 }
 
@@ -73,8 +74,8 @@ MARTS: Final[tuple[Mart, ...]] = (
         note="Primary registers of each site brought together; null where one of them is silent.",
         plot=Plot("local_on", "consumption_kwh", "sum", pl.col("commodity") == "electricity"),
         numbers={
-            "n_days": pl.struct("site_id", "local_on").n_unique(),
-            "n_days_without_data": (pl.col("coverage_pct") == 0).sum(),
+            "n_site_days": pl.struct("site_id", "local_on").n_unique(),
+            "n_site_days_without_data": (pl.col("coverage_pct") == 0).sum(),
             "consumption_kwh": pl.col("consumption_kwh").sum(),
             "coverage_pct": pl.col("coverage_pct").mean(),
         },

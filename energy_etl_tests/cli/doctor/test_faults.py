@@ -48,6 +48,11 @@ def wrong_key(ground: Ground) -> None:
     ground.env("DIGIWATT__CLIENT_SECRET", "")
 
 
+def silent_webhook(ground: Ground) -> None:
+    with RawServer.answering(answer()) as gone:
+        ground.env("ALERTS__WEBHOOK_URL", f"{gone.url}/hook/canary")
+
+
 def unmapped_credential(ground: Ground) -> None:
     edit(ground, "streams.csv", ",main", ",third")
 
@@ -377,6 +382,9 @@ FAULTS = [
     Planted(parked, "delivery", f"stream {STREAM}", "fail",
             r"^Parked: The vendor does not know it\. Last packet none yet; pending 3, rejected 0",
             rf"energy-etl outbox retry --stream {STREAM}", 1),
+    Planted(silent_webhook, "webhook", "webhook", "warn",
+            r"^The webhook was not reached, .*refused.*told in the log only",
+            r"^Check the network and ENERGY_ETL_ALERTS__WEBHOOK_URL\.$", 0),
     Planted(rejected, "delivery", f"stream {STREAM}", "fail",
             r"Wattics refused 1 packets\. Last packet 2025-01-06 .*; pending 1, rejected 1",
             rf"energy-etl outbox list --stream {STREAM}`, mend it", 1),

@@ -1,0 +1,217 @@
+"""`energy-etl golive`: what the live target would call, and the consent without which it does not.
+
+The record and the refusal are in `vendors/golive.py`, what is shown in `golive_plan.py`.
+"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from energy_etl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from energy_etl.cli.golive_plan import GoLivePlan, PushPlan, VendorPlan
+    from energy_etl.defs.resources import Etl
+    from energy_etl.settings import Settings
+
+_MOST_WAITS = 5
+
+
+def golive(
+    yes: Annotated[bool, typer.Option("--yes", help="Agree without a question.")] = False,
+    start: Annotated[
+        bool, typer.Option("--start", help="Switch all schedules and sensors on, too.")
+    ] = False,
+    revoke: Annotated[
+        bool,
+        typer.Option("--revoke", help="Withdraw the consent and switch off what calls vendors."),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON; with --yes agree, else only look.")
+    ] = False,
+) -> None:
+    """Show what the live target calls and sends; ask, and record the consent.
+
+    Without a consent every run that calls a vendor fails, and nothing is sent; packets wait in the
+    outbox. Another address or account, or a vendor that is added later, needs a new one.
+    """
+    from energy_etl.defs.resources import Etl
+
+    if revoke and (yes or start):
+        raise typer.BadParameter("--revoke takes back what --yes and --start do: give it alone.")
+    etl = Etl()
+    settings = etl.settings()
+    _refuse_sandbox(settings)
+    with _instance(settings) as instance:
+        if revoke:
+            _revoke(etl, instance, as_json=as_json)
+            return
+        _go_live(etl, instance, is_agreed=yes, is_start=start, as_json=as_json)
+
+
+def _go_live(
+    etl: "Etl", instance: "dg.DagsterInstance", *, is_agreed: bool, is_start: bool, as_json: bool
+) -> None:
+    from energy_etl.cli.golive_plan import make_plan
+    from energy_etl.definitions import build_defs
+    from energy_etl.defs.switching import turn
+    from energy_etl.vendors.golive import record_consent
+
+    settings, definitions = etl.settings(), build_defs({"etl": etl})
+    plan = make_plan(etl, instance, definitions)
+    if not plan.calls:
+        raise ConfigurationError(
+            "No vendor is configured, so nothing would be called: give a vendor's login (see "
+            "docs/configuration), run `energy-etl doctor`, then `energy-etl golive` again."
+        )
+    if not as_json:
+        _print(plan)
+    if not plan.is_agreed and (is_agreed or (not as_json and _ask())):
+        record_consent(settings.state_path, plan.calls, at=datetime.now(UTC))
+        plan = make_plan(etl, instance, definitions)
+    turned: list[str] = []
+    if is_start and plan.is_agreed:
+        names = [each.name for each in plan.switches]
+        turned = turn(instance, definitions, settings.root, names, is_on=True)
+    if as_json:
+        again = make_plan(etl, instance, definitions) if turned else plan
+        print(json.dumps({**again.row(), "switched_on": turned}, indent=2))
+    else:
+        _print_outcome(plan, turned, is_start=is_start)
+    if not plan.is_agreed and not (as_json and not is_start):
+        raise typer.Exit(1)
+
+
+def _revoke(etl: "Etl", instance: "dg.DagsterInstance", *, as_json: bool) -> None:
+    from energy_etl.definitions import build_defs
+    from energy_etl.defs.switching import switches, turn
+    from energy_etl.vendors.golive import read_consent, record_consent
+
+    settings, definitions = etl.settings(), build_defs({"etl": etl})
+    before = read_consent(settings.state_path)
+    had_one = before is not None and bool(before.covered)
+    if had_one:
+        record_consent(settings.state_path, [], at=datetime.now(UTC))
+    names = [e.name for e in switches(instance, definitions, settings.root) if e.calls_vendors]
+    turned = turn(instance, definitions, settings.root, names, is_on=False)
+    if as_json:
+        print(json.dumps({"is_withdrawn": had_one, "switched_off": turned}, indent=2))
+        return
+    print(
+        "The consent is withdrawn: nobody is called and nothing is sent any more."
+        if had_one
+        else "There was no consent to withdraw."
+    )
+    if turned:
+        print(f"Switched off: {', '.join(turned)}.")
+    print("A run that is under way goes on to its end: stop it in the UI.", file=sys.stderr)
+
+
+def _ask() -> bool:
+    # On stderr: stdout is the plan.
+    return typer.confirm("Agree that these are called and sent to?", default=False, err=True)
+
+
+def _refuse_sandbox(settings: "Settings") -> None:
+    if settings.target == "live":
+        return
+    raise ConfigurationError(
+        "The target is the sandbox, where nothing needs consent: set ENERGY_ETL_TARGET=live and "
+        "the vendors' logins (docs/configuration has an example for each), run `energy-etl init` "
+        "and `energy-etl doctor`, then `energy-etl golive` again."
+    )
+
+
+@contextlib.contextmanager
+def _instance(settings: "Settings") -> "Iterator[dg.DagsterInstance]":
+    from energy_etl.defs.instance import open_instance
+
+    if not (settings.dagster_home / "dagster.yaml").exists():
+        raise ConfigurationError(
+            f"There is no Dagster instance in {settings.dagster_home}: run `energy-etl init` first."
+        )
+    with open_instance(settings.dagster_home) as instance:
+        yield instance
+
+
+def _print(plan: "GoLivePlan") -> None:
+    for note in plan.notes:
+        print(f"energy-etl: {note}", file=sys.stderr)
+    print(f"Target live, plan {plan.plan_hash}.")
+    for vendor in plan.vendors:
+        _print_vendor(vendor)
+    for push in plan.pushes:
+        _print_push(push)
+    on = [each.name for each in plan.switches if each.is_on]
+    off = [each.name for each in plan.switches if not each.is_on]
+    print()
+    print(f"Switched on:  {', '.join(on) or 'nothing'}.")
+    print(f"Switched off: {', '.join(off) or 'nothing'}.")
+    print()
+
+
+def _print_vendor(plan: "VendorPlan") -> None:
+    print()
+    print(plan.title)
+    for called, is_agreed in plan.logins:
+        name = f"{called.login}: " if called.login else ""
+        whom = f" as {called.account}" if called.account else ""
+        state = "agreed" if is_agreed else "NOT AGREED"
+        print(f"  {name}{', '.join(called.addresses) or '(no address)'}{whom} [{state}]")
+        if called.missing:
+            print(f"    still empty: {', '.join(called.missing)}")
+    if plan.reads:
+        print(f"  reads: {plan.reads}")
+    if plan.calls_a_day is not None:
+        allowed = "; ".join(f"{a_day_text(b)} {b.what}" for b in plan.budgets)
+        print(f"  calls: about {plan.calls_a_day:,} a day by its schedules; allowed: {allowed}")
+
+
+def a_day_text(budget: object) -> str:
+    """Return what a budget allows in a day."""
+    from energy_etl.cli.golive_plan import a_day
+    from energy_etl.vendors.reach import Budget
+
+    assert isinstance(budget, Budget)
+    return f"{a_day(budget):,} a day ({budget.limit:,} in {budget.window_s:g} s)"
+
+
+def _print_push(plan: "PushPlan") -> None:
+    print()
+    print(f"Push as {plan.credential} to {plan.collector}")
+    since = f"from {plan.first_at:%Y-%m-%d %H:%M} UTC on" if plan.first_at else ""
+    first = f"{plan.n_from_first} from their first packet on" if plan.n_from_first else ""
+    begin = ", ".join(filter(None, (since, first)))
+    print(
+        f"  {plan.n_streams} streams{f' ({begin})' if begin else ''}, "
+        f"about {plan.packets_a_day:,} packets a day"
+    )
+    print(f"  packets due now: {plan.n_due:,}; waiting: {plan.n_waiting:,}")
+    for sentence in plan.waits[:_MOST_WAITS]:
+        print(f"    {sentence}")
+    if len(plan.waits) > _MOST_WAITS:
+        print(f"    and {len(plan.waits) - _MOST_WAITS} more: `energy-etl outbox status`")
+
+
+def _print_outcome(plan: "GoLivePlan", turned: list[str], *, is_start: bool) -> None:
+    if not plan.is_agreed or plan.consent is None:
+        print("Nothing was agreed: nobody is called and nothing is sent.")
+        return
+    print(plan.consent.sentence)
+    if turned:
+        print(f"Switched on now: {', '.join(turned)}.")
+    still_off = [e.name for e in plan.switches if not e.is_on and e.name not in turned]
+    if still_off and not is_start:
+        print(
+            "Schedules and sensors are off: `energy-etl golive --start` switches all of them on, "
+            "the UI each (Automation)."
+        )
+    else:
+        print("They tick while `energy-etl up` runs.")
