@@ -68,6 +68,9 @@ class Keep(BaseModel):
     dagster_days: int = Field(
         default=30, ge=0, description="Days for runs and ticks in Dagster's history; 0: for ever."
     )
+    support_days: int = Field(
+        default=30, ge=0, description="Days for support bundles in data/support; 0: for ever."
+    )
 
 
 class Alerts(BaseModel):

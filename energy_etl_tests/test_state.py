@@ -156,9 +156,11 @@ def _change_and_fail(connection: sqlite3.Connection) -> None:
 
 
 def test_what_sqlite_refuses_while_the_file_is_open_is_told_in_our_words(path: Path) -> None:
-    with pytest.raises(WarehouseError, match="cannot be used as the state file"):
-        with open_state(path) as connection:
-            connection.execute("SELECT * FROM nothing")
+    with (
+        pytest.raises(WarehouseError, match="cannot be used as the state file"),
+        open_state(path) as connection,
+    ):
+        connection.execute("SELECT * FROM nothing")
 
 
 def test_a_failure_within_a_transaction_takes_all_of_it_back(path: Path) -> None:

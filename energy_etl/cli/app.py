@@ -147,7 +147,7 @@ def rebuild(
         print(line)
 
 
-app.command(rich_help_panel=_DELIVER)(golive)
+app.command(rich_help_panel=_START)(golive)
 app.add_typer(streams.app, name="streams", rich_help_panel=_DELIVER)
 app.add_typer(push.app, name="push", rich_help_panel=_DELIVER)
 app.add_typer(outbox.app, name="outbox", rich_help_panel=_DELIVER)

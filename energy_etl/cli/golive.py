@@ -4,6 +4,7 @@ The record and the refusal are in `vendors/golive.py`, what is shown in `golive_
 """
 
 import contextlib
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator
@@ -37,10 +38,11 @@ def golive(
         bool, typer.Option("--json", help="Print JSON; with --yes agree, else only look.")
     ] = False,
 ) -> None:
-    """Show what the live target calls and sends; ask, and record the consent.
+    """Show what the live target calls; ask, record the consent.
 
-    Without a consent every run that calls a vendor fails, and nothing is sent; packets wait in the
-    outbox. Another address or account, or a vendor that is added later, needs a new one.
+    And what it sends. Without a consent every run that calls a vendor fails, and nothing is
+    sent; packets wait in the outbox. Another address or account, or a vendor that is added
+    later, needs a new one.
     """
     from energy_etl.defs.resources import Etl
 
@@ -61,11 +63,12 @@ def _go_live(
 ) -> None:
     from energy_etl.cli.golive_plan import make_plan
     from energy_etl.definitions import build_defs
-    from energy_etl.defs.switching import turn
+    from energy_etl.defs.switching import Switchboard
     from energy_etl.vendors.golive import record_consent
 
-    settings, definitions = etl.settings(), build_defs({"etl": etl})
-    plan = make_plan(etl, instance, definitions)
+    settings = etl.settings()
+    board = Switchboard(instance, build_defs({"etl": etl}), settings.root)
+    plan = make_plan(etl, instance, board)
     if not plan.calls:
         raise ConfigurationError(
             "No vendor is configured, so nothing would be called: give a vendor's login (see "
@@ -74,33 +77,34 @@ def _go_live(
     if not as_json:
         _print(plan)
     if not plan.is_agreed and (is_agreed or (not as_json and _ask())):
-        record_consent(settings.state_path, plan.calls, at=datetime.now(UTC))
-        plan = make_plan(etl, instance, definitions)
+        consent = record_consent(settings.state_path, plan.calls, at=datetime.now(UTC))
+        plan = plan.agreed(consent)
     turned: list[str] = []
     if is_start and plan.is_agreed:
-        names = [each.name for each in plan.switches]
-        turned = turn(instance, definitions, settings.root, names, is_on=True)
+        turned = board.turn([each.name for each in plan.switches], is_on=True)
+        plan = dataclasses.replace(plan, switches=board.switches())
     if as_json:
-        again = make_plan(etl, instance, definitions) if turned else plan
-        print(json.dumps({**again.row(), "switched_on": turned}, indent=2))
+        print(json.dumps({**plan.row(), "switched_on": turned}, indent=2))
     else:
-        _print_outcome(plan, turned, is_start=is_start)
-    if not plan.is_agreed and not (as_json and not is_start):
+        _print_outcome(plan, turned)
+    # With --json alone it was only looked at.
+    if not plan.is_agreed and (is_start or not as_json):
         raise typer.Exit(1)
 
 
 def _revoke(etl: "Etl", instance: "dg.DagsterInstance", *, as_json: bool) -> None:
     from energy_etl.definitions import build_defs
-    from energy_etl.defs.switching import switches, turn
+    from energy_etl.defs.switching import Switchboard
     from energy_etl.vendors.golive import read_consent, record_consent
 
-    settings, definitions = etl.settings(), build_defs({"etl": etl})
+    settings = etl.settings()
+    board = Switchboard(instance, build_defs({"etl": etl}), settings.root)
     before = read_consent(settings.state_path)
     had_one = before is not None and bool(before.covered)
     if had_one:
         record_consent(settings.state_path, [], at=datetime.now(UTC))
-    names = [e.name for e in switches(instance, definitions, settings.root) if e.calls_vendors]
-    turned = turn(instance, definitions, settings.root, names, is_on=False)
+    names = [each.name for each in board.switches() if each.calls_vendors]
+    turned = board.turn(names, is_on=False)
     if as_json:
         print(json.dumps({"is_withdrawn": had_one, "switched_off": turned}, indent=2))
         return
@@ -115,8 +119,7 @@ def _revoke(etl: "Etl", instance: "dg.DagsterInstance", *, as_json: bool) -> Non
 
 
 def _ask() -> bool:
-    # On stderr: stdout is the plan.
-    return typer.confirm("Agree that these are called and sent to?", default=False, err=True)
+    return typer.confirm("Agree that these are called and sent to?", default=False)
 
 
 def _refuse_sandbox(settings: "Settings") -> None:
@@ -170,17 +173,10 @@ def _print_vendor(plan: "VendorPlan") -> None:
     if plan.reads:
         print(f"  reads: {plan.reads}")
     if plan.calls_a_day is not None:
-        allowed = "; ".join(f"{a_day_text(b)} {b.what}" for b in plan.budgets)
-        print(f"  calls: about {plan.calls_a_day:,} a day by its schedules; allowed: {allowed}")
-
-
-def a_day_text(budget: object) -> str:
-    """Return what a budget allows in a day."""
-    from energy_etl.cli.golive_plan import a_day
-    from energy_etl.vendors.reach import Budget
-
-    assert isinstance(budget, Budget)
-    return f"{a_day(budget):,} a day ({budget.limit:,} in {budget.window_s:g} s)"
+        print(f"  calls: about {plan.calls_a_day:,} a day by its schedules")
+        for budget in plan.budgets:
+            limit = f"{budget.limit:,} in {budget.window_s:g} s"
+            print(f"  quota: {budget.a_day:,} {budget.what} a day ({limit})")
 
 
 def _print_push(plan: "PushPlan") -> None:
@@ -200,15 +196,14 @@ def _print_push(plan: "PushPlan") -> None:
         print(f"    and {len(plan.waits) - _MOST_WAITS} more: `energy-etl outbox status`")
 
 
-def _print_outcome(plan: "GoLivePlan", turned: list[str], *, is_start: bool) -> None:
+def _print_outcome(plan: "GoLivePlan", turned: list[str]) -> None:
     if not plan.is_agreed or plan.consent is None:
         print("Nothing was agreed: nobody is called and nothing is sent.")
         return
     print(plan.consent.sentence)
     if turned:
         print(f"Switched on now: {', '.join(turned)}.")
-    still_off = [e.name for e in plan.switches if not e.is_on and e.name not in turned]
-    if still_off and not is_start:
+    if not all(each.is_on for each in plan.switches):
         print(
             "Schedules and sensors are off: `energy-etl golive --start` switches all of them on, "
             "the UI each (Automation)."

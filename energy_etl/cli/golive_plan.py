@@ -3,6 +3,7 @@
 Read from settings, portfolio and outbox; nobody is called.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +14,7 @@ import polars as pl
 
 from energy_etl.defs.dry_run import look_ahead
 from energy_etl.defs.resources import Etl
-from energy_etl.defs.switching import Switch, switches
+from energy_etl.defs.switching import Switch, Switchboard
 from energy_etl.delivery.dry_run import StreamOutlook
 from energy_etl.errors import ConfigurationError
 from energy_etl.portfolio import Portfolio
@@ -31,7 +32,6 @@ from energy_etl.vendors.reach import Budget, Scheduled
 from energy_etl.vendors.wattics.settings import WatticsSettings
 from energy_etl.vendors.wattics.wire import SINGLE_FIELD
 
-_DAY_S: Final = 86_400.0
 _HOURLY_RUNS: Final = 24
 
 
@@ -63,7 +63,7 @@ class VendorPlan:
             "reads": self.reads,
             "calls_a_day": self.calls_a_day,
             "quotas": [
-                {"what": b.what, "limit": b.limit, "window_s": b.window_s, "a_day": a_day(b)}
+                {"what": b.what, "limit": b.limit, "window_s": b.window_s, "a_day": b.a_day}
                 for b in self.budgets
             ],
             "logins": [
@@ -141,6 +141,17 @@ class GoLivePlan:
         """True when all of it was agreed to as it is now."""
         return self.consent is not None and all(map(self.consent.covers, self.calls))
 
+    def agreed(self, consent: Consent) -> "GoLivePlan":
+        """Return the same plan with a consent that was just given."""
+        vendors = tuple(
+            dataclasses.replace(
+                vendor,
+                logins=tuple((called, consent.covers(called)) for called, _ in vendor.logins),
+            )
+            for vendor in self.vendors
+        )
+        return dataclasses.replace(self, consent=consent, vendors=vendors)
+
     def row(self) -> dict[str, Any]:
         """Return it as JSON knows it."""
         consent = self.consent
@@ -164,7 +175,7 @@ class GoLivePlan:
         }
 
 
-def make_plan(etl: Etl, instance: dg.DagsterInstance, definitions: dg.Definitions) -> GoLivePlan:
+def make_plan(etl: Etl, instance: dg.DagsterInstance, board: Switchboard) -> GoLivePlan:
     """Put together what would be called and sent.
 
     Raises:
@@ -192,14 +203,9 @@ def make_plan(etl: Etl, instance: dg.DagsterInstance, definitions: dg.Definition
         consent,
         tuple(vendors),
         tuple(_push_plans(settings, portfolio, ahead)),
-        tuple(switches(instance, definitions, settings.root)),
+        board.switches(),
         tuple(notes),
     )
-
-
-def a_day(budget: Budget) -> int:
-    """Return how many calls a budget allows in a day."""
-    return int(budget.limit * _DAY_S / budget.window_s)
 
 
 def _vendor_plan(

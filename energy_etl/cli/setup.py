@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import energy_etl
 from energy_etl.defs.instance import create_instance
 from energy_etl.errors import ConfigurationError, EnergyEtlError
 from energy_etl.portfolio import set_push_from, write_proposal
@@ -78,6 +79,9 @@ def today_at() -> datetime:
 
 def _copy_example(settings: Settings, example: str) -> None:
     source = settings.data_dir / example
+    if not source.is_dir():
+        # A project in a folder of its own: the examples stand beside the sources.
+        source = Path(energy_etl.__file__).resolve().parents[1] / "data" / example
     if not source.is_dir():
         raise ConfigurationError(
             f"{source} is missing, so there is no portfolio to start from: "

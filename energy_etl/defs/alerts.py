@@ -17,7 +17,7 @@ import dagster as dg
 from pydantic import ValidationError
 
 from energy_etl.defs.failures import failed_run_sentence, told_plainly
-from energy_etl.defs.faults import Failure, Fault, Memory
+from energy_etl.defs.faults import Failure, Fault, Memory, counted
 from energy_etl.defs.partitions import CHANGED_TAG
 from energy_etl.defs.resources import Etl
 from energy_etl.errors import ConfigurationError, VendorError
@@ -84,8 +84,8 @@ def tell_failures(instance: dg.DagsterInstance, etl: Etl, memory: Memory, now: d
     for failure in failures:
         memory.note(failure)
     over = note_what_is_over(instance, memory)
-    lines = [_log_line(f.at, f.job_name, f.partitions, f.run_id, f.line) for f in failures]
-    lines += [_log_line(f.over_at or now, f.last.job_name, "", f.last.run_id, f.line) for f in over]
+    lines = [_log_line(failure, failure.at, failure.sentence) for failure in failures]
+    lines += [_log_line(fault.last, fault.over_at or now, fault.news) for fault in over]
     folder = project_root(Path(etl.root) if etl.root else None) / "data" / "logs"
     try:
         append_lines(folder / LOG_NAME, lines)
@@ -191,7 +191,7 @@ def _tell_webhook(settings: Settings, memory: Memory, now: datetime) -> list[str
         memory.note_refused(str(error), now)
         return [f"{error} It is tried again at {memory.next_try_at:%H:%M} UTC."]
     memory.note_told(faults, now)
-    return [f"The webhook was told of {len(faults)} faults."]
+    return [f"The webhook was told of {counted(len(faults), 'fault')}."]
 
 
 def _redactor(settings: Settings | None) -> Redactor:
@@ -235,8 +235,9 @@ def _partitions(tags: Any) -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def _log_line(at: datetime, job_name: str, partitions: str, run_id: str, line: str) -> str:
-    return "\t".join([f"{at:%Y-%m-%dT%H:%M:%SZ}", job_name, partitions or "-", run_id, line])
+def _log_line(failure: Failure, at: datetime, sentence: str) -> str:
+    days = failure.partitions or "-"
+    return "\t".join([f"{at:%Y-%m-%dT%H:%M:%SZ}", failure.subject, days, failure.run_id, sentence])
 
 
 def _fields(fault: Fault) -> dict[str, Any]:
@@ -262,11 +263,11 @@ def _harmless(text: str) -> str:
 def _summary(failures: list[Failure], over: list[Fault], memory: Memory) -> str:
     if not failures and not over:
         n_last = sum(fault.over_at is None for fault in memory.faults)
-        last = f" {n_last} faults were not seen to end." if n_last else ""
+        last = f" Not seen to end: {counted(n_last, 'fault')}." if n_last else ""
         return f"No run failed since the last look.{last}"
     parts = []
     if failures:
-        parts.append(f"{len(failures)} runs failed: {failures[-1].line}")
+        parts.append(f"{counted(len(failures), 'run')} failed: {failures[-1].line}")
     if over:
-        parts.append(f"{len(over)} faults are over: {over[-1].line}")
+        parts.append(f"{counted(len(over), 'fault')} over: {over[-1].line}")
     return " ".join(parts)

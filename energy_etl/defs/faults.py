@@ -75,17 +75,21 @@ class Fault(BaseModel):
         return self.last.backfill_id is None and self.over_at is None
 
     @property
-    def line(self) -> str:
-        """What is told of it: the newest failure, or that it is over."""
+    def news(self) -> str:
+        """What there is to say of it: what it says and how often, or that it is over."""
         since = f"{self.first_at:%Y-%m-%d %H:%M} UTC"
-        runs = "1 run" if self.n_runs == 1 else f"{self.n_runs} runs"
+        runs = counted(self.n_runs, "run")
         if self.over_at is not None:
-            return (
-                f"{self.last.subject}: succeeded again at {self.over_at:%Y-%m-%d %H:%M} UTC "
-                f"({runs} failed since {since})."
-            )
+            at = f"{self.over_at:%Y-%m-%d %H:%M} UTC"
+            return f"succeeded again at {at} ({runs} failed since {since})."
         again = f" ({runs} failed like this since {since}.)" if self.n_runs > 1 else ""
-        return f"{self.last.line}{again}"
+        return f"{self.last.sentence}{again}"
+
+    @property
+    def line(self) -> str:
+        """The same, with what it is about."""
+        days = f" ({self.last.partitions})" if self.last.partitions and not self.over_at else ""
+        return f"{self.last.subject}{days}: {self.news}"
 
 
 class Memory(BaseModel):
@@ -159,6 +163,11 @@ class Memory(BaseModel):
             or (not fault.is_over_told and fault.last.at > now - 3 * TOLD_AGAIN_AFTER)
         ]
         self.faults = sorted(kept, key=lambda fault: fault.last.at)[-_MOST_FAULTS:]
+
+
+def counted(n: int, what: str) -> str:
+    """Return a number with its noun."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _kind(failure: Failure) -> tuple[str, str, str | None]:

@@ -8,6 +8,7 @@ What is lost: `energy-etl rebuild` makes tables from raw, so it reaches no furth
 does, and refuses when that would lose rows (`raw_reaches_back_to`).
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -135,6 +136,19 @@ def plan_pruning(settings: Settings, instance: dg.DagsterInstance, now: datetime
                 max((at for _, at in runs), default=None),
             )
         )
+    if settings.keep.support_days:
+        bundles = _old_bundles(settings, now)
+        stamps = [datetime.fromtimestamp(stat.st_mtime, UTC) for _, stat in bundles]
+        found.append(
+            Old(
+                "support bundles",
+                settings.keep.support_days,
+                len(bundles),
+                min(stamps, default=None),
+                max(stamps, default=None),
+                sum(stat.st_size for _, stat in bundles),
+            )
+        )
     return found
 
 
@@ -167,6 +181,8 @@ def prune(
             prune_responses(outbox, now - timedelta(days=settings.keep.response_days))
     if settings.keep.dagster_days:
         _prune_history(settings, instance, now)
+    for path, _ in _old_bundles(settings, now):
+        path.unlink(missing_ok=True)
     deleted_bytes = sum(old.n_bytes or 0 for old in by_what.values())
     n_bytes_back = _give_back(settings, deleted_bytes, note)
     publish(_warehouse(settings), data_dir=settings.data_dir)
@@ -260,6 +276,17 @@ def _vendor_tables(settings: Settings) -> list[Table]:
         for table in vendor.tables
         if table.schema == vendor.name and table.time_column is not None
     ]
+
+
+def _old_bundles(settings: Settings, now: datetime) -> list[tuple[Path, os.stat_result]]:
+    """Return the support bundles that are kept no longer; those written elsewhere are people's."""
+    if not settings.keep.support_days:
+        return []
+    before_s = (now - timedelta(days=settings.keep.support_days)).timestamp()
+    bundles = [
+        (path, path.stat()) for path in sorted((settings.data_dir / "support").glob("*.zip"))
+    ]
+    return [(path, stat) for path, stat in bundles if stat.st_mtime < before_s]
 
 
 def _old_runs(

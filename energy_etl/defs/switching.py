@@ -14,6 +14,7 @@ from dagster._core.remote_representation.external import RemoteSchedule, RemoteS
 from dagster._core.remote_representation.external_data import ScheduleSnap, SensorSnap
 from dagster._core.remote_representation.handle import RepositoryHandle
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._utils.warnings import disable_dagster_warnings
 
 from energy_etl.defs.jobs import EXTRACTION_PREFIX, SEND_JOB
 
@@ -36,36 +37,57 @@ class Switch:
     calls_vendors: bool
 
 
-def switches(instance: dg.DagsterInstance, definitions: dg.Definitions, root: Path) -> list[Switch]:
-    """Return every schedule and sensor, as it stands in the instance."""
-    return [_switch(instance, each) for each in _ticked(definitions, root)]
+class Switchboard:
+    """Every schedule and sensor of a project, and where it stands in an instance."""
 
+    def __init__(
+        self, instance: dg.DagsterInstance, definitions: dg.Definitions, root: Path
+    ) -> None:
+        """Look up what there is to switch.
 
-def turn(
-    instance: dg.DagsterInstance,
-    definitions: dg.Definitions,
-    root: Path,
-    names: Iterable[str],
-    *,
-    is_on: bool,
-) -> list[str]:
-    """Switch schedules and sensors on or off; return the names of those that were otherwise."""
-    wanted, turned = set(names), list[str]()
-    for each in _ticked(definitions, root):
-        if each.name not in wanted or _switch(instance, each).is_on == is_on:
-            continue
-        turned.append(each.name)
-        origin_id, selector_id = each.get_remote_origin_id(), each.selector_id
-        if isinstance(each, RemoteSchedule):
-            if is_on:
-                instance.start_schedule(each)
+        Args:
+            instance: where it is switched.
+            definitions: of the project.
+            root: the project's folder.
+        """
+        self._instance = instance
+        self._ticked = _ticked(definitions, root)
+
+    def switches(self) -> tuple[Switch, ...]:
+        """Return all, as they stand now, by name."""
+        return tuple(map(self._switch, self._ticked))
+
+    def turn(self, names: Iterable[str], *, is_on: bool) -> list[str]:
+        """Switch some on or off; return the names of those that were otherwise."""
+        wanted, turned, instance = set(names), list[str](), self._instance
+        for each in self._ticked:
+            if each.name not in wanted or self._switch(each).is_on == is_on:
+                continue
+            turned.append(each.name)
+            origin_id, selector_id = each.get_remote_origin_id(), each.selector_id
+            if isinstance(each, RemoteSchedule):
+                if is_on:
+                    instance.start_schedule(each)
+                else:
+                    instance.stop_schedule(origin_id, selector_id, each)
+            elif is_on:
+                instance.start_sensor(each)
             else:
-                instance.stop_schedule(origin_id, selector_id, each)
-        elif is_on:
-            instance.start_sensor(each)
+                instance.stop_sensor(origin_id, selector_id, each)
+        return turned
+
+    def _switch(self, each: RemoteSchedule | RemoteSensor) -> Switch:
+        origin_id, selector_id = each.get_remote_origin_id(), each.selector_id
+        stored = self._instance.get_instigator_state(origin_id, selector_id)
+        if isinstance(each, RemoteSchedule):
+            jobs = [each.job_name]
         else:
-            instance.stop_sensor(origin_id, selector_id, each)
-    return turned
+            jobs = [target.job_name for target in each.get_targets()]
+        return Switch(
+            each.name,
+            each.get_current_instigator_state(stored).is_running,
+            any(job == SEND_JOB or job.startswith(EXTRACTION_PREFIX) for job in jobs),
+        )
 
 
 def _ticked(definitions: dg.Definitions, root: Path) -> list[RemoteSchedule | RemoteSensor]:
@@ -80,25 +102,16 @@ def _ticked(definitions: dg.Definitions, root: Path) -> list[RemoteSchedule | Re
         repository_python_origin=None,
         display_metadata={},
     )
-    found = [
-        *(
-            RemoteSchedule(ScheduleSnap.from_def(each, repository), handle)
-            for each in repository.schedule_defs
-        ),
-        *(
-            RemoteSensor(SensorSnap.from_def(each, repository), handle)
-            for each in repository.sensor_defs
-        ),
-    ]
+    # It reads a property of its own that it has deprecated.
+    with disable_dagster_warnings():
+        found = [
+            *(
+                RemoteSchedule(ScheduleSnap.from_def(each, repository), handle)
+                for each in repository.schedule_defs
+            ),
+            *(
+                RemoteSensor(SensorSnap.from_def(each, repository), handle)
+                for each in repository.sensor_defs
+            ),
+        ]
     return sorted(found, key=lambda each: each.name)
-
-
-def _switch(instance: dg.DagsterInstance, each: RemoteSchedule | RemoteSensor) -> Switch:
-    stored = instance.get_instigator_state(each.get_remote_origin_id(), each.selector_id)
-    is_on = each.get_current_instigator_state(stored).is_running
-    if isinstance(each, RemoteSchedule):
-        jobs = [each.job_name]
-    else:
-        jobs = [target.job_name for target in each.get_targets()]
-    calls = any(job == SEND_JOB or job.startswith(EXTRACTION_PREFIX) for job in jobs)
-    return Switch(each.name, is_on, calls)

@@ -12,7 +12,8 @@ from typing import Any, Final
 import altair as alt
 import vl_convert
 
-from energy_etl.report.figures import ENOUGH_PCT, Appliance, Day, Site
+from energy_etl.report.appliances import Appliance
+from energy_etl.report.figures import ENOUGH_PCT, Day, Site
 from energy_etl.report.markup import Html, el, join
 from energy_etl.report.palette import SERIES
 from energy_etl.report.wording import short_day

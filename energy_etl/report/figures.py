@@ -4,12 +4,11 @@ Frames of `sources.py` in, plain objects out. A period is counted from the local
 figures were computed on, so that an old computation is shown as what it is.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Final, Literal
+from typing import Final
 
 import polars as pl
 
@@ -21,6 +20,7 @@ from energy_etl.periods import (
     local_day_of,
     period_window,
 )
+from energy_etl.report.appliances import Appliance, readable, stack_appliances
 from energy_etl.report.sources import Frames
 
 PERIODS_SHOWN: Final[tuple[Period, ...]] = ("last-week", "last-month")
@@ -70,20 +70,6 @@ class Day:
     amount_kwh: float | None
     previous_kwh: float | None
     coverage_pct: float
-
-
-@dataclass(frozen=True)
-class Appliance:
-    """One appliance over the days of a chart; None where it is unknown."""
-
-    label: str
-    days_kwh: list[float | None]
-    kind: Literal["appliance", "other", "unattributed"] = "appliance"
-
-    @property
-    def total_kwh(self) -> float:
-        """What is known of it."""
-        return sum(amount for amount in self.days_kwh if amount is not None)
 
 
 @dataclass(frozen=True)
@@ -329,48 +315,13 @@ def _add_appliances(frames: Frames, by_site: dict[str, Site]) -> None:
         for row in submeters.filter(pl.col("site_id") == site.site_id).iter_rows(named=True):
             of_days = energy[row["register_id"]]
             amounts = [of_days.get(day.local_on) for day in site.days]
-            label = _readable(row["appliance"]) or row["meter_name"] or row["register_id"]
+            label = readable(row["appliance"]) or row["meter_name"] or row["register_id"]
             # Two meters of one appliance are one; where one is silent both are unknown.
             parts[label] = [
                 None if one is None or other is None else one + other
                 for one, other in zip(parts.get(label, [0.0] * len(amounts)), amounts, strict=True)
             ]
-        site.appliances = _stacked(parts, site.days)
-
-
-def _readable(appliance: str | None) -> str:
-    """Return `washing machine` for washingMachine."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", appliance or "").lower()
-
-
-def _stacked(parts: dict[str, list[float | None]], days: list[Day], n_shown: int = 5) -> list:
-    """Return the largest appliances, the others together, and what nobody measured."""
-    if not parts:
-        return []
-    largest = sorted(
-        (Appliance(label, amounts) for label, amounts in parts.items()),
-        key=lambda part: (-part.total_kwh, part.label),
-    )
-    left = []
-    for place, day in enumerate(days):
-        known = [amounts[place] for amounts in parts.values()]
-        is_known = day.amount_kwh is not None and None not in known
-        left.append(
-            day.amount_kwh - sum(amount for amount in known if amount is not None)
-            if is_known and day.amount_kwh is not None
-            else None
-        )
-    shown, rest = largest[:n_shown], largest[n_shown:]
-    if rest:
-        label = rest[0].label if len(rest) == 1 else f"{len(rest)} others"
-        together = [_added(part.days_kwh[place] for part in rest) for place in range(len(days))]
-        shown.append(Appliance(label, together, "other"))
-    return [*shown, Appliance("unattributed", left, "unattributed")]
-
-
-def _added(amounts: Iterable[float | None]) -> float | None:
-    known = [amount for amount in amounts if amount is not None]
-    return sum(known) if known else None
+        site.appliances = stack_appliances(parts, [day.amount_kwh for day in site.days])
 
 
 def _add_vendors(frames: Frames, by_site: dict[str, Site]) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from energy_etl.report import wording
+from energy_etl.report.appliances import Appliance
 from energy_etl.report.charts import appliance_chart, common_series, daily_chart, series_of
-from energy_etl.report.figures import CHART_DAYS, ENOUGH_PCT, Appliance, Site
+from energy_etl.report.figures import CHART_DAYS, ENOUGH_PCT, Site
 from energy_etl.report.grid import missing, section
 from energy_etl.report.marks import TOLERANCE_PCT, vendor_scale
 from energy_etl.report.markup import Html, clean, el, join, name, prose

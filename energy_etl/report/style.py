@@ -1,7 +1,8 @@
 """How the page looks: one style sheet for wide and narrow screens, light, dark and paper.
 
 Colours are those of `palette.py`. Nothing is wider than its place: long words break, pictures
-scale, and below 900 px the rows of tables become blocks of labelled lines.
+scale, and on screens below 900 px the rows of tables become blocks of labelled lines. Paper keeps
+tables, in small print.
 """
 
 from typing import Final
@@ -121,7 +122,7 @@ footer{margin:48px auto 32px;color:var(--soft);font-size:13px}
 .panels{grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr))}
 .tiles{grid-template-columns:repeat(auto-fit,minmax(150px,1fr))}
 }
-@media (max-width:900px){
+@media screen and (max-width:900px){
 header,main,footer{padding:0 14px}
 header{padding-top:18px}
 h1{font-size:23px}
@@ -161,6 +162,16 @@ section{margin-top:22px}
 h2,h3,h4,.lead{break-after:avoid}
 tr,article,.panel,.tile,.finding li,.attention{break-inside:avoid}
 thead{display:table-header-group}
+table{font-size:8pt}
+small,thead th,.badge{font-size:7.5pt}
+th,td{padding:4px}
+tbody th{min-width:7em}
+.picture{min-width:60px}
+.dense .id{display:block;margin-left:0}
+.tiles{grid-template-columns:repeat(5,1fr);gap:8px}
+.tile{padding:8px 10px}
+.tile .figure{font-size:13pt}
+.tile .label,.tile .note{font-size:8pt}
 #sites,#delivery,#findings{break-before:page}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 }

@@ -95,6 +95,11 @@ class Budget:
     limit: int
     window_s: float
 
+    @property
+    def a_day(self) -> int:
+        """Calls that it gives in a day."""
+        return int(self.limit * 86_400 / self.window_s)
+
 
 @dataclass(frozen=True)
 class Scheduled:

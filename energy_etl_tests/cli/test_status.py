@@ -56,6 +56,7 @@ def test_vendors_tells_what_is_configured_called_and_left(
     typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ENERGY_ETL_WISER__CLIENT_ID", "")
+    monkeypatch.setenv("ENERGY_ETL_WISER__BASE_URL", f"https://me:{SECRET}@wiser.test/v1")
     quota = Quota(
         tmp_path / "data" / "state.sqlite", "digiwatt at http://127.0.0.1:9/digiwatt", 3000, 60.0
     )
@@ -78,6 +79,9 @@ def test_vendors_tells_what_is_configured_called_and_left(
     assert "2999/3000 calls in 60 s" in out
     assert "1, 1 failed" in out
     assert SECRET not in out
+    assert rows["wiser"]["addresses"] == ["https://wiser.test/v1"]
+    # On 80 columns nothing is cut or folded.
+    assert max(map(len, out.splitlines())) <= 80 or "configurations in 300 s" in out
 
 
 def test_warehouse_that_a_run_holds_leaves_the_calls_open(

@@ -5,15 +5,16 @@ import json
 import stat
 import zipfile
 from pathlib import Path
+from urllib.parse import quote_plus
 
 import pytest
 
 from energy_etl.cli import support_content
 from energy_etl.cli.doctor import examination
-from energy_etl.rest.secrets import basic_values, secret_values
 from energy_etl.delivery import Outbox
 from energy_etl.delivery.acks import Failed, Response, apply
 from energy_etl.delivery.frontier import release
+from energy_etl.rest.secrets import basic_values, secret_values
 from energy_etl.state import instant_to_us, open_state
 from energy_etl.tokens import Token, TokenStore
 from energy_etl.vendors import project_settings
@@ -26,6 +27,8 @@ CANARIES = {
     "WATTSENSE__API_KEY": "canary-wattsense-key",
     "WATTSENSE__API_SECRET": 'canary-"quoted"-secret',
     "WATTICS__API_TOKEN": "canary-wattics-token",
+    # No client would call it, and yet somebody wrote it.
+    "WISER__BASE_URL": "https://me:canary-in-a-url@wiser.test/v1",
     "ALERTS__WEBHOOK_URL": "https://canary-host.example/services/canary-webhook-path?sig=canary-sig",
     "WATTICS__CREDENTIALS": json.dumps(
         {"main": {"username": "pusher", "password": "canary-pusher-password"}}
@@ -34,6 +37,12 @@ CANARIES = {
 TOKEN = "canary-access-token"
 REFRESH = "canary-refresh-token"
 PAIR = base64.b64encode(b"pusher:canary-pusher-password").decode()
+# As a URL and a header without padding have it.
+OTHER_PAIRS = (
+    quote_plus(PAIR),
+    PAIR.rstrip("="),
+    base64.urlsafe_b64encode(b"pusher:canary-pusher-password").decode(),
+)
 
 
 @pytest.fixture
@@ -44,7 +53,7 @@ def typed(
     for name, value in CANARIES.items():
         monkeypatch.setenv(f"ENERGY_ETL_{name}", value)
     typed = Typed(tmp_path, "http://127.0.0.1:9", monkeypatch, capsys)
-    secrets = [*secret_values(project_settings()), TOKEN, REFRESH, PAIR]
+    secrets = [*secret_values(project_settings()), TOKEN, REFRESH, PAIR, *OTHER_PAIRS]
     leaked = " ".join([*secrets, *basic_values(project_settings())])
     make_called(tmp_path, secret=leaked)
     token = Token(TOKEN, "Bearer", 0.0, 60.0, "x", refresh_token=REFRESH)
@@ -77,7 +86,7 @@ def test_bundle_has_what_support_asks_for_and_no_secret(typed: Typed, tmp_path: 
     assert "canary" not in everything
     for secret in [*secret_values(project_settings()), TOKEN, REFRESH]:
         assert base64.b64encode(secret.encode()).decode() not in everything
-    assert PAIR not in everything
+    assert PAIR.rstrip("=") not in everything
     (name,) = [name for name in members if name.startswith("calls/")]
     assert name.startswith("calls/digiwatt/")
     call = json.loads(members[name])

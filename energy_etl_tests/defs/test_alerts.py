@@ -86,21 +86,20 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 
 def test_failed_run_is_a_line_of_the_log_and_its_end_too(place: Place) -> None:
     run = place.run(extract_a, **{"dagster/partition": "2026-10-28"})
-    assert place.tick().startswith("1 runs failed: extract_a (2026-10-28): Vendor")
+    assert place.tick().startswith("1 run failed: extract_a (2026-10-28): Vendor")
     ((at, job, partitions, run_id, line),) = place.log()
     assert abs(datetime.fromisoformat(at) - datetime.now(UTC)) < timedelta(minutes=5)
     assert (job, partitions, run_id) == ("extract_a", "2026-10-28", run.run_id)
     assert line == (
-        "extract_a (2026-10-28): Vendor <!channel> @all said [redacted] of 4 meters: start it "
-        "with `energy-etl sandbox`."
+        "Vendor <!channel> @all said [redacted] of 4 meters: start it with `energy-etl sandbox`."
     )
-    assert place.tick() == ("No run failed since the last look. 1 faults were not seen to end.")
+    assert place.tick() == ("No run failed since the last look. Not seen to end: 1 fault.")
     BROKEN.clear()
     # A backfill that succeeds brings other days: it ends nothing.
     place.run(extract_a, **{"dagster/backfill": "b"})
-    assert "not seen to end" in place.tick()
+    assert "Not seen to end" in place.tick()
     place.run(extract_a)
-    assert "1 faults are over: extract_a: succeeded again at" in place.tick()
+    assert "1 fault over: extract_a: succeeded again at" in place.tick()
     assert len(place.log()) == 2
     assert place.tick() == "No run failed since the last look."
 
@@ -111,7 +110,7 @@ def test_webhook_is_told_once_of_what_goes_on_and_when_it_is_over(
     with RawServer.answering(answer()) as server:
         monkeypatch.setenv(WEBHOOK, f"{server.url}/hook/canary-of-the-hook")
         first = place.run(extract_a)
-        assert place.tick().endswith("The webhook was told of 1 faults.")
+        assert place.tick().endswith("The webhook was told of 1 fault.")
         second = place.run(extract_a)
         BROKEN.add("compute_b")
         place.run(compute_b)
@@ -150,7 +149,7 @@ def test_webhook_that_is_down_stops_nothing_and_is_told_later(
         # Not at each tick.
         assert "It is tried again at" in place.tick()
         assert len(server.received) == 1
-        assert "The webhook was told of 1 faults." in place.tick(after=FIRST_WAIT)
+        assert "The webhook was told of 1 fault." in place.tick(after=FIRST_WAIT)
         assert "webhook" not in place.tick(after=FIRST_WAIT)
         assert len(server.received) == 2
     place.run(extract_a)
@@ -186,7 +185,7 @@ def test_sensor_keeps_what_it_saw_and_begins_anew_after_a_foreign_cursor(place: 
             tick = sensor.evaluate_tick(context)
         said.append(tick.skip_message or "")
         cursor = tick.cursor
-    assert said[0].startswith("1 runs failed: extract_a: Vendor")
+    assert said[0].startswith("1 run failed: extract_a: Vendor")
     assert said[1].startswith("No run failed since the last look.")
     assert [fault.n_runs for fault in read_memory(cursor).faults] == [1]
 

@@ -113,6 +113,8 @@ def damaged_state(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody started the sandbox."""
+    # One attempt: the pauses between several are tested where they are made.
+    monkeypatch.setenv("ENERGY_ETL_WATTSENSE__TOTAL_S", "0.1")
 
 
 @pytest.mark.parametrize(
@@ -141,6 +143,7 @@ def test_run_with_a_planted_fault_begins_with_what_to_do(
         raise_on_error=False,
     )
     (failed,) = [event for event in result.all_events if event.is_step_failure]
+    assert failed.step_failure_data.error is not None
     first_line, *others = failed.step_failure_data.error.message.strip().splitlines()
     assert first_line.startswith("StepFailed: ")
     assert said in first_line

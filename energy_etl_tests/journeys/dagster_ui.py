@@ -60,16 +60,21 @@ class DagsterUi:
         )
         return places
 
-    def open_group(self, name: str) -> None:
-        """Click a group of the graph, which then shows its assets."""
+    def open_group(self, name: str, asset: str) -> None:
+        """Click a group of the graph and wait until an asset of it is there."""
         self.page.locator("foreignObject.group", has_text=name).click()
-        self.page.locator(f"foreignObject:not(.group):has-text('{name}')").first.wait_for()
+        self.page.locator("foreignObject").get_by_text(asset, exact=True).first.wait_for()
 
     def start_backfill(self, asset: str, first_on: str, last_on: str) -> str:
         """Fill in and launch the dialog of `Materialize...`; return the id that the UI tells."""
         self.page.goto(f"{self._url}/assets/{asset}")
         self.page.get_by_role("button", name="Materialize").first.click()
         dialog = self.page.get_by_role("dialog").filter(has_text="Launch runs to materialize")
+        # On a fresh project: that what it is made of is not there yet.
+        warning = self.page.get_by_role("dialog").filter(has_text="Are you sure?")
+        dialog.or_(warning).first.wait_for()
+        if warning.is_visible():
+            warning.get_by_role("button", name="Confirm").click()
         days = dialog.get_by_role("textbox").first
         days.fill(f"[{first_on}...{last_on}]")
         days.press("Enter")
@@ -103,7 +108,11 @@ class DagsterUi:
         results = self.page.get_by_text(_RESULTS)
         results.first.wait_for()
         lines = self.page.inner_text("body").splitlines()
-        return {before: line for before, line in pairwise(lines) if _RESULTS.match(line)}
+        return {
+            before: line
+            for before, line in pairwise(lines)
+            if _RESULTS.match(line) and before.isidentifier()
+        }
 
     def asset(self, asset: str, view: str = "overview", shown: str = "Description") -> str:
         """Open a page of an asset, wait until a text stands on it, and return all of it."""

@@ -1,7 +1,6 @@
 """People's readers on `data/energy.duckdb` while runs write: README's queries, one left open."""
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from energy_etl_tests.defs.project import REPOSITORY, Project
+from energy_etl_tests.documented import README, queries_of
 
 # A client as people write it: it knows the file and nothing of this package.
 READER = """
@@ -39,11 +39,8 @@ print(json.dumps([n_rounds, n_rows, len(generations)]), flush=True)
 
 
 def readme_queries() -> list[str]:
-    """Return the statements of README's SQL block."""
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    block = re.search(r"```sql\n(.*?)```", readme, re.DOTALL)
-    assert block, "README shows no SQL"
-    return [query.strip() for query in block.group(1).split(";") if query.strip()]
+    """Return the statements that README and docs/queries.md show."""
+    return [*queries_of(README), *queries_of(REPOSITORY / "docs" / "queries.md")]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
+import duckdb
 import pytest
 from pydantic import SecretStr
 
@@ -28,6 +29,8 @@ from energy_etl.tokens import TokenStore
 from energy_etl.vendors import project_settings
 from energy_etl.warehouse import Warehouse
 from energy_etl.warehouse.compacting import compact
+from energy_etl.warehouse.connection import errors_named
+from energy_etl.warehouse.looking import looking
 from energy_etl_tests.cli.typed import Typed
 from energy_etl_tests.delivery.sending import fill
 from energy_etl_tests.messages.test_walk import pattern_of
@@ -201,12 +204,19 @@ def test_warehouse_that_is_missing_too_small_or_without_room_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse = Warehouse(tmp_path / "warehouse.duckdb", (SITE,))
-    with raised("There is no warehouse at {path}: run `energy-etl init` or load something first."):
-        warehouse.read("SELECT 1")
+    with (
+        raised("There is no warehouse at {path}: run `energy-etl init` or load something first."),
+        looking(warehouse.path, lock_wait_s=1),
+    ):
+        pass
     with warehouse.write() as writer:
         writer.append(SITE, sites("a"))
-    with raised("{path}: the memory was not enough ({text}): take a shorter range and run again."):
-        warehouse.read("SELECT list(repeat('x', 100000000) || range) FROM range(100000)")
+    with (
+        duckdb.connect(config={"memory_limit": "2MB", "temp_directory": ""}) as connection,
+        raised("{path}: the memory was not enough ({text}): take a shorter range and run again."),
+        errors_named(warehouse.path),
+    ):
+        connection.sql("SELECT list(range) FROM range(1000000)").fetchall()
     usage = SimpleNamespace(free=0)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with raised(

@@ -5,8 +5,9 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
+from energy_etl.report.appliances import Appliance
 from energy_etl.report.charts import common_series, series_of
-from energy_etl.report.figures import Appliance, Site, compute_sites
+from energy_etl.report.figures import Site, compute_sites
 from energy_etl_tests.report.world import NOW, TODAY, make
 
 

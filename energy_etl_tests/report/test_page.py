@@ -135,6 +135,11 @@ def test_page_needs_no_network_and_fits_wide_and_narrow_screens(
         )
         assert "rgb(31, 95, 168)" in fills
         assert page.locator("script, iframe, object, img, form").count() == 0
+    # Paper is no telephone: its tables stay tables, and nothing is cut off.
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 688, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 688
+    assert page.evaluate("getComputedStyle(document.querySelector('td')).display") == "table-cell"
     page.context.close()
 
 

@@ -102,9 +102,9 @@ def _published_rows(
         more = f" and {len(gone) - 1} more files" if len(gone) > 1 else ""
         yield fail(
             "published file",
-            f"{path} reads {gone[0]}{more}, which are not there: the project's folder was moved, or "
+            f"{path} reads {gone[0]}{more}, which are not there: the project was moved, or "
             "files of data/published were deleted.",
-            f"Move {path} away; {subject.start_hint}, {_PUBLISH}.",
+            advice,
         )
         return
     if not behind or published_at is None:

@@ -1,8 +1,12 @@
 """`Subject`: what the checks look at, read once."""
 
+import contextlib
+import urllib.request
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from http.client import HTTPException
+from typing import Final
 
 from energy_etl.cli.doctor.holders import Process, lock_holders, running_sandbox_url
 from energy_etl.defs.resources import Etl
@@ -10,6 +14,8 @@ from energy_etl.errors import ConfigurationError
 from energy_etl.portfolio import Portfolio
 from energy_etl.settings import Settings
 from energy_etl.vendors import project_settings
+
+_ANSWER_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,11 @@ class Subject:
             portfolio,
             error,
             up,
-            settings.target != "sandbox" or is_named or up is not None,
+            settings.target != "sandbox"
+            or is_named
+            or up is not None
+            # `energy-etl sandbox`, started by hand.
+            or (not is_offline and _is_sandbox(settings.sandbox_url)),
             is_offline,
             datetime.now(UTC),
         )
@@ -68,3 +78,13 @@ class Subject:
             if self.up is not None
             else "run `energy-etl up`, which computes and sends what waits"
         )
+
+
+def _is_sandbox(url: str) -> bool:
+    """True when a sandbox answers at a loopback address, and not somebody else."""
+    # `http.client` raises its own errors when somebody speaks another protocol there.
+    with contextlib.suppress(OSError, ValueError, HTTPException):
+        health = f"{url}/_sandbox/health"
+        with urllib.request.urlopen(health, timeout=_ANSWER_S) as answer:
+            return answer.status == 200
+    return False

@@ -155,7 +155,7 @@ def stream_status(context: dg.AssetExecutionContext, etl: Etl, config: SendConfi
         require_consent_to_send(settings)
     would: dict[str, Any] = {}
     if config.dry_run:
-        would = _dry_run(context, etl, config)
+        would = dry_run(etl, context.instance, context.run.run_id, config, context.log.info)
     else:
         with open_state(settings.state_path) as connection:
             retry(Outbox(connection), config, context.log.info)
@@ -231,17 +231,23 @@ def _materialized(
     yield materialized(push.RESPONSE, packets_accepted=report.n_sent)
 
 
-def _dry_run(context: dg.AssetExecutionContext, etl: Etl, config: SendConfig) -> dict[str, Any]:
-    """Write what would be sent to a file; return what the metadata says of it."""
+def dry_run(
+    etl: Etl,
+    instance: dg.DagsterInstance,
+    run_id: str,
+    config: SendConfig,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Write what a run of this config would send to a file; return what the metadata says of it."""
     path = etl.settings().data_dir / "reports" / "dry_run.jsonl"
     with look_ahead(
         etl,
-        context.instance,
-        own_run_id=context.run.run_id,
-        prepare=lambda copy: retry(copy, config, context.log.info),
+        instance,
+        own_run_id=run_id,
+        prepare=lambda copy: retry(copy, config, tell),
     ) as ahead:
         n_lines = write_lines(path, ahead.lines())
-        context.log.info(f"{ahead.headline} Nothing was sent; they are in {path}.")
+        tell(f"{ahead.headline} Nothing was sent; they are in {path}.")
         told = [each.sentence for each in ahead.streams]
         return {
             "dry_run_file": dg.MetadataValue.path(path),

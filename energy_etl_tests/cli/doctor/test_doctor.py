@@ -1,5 +1,7 @@
 """`energy-etl doctor` as it is typed, and the way checks are run."""
 
+import fcntl
+import importlib.metadata
 import json
 import os
 import threading
@@ -9,13 +11,24 @@ from pathlib import Path
 import pytest
 
 import energy_etl.vendors as vendors
-from energy_etl.cli.doctor import examination
-from energy_etl.cli.doctor.holders import daemons_of, lock_holders, process_of, running_sandbox_url
+from energy_etl.cli.doctor import examination, machine
+from energy_etl.cli.doctor.holders import (
+    _may_have_open,
+    daemons_of,
+    lock_holders,
+    process_of,
+    running_sandbox_url,
+)
+from energy_etl.cli.doctor.machine import check_versions
 from energy_etl.cli.doctor.rows import Row, fail, in_two, ok, worst_code
 from energy_etl.cli.doctor.running import Check, run_checks
+from energy_etl.cli.doctor.subject import Subject
+from energy_etl.delivery.acks import Parked, apply
+from energy_etl.vendors import project_settings
 from energy_etl_tests.cli.doctor.ground import STREAM, Ground
 from energy_etl_tests.cli.doctor.test_faults import WAIT
 from energy_etl_tests.cli.typed import Typed
+from energy_etl_tests.delivery.conftest import NOW
 from energy_etl_tests.warehouse.frames import other_process
 
 TOY = '''
@@ -126,9 +139,15 @@ def test_on_target_live_what_nobody_configured_is_no_fault(typed: Typed, ground:
 def test_many_streams_that_stand_alike_are_one_line(typed: Typed, ground: Ground) -> None:
     for number in range(5):
         ground.deliver(f"made-up-{number}")
+        ground.deliver(f"stopped-{number}")
+    refused = [Parked(f"stopped-{n}", f"HTTP 401 for stopped-{n}.", "same") for n in range(5)]
+    with ground.outbox() as outbox:
+        apply(outbox, refused, NOW)
     _, out, _ = typed.run("doctor", "--offline")
     assert "5 are well." in out
     assert "made-up" not in out
+    assert "stream stopped-0 and 4 more stand like this: Parked: HTTP 401" in " ".join(out.split())
+    assert "energy-etl outbox retry --all" in " ".join(out.split())
 
 
 def test_sixth_vendor_has_its_row(
@@ -155,11 +174,11 @@ def test_check_that_breaks_or_hangs_is_a_row_and_the_others_go_on() -> None:
 
     checks = [
         Check("broken", breaks, "Call somebody."),
-        Check("hanging", hangs),
+        Check("hanging", hangs, "Throw it away."),
         Check("calling", hangs, is_call=True),
         Check("well", lambda: [ok("well", "yes")]),
     ]
-    rows, is_complete = run_checks(checks, limit_s=0.05)
+    rows, is_complete = run_checks(checks, limit_s=0.05, local_limit_s=0.05)
     hanging.set()
     assert not is_complete
     assert [(row.what, row.verdict, row.code) for row in rows] == [
@@ -171,6 +190,8 @@ def test_check_that_breaks_or_hangs_is_a_row_and_the_others_go_on() -> None:
     assert "KeyError" in rows[0].cause
     assert rows[0].next_step == "Call somebody."
     assert "did not end within 0.05 s" in rows[1].cause
+    # It may only be slow: nothing is to be moved away for that.
+    assert rows[1].next_step.startswith("Run it again when the machine is less busy.")
 
 
 def test_check_that_hangs_does_not_keep_the_command(
@@ -179,7 +200,7 @@ def test_check_that_hangs_does_not_keep_the_command(
     hanging = threading.Event()
     checks = [Check("hanging", lambda: [fail("x", "y", "z")] * hanging.wait(30))]
     monkeypatch.setattr(
-        examination, "run_checks", lambda _: run_checks(checks, limit_s=0.05), raising=True
+        examination, "run_checks", lambda _: run_checks(checks, local_limit_s=0.05), raising=True
     )
     ended: list[int] = []
 
@@ -244,6 +265,41 @@ def test_processes_are_told_by_what_they_run(
         assert running_sandbox_url(tmp_path / "sandbox") == "http://127.0.0.1:8123"
         assert running_sandbox_url(tmp_path) is None
     assert lock_holders(tmp_path / "none") == []
+
+
+def test_command_line_is_told_up_to_its_first_option() -> None:
+    with other_process(WAIT, "-phunter2") as process:
+        assert "hunter2" not in process_of(process.pid).told
+
+
+def test_lock_holder_is_one_that_has_the_file_open(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        assert [holder.pid for holder in lock_holders(path)] == [os.getpid()]
+        # Another disk may have a file of the same number.
+        assert not _may_have_open(os.getpid(), tmp_path)
+
+
+def test_requirements_are_those_of_the_sources_not_of_a_past_installation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _: ["nobody-has-this>=1"])
+    assert [row.verdict for row in check_versions()] == ["ok"]
+    monkeypatch.setattr(machine, "_SOURCES", tmp_path / "none")
+    (row,) = check_versions()
+    assert "nobody-has-this>=1 (found nothing)" in row.cause
+
+
+def test_sandbox_started_by_hand_is_asked(ground: Ground) -> None:
+    url = ground.sandbox.url
+    ground.monkeypatch.delenv("ENERGY_ETL_SANDBOX_URL")
+    settings = project_settings(ground.root)
+    by_hand = settings.model_copy(update={"sandbox_url": url})
+    # As the default names it: copying tells what was set, too.
+    by_hand.__pydantic_fields_set__.discard("sandbox_url")
+    assert Subject.look(by_hand, is_offline=False).is_sandbox_expected
+    assert not Subject.look(by_hand, is_offline=True).is_sandbox_expected
 
 
 def test_portfolio_error_of_several_lines_is_told_whole(ground: Ground) -> None:

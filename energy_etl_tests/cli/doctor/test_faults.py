@@ -1,5 +1,6 @@
 """Faults that were planted, each with the row and the exit code that `doctor` must give."""
 
+import errno
 import importlib.metadata
 import os
 import shutil
@@ -12,7 +13,7 @@ import dagster as dg
 import msgspec
 import pytest
 
-from energy_etl.cli.doctor import machine, storage
+from energy_etl.cli.doctor import machine, storage, subject
 from energy_etl.defs.instance import open_instance
 from energy_etl.delivery.acks import Failed, Parked, apply
 from energy_etl.quota import Quota, quota_use
@@ -25,7 +26,7 @@ from energy_etl.warehouse import Warehouse, publish
 from energy_etl_tests.cli.doctor.ground import STREAM, Ground, expect, now, row_of
 from energy_etl_tests.delivery.conftest import NOW, body, stamp_ms
 from energy_etl_tests.rest.raw_server import RawServer, answer
-from energy_etl_tests.warehouse.frames import other_process, sites
+from energy_etl_tests.warehouse.frames import other_process, readings, sites
 
 Plant = Callable[[Ground], None]
 HOLD = """
@@ -112,6 +113,45 @@ def no_portfolio(ground: Ground) -> None:
 
 def faulty_cell(ground: Ground) -> None:
     edit(ground, "sites.csv", "Europe/Rome", "Europe/Roma")
+
+
+def damaged_events(ground: Ground) -> None:
+    (ground.data / "dagster_home" / "history" / "runs" / "index.db").write_bytes(b"x" * 9000)
+
+
+def unreadable_yaml(ground: Ground) -> None:
+    (ground.data / "dagster_home" / "dagster.yaml").write_text("storage: [", encoding="utf-8")
+
+
+def somebody_elses_file(ground: Ground) -> None:
+    mine = machine.may_write
+    ground.monkeypatch.setattr(
+        machine, "may_write", lambda path: path.name != "warehouse.duckdb" and mine(path)
+    )
+
+
+def no_more_files(ground: Ground) -> None:
+    ground.monkeypatch.setattr(machine, "free_files", lambda _: 3)
+
+
+def disk_full_on_trial(ground: Ground) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    ground.monkeypatch.setattr(machine.tempfile, "TemporaryFile", refuse)
+
+
+def state_without_rights(ground: Ground) -> None:
+    (ground.data / "state.sqlite").unlink()
+    (ground.data / "state.sqlite").mkdir()
+
+
+def moved_project(ground: Ground) -> None:
+    warehouse = Warehouse(ground.data / "warehouse.duckdb", (core.READING,))
+    with warehouse.write() as writer:
+        writer.append(core.READING, readings([1.0], received_at=NOW))
+    publish(warehouse, data_dir=ground.data, views_folder=ground.root)
+    (ground.data / "published" / "core").rename(ground.data / "published" / "elsewhere")
 
 
 def no_warehouse(ground: Ground) -> None:
@@ -259,6 +299,8 @@ def used_up(ground: Ground) -> None:
 
 def no_sandbox(ground: Ground) -> None:
     ground.monkeypatch.delenv("ENERGY_ETL_SANDBOX_URL")
+    # Somebody may run one on the usual port of this machine.
+    ground.monkeypatch.setattr(subject, "_is_sandbox", lambda _: False)
 
 
 def parked(ground: Ground) -> None:
@@ -309,12 +351,19 @@ FAULTS = [
             r"There is no .*/data", r"Run `energy-etl init`", 3),
     Planted(read_only_data, "data folder", "data folder", "fail",
             r"/data cannot be written \(", r"chmod u\+rwx .*/data", 3),
+    Planted(somebody_elses_file, "data folder", "data folder", "fail",
+            r"warehouse\.duckdb cannot be written by this user \(\w+; the owner is \w+\)",
+            r"sudo chown -R \w+ .*/data`, or run energy-etl as the owner", 3),
+    Planted(disk_full_on_trial, "data folder", "data folder", "fail",
+            r"cannot be written \(No space left", r"^Free some space on the disk of", 1),
+    Planted(no_more_files, "disk space", "disk space", "fail",
+            r"inodes are used up", r"df -i", 1),
     Planted(full_disk, "disk space", "disk space", "fail",
             r"^5 MB are free", r"Free at least 200 MB on the disk of .*/data", 1),
     Planted(two_dagsters, "versions", "versions", "fail",
-            r"dagster is [\d.]+ and dagster-webserver 1\.12\.0", r"-r requirements\.lock", 1),
+            r"dagster is [\d.]+ and dagster-webserver 1\.12\.0", r"make -B \.venv/\.installed", 1),
     Planted(old_polars, "versions", "versions", "fail",
-            r"needs polars.*found 0\.20", r"-r requirements\.lock", 1),
+            r"needs polars.*found 0\.20", r"make -B \.venv/\.installed", 1),
     Planted(old_zones, "zone data", "zone data", "warn",
             r"version 2019c", r"tzdata", 0),
     Planted(no_portfolio, "portfolio", "portfolio", "fail",
@@ -329,11 +378,14 @@ FAULTS = [
     Planted(run_at_work, "warehouse", "warehouse lock", "warn",
             r"is held by process \d+ \(", r"It is a run or a command of this project: wait", 0),
     Planted(newer_warehouse, "warehouse", "warehouse", "fail",
-            r"made by DuckDB v9\.9\.9", r"newer one made the file", 1),
+            r"made by DuckDB v9\.9\.9", r"^When a newer DuckDB made the file", 1),
     Planted(damaged_warehouse, "warehouse", "warehouse", "fail",
-            r"warehouse\.duckdb", r"energy-etl rebuild", 1),
+            r"warehouse\.duckdb", r"import DIR --keep-outbox.*so `rebuild` cannot help", 1),
     Planted(damaged_state, "state file", "state file", "fail",
-            r"state\.sqlite (is damaged|cannot be used)", r"from a copy, or move it away", 1),
+            r"state\.sqlite (is damaged|cannot be used)",
+            r"with state\.sqlite-wal.* put a copy", 1),
+    Planted(state_without_rights, "state file", "state file", "fail",
+            r"cannot be used as the state file", r"^Check the path and its rights", 1),
     Planted(no_state, "state file", "state file", "fail",
             r"There is no .*state\.sqlite", r"energy-etl init", 3),
     Planted(old_marks, "state file", "marks", "fail",
@@ -341,12 +393,21 @@ FAULTS = [
             r"energy-etl up.*compute_figures", 1),
     Planted(unpublished, "warehouse", "published file", "fail",
             r"energy\.duckdb is missing", r"energy-etl up.*materialize published/energy", 1),
+    Planted(moved_project, "warehouse", "published file", "fail",
+            r"energy\.duckdb reads .*/core/reading/month=.*parquet, which are not there",
+            r"energy-etl up.*materialize published/energy", 1),
     Planted(no_instance, "Dagster instance", "Dagster instance", "fail",
             r"There is no .*dagster\.yaml", r"energy-etl init", 3),
     Planted(edited_instance, "Dagster instance", "Dagster instance", "warn",
             r"differs from what .* in concurrency\.pools\.granularity\.", r"energy-etl init", 0),
     Planted(damaged_instance, "Dagster instance", "Dagster instance", "fail",
-            r"file is not a database", r"move .*dagster_home away and run `energy-etl init`", 1),
+            r"runs\.db is damaged \(file is not a database\)",
+            r"move .*dagster_home away and run `energy-etl init`", 1),
+    Planted(damaged_events, "Dagster instance", "Dagster instance", "fail",
+            r"index\.db is damaged", r"move .*dagster_home away and run `energy-etl init`", 1),
+    Planted(unreadable_yaml, "Dagster instance", "Dagster instance", "fail",
+            r"dagster\.yaml cannot be read \(",
+            r"move that file away and run `energy-etl init`", 3),
     Planted(two_daemons, "Dagster instance", "Dagster daemon", "fail",
             r"2 daemons run on one home: process \d+ .* and process \d+", r"Stop all but", 1),
     Planted(stuck_run, "Dagster instance", "Dagster runs", "fail",
