@@ -14,8 +14,8 @@ ROOM_NEEDED = 2 * 2**30
 def pytest_configure(config: pytest.Config) -> None:
     """Put what the tests write into memory where there is room, in a folder that goes at the end.
 
-    A flush to the disk takes 4 ms there, in memory nothing, and the suite asks for thousands. In it
-    is what is made once for all workers: they inherit both variables. `--basetemp` keeps the
+    A flush to a disk took 4 ms, in memory it is nothing, and the suite asks for thousands. What is
+    made once for all workers is there too: they inherit both variables. `--basetemp` keeps the
     tests' own folders somewhere else, to look at them.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:

@@ -206,7 +206,11 @@ SENSORS = [
     ("changed_data_sensor", "compute_figures"),
     ("lagging_stream_sensor", "watch_delivery"),
     ("outbox_pending_sensor", "send_outbox"),
+    # It launches nothing: it tells.
+    ("run_failure_sensor", None),
 ]
+# It calls no vendor, so it is on from the start.
+ALWAYS_ON = {"run_failure_sensor"}
 EXTRA_CHECKS = [
     ("core/interval", "energy_conserved"),
     ("core/interval", "has_rows"),
@@ -356,7 +360,11 @@ def test_schedules_and_sensors_are_the_known_ones(definitions: dg.Definitions) -
         )
         == SCHEDULES
     )
-    assert sorted((sensor.name, sensor.job_name) for sensor in definitions.sensors or ()) == SENSORS
+    found = {
+        (sensor.name, sensor.job_name if sensor.targets else None)
+        for sensor in definitions.sensors or ()
+    }
+    assert found == set(SENSORS)
 
 
 def test_hourly_asks_for_the_running_day_and_daily_for_the_last_days(
@@ -414,9 +422,15 @@ def test_schedules_and_sensors_start_stopped_on_the_live_target(
 ) -> None:
     monkeypatch.setenv("ENERGY_ETL_TARGET", target)
     definitions = defined(tmp_path)
-    statuses = [schedule.default_status.value for schedule in schedules_of(definitions)]
-    statuses += [sensor.default_status.value for sensor in definitions.sensors or ()]
-    assert statuses == ["RUNNING" if is_on else "STOPPED"] * (len(SCHEDULES) + len(SENSORS))
+    sensors = definitions.sensors or ()
+    statuses = {
+        each.name: each.default_status.value for each in (*schedules_of(definitions), *sensors)
+    }
+    others = {name for name, *_ in (*SCHEDULES, *SENSORS)} - ALWAYS_ON
+    assert statuses == {
+        **dict.fromkeys(others, "RUNNING" if is_on else "STOPPED"),
+        **dict.fromkeys(ALWAYS_ON, "RUNNING"),
+    }
 
 
 _TOY_VENDOR = '''

@@ -22,7 +22,7 @@ it wins. Both files stand in the project's root. In TOML a name has no `ENERGY_E
 letters, and what stands before `__` is its section: `ENERGY_ETL_WATTSENSE__API_KEY` is `api_key` in
 `[wattsense]`. An unknown key is an error. Put secrets into `.env` only, and keep it to yourself
 (`chmod 600 .env`). On the target `sandbox` addresses and credentials are the sandbox's, unless you
-set them.
+set them. There is [an example for each vendor](configuration).
 """
 
 

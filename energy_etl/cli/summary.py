@@ -17,7 +17,7 @@ from energy_etl.warehouse import count_published, read_published
 QUERIES = (
     "SELECT site_id, local_on, sum(energy_kwh) AS mains_kwh FROM mart.daily_energy "
     "JOIN core.register USING (register_id, site_id) WHERE role = 'mains' "
-    "GROUP BY ALL ORDER BY ALL DESC LIMIT 14",
+    "GROUP BY ALL ORDER BY local_on DESC, site_id LIMIT 14",
     "SELECT site_id, appliance, energy_kwh, share_pct FROM mart.appliance_share "
     "WHERE period = 'last-week' AND source = 'own' ORDER BY site_id, share_pct DESC",
     "SELECT stream_id, stamped_at, body, state FROM push.packet ORDER BY stamped_at DESC LIMIT 10",

@@ -146,7 +146,6 @@ def plan_pruning(settings: Settings, instance: dg.DagsterInstance, now: datetime
                 len(bundles),
                 min(stamps, default=None),
                 max(stamps, default=None),
-                sum(stat.st_size for _, stat in bundles),
             )
         )
     return found

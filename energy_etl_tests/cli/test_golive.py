@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import pytest
@@ -29,6 +29,7 @@ from energy_etl.sandbox import SandboxServer, World, fixed_clock
 from energy_etl.state import open_state
 from energy_etl.vendors import discover_vendors, project_settings
 from energy_etl.vendors.digiwatt.client import DigiwattClient, SmartMeter
+from energy_etl.vendors.digiwatt.settings import DigiwattSettings
 from energy_etl.vendors.golive import planned_calls, record_consent
 from energy_etl.vendors.reach import Scheduled
 from energy_etl_tests.cli.typed import Typed
@@ -168,7 +169,7 @@ def test_commands_that_change_something_at_a_vendor_need_the_consent_and_reads_d
 
 def test_run_without_consent_fails_once_and_calls_nobody(live: Live) -> None:
     with pytest.raises(dg.Failure) as failed:
-        list(wiser.inventory(dg.build_asset_context(), live.etl))
+        list(cast(Any, wiser.inventory)(dg.build_asset_context(), live.etl))
     assert "Nobody has agreed yet to call Wiser" in str(failed.value.description)
     assert not failed.value.allow_retries
     live.fill(gas=[1, 2])
@@ -267,8 +268,9 @@ def test_dry_run_writes_what_a_send_run_then_sends_and_changes_nothing(live: Liv
     assert "hole from" in rows[live.gas]["why"]
     assert "nobody is not in the settings" in rows[live.lost]["why"]
     told_by_job: list[str] = []
+    config = SendConfig.model_validate({"dry_run": True})
     with dg.DagsterInstance.ephemeral() as instance:
-        job = dry_run_of_the_job(live.etl, instance, "run", SendConfig(), told_by_job.append)
+        job = dry_run_of_the_job(live.etl, instance, "run", config, told_by_job.append)
     assert "5 packets of 2 streams are due" in told_by_job[0]
     assert job["dry_run_packets"] == 5
     assert Path(job["dry_run_file"].path).read_text() == file.read_text()
@@ -292,7 +294,7 @@ def test_dry_run_writes_what_a_send_run_then_sends_and_changes_nothing(live: Liv
 
 def test_digiwatt_is_called_as_often_as_its_plan_counts(live: Live) -> None:
     settings = project_settings(live.root)
-    section = settings.section(discover_vendors()["digiwatt"].settings)
+    section = settings.section(DigiwattSettings)
     reach = discover_vendors()["digiwatt"].reach
     assert reach is not None
     assert reach.count_calls is not None

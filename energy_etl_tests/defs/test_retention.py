@@ -1,6 +1,7 @@
 """What is kept no longer goes from raw, outbox, history and disk; what is needed stays."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -131,13 +132,24 @@ def test_raw_and_answers_are_pruned_and_rebuild_refuses_to_lose_rows(
         ]
         apply(outbox, answers, NOW)
         show(warehouse_of(settings), outbox, [], NOW)
+    support = settings.data_dir / "support"
+    support.mkdir()
+    for name, age in (("old.zip", 31), ("young.zip", 29), ("notes.txt", 500)):
+        (support / name).touch()
+        at_s = (NOW - age * DAY).timestamp()
+        os.utime(support / name, (at_s, at_s))
     found = plan_pruning(settings, instance, NOW)
-    old = {"calls and answers in raw": 2, "answers of Wattics to packets": 2}
+    old = {
+        "calls and answers in raw": 2,
+        "answers of Wattics to packets": 2,
+        "support bundles": 1,
+    }
     assert by_what(found) == old
     assert (found[0].n_bytes, found[0].kept_days) == (1000, 400)
     assert raw_reaches_back_to(settings) is None
     done = prune(settings, instance, NOW)
     assert by_what(list(done.deleted)) == old
+    assert {path.name for path in support.iterdir()} == {"young.zip", "notes.txt"}
     query = "SELECT response_id FROM push.response"
     assert read_published(settings.published_path, query).rows() == [(3,)]
     with open_state(settings.state_path) as connection:

@@ -255,8 +255,13 @@ class _Texts:
         if isinstance(argument, ast.Name):
             return [t for v in self.scope.get(f"{argument.id}[]", []) for t in self.texts_only(v)]
         if isinstance(argument, ast.List):
-            first = [t for part in argument.elts for t in self.texts_only(part)]
-            return first[:1]
+            parts = [
+                each.value if isinstance(each, ast.Starred) else each for each in argument.elts
+            ]
+            elements = [p.elt if isinstance(p, ast.GeneratorExp) else p for p in parts]
+            # A heading and what stands below it.
+            texts = [text for node in elements[:2] for text in self.texts_only(node)]
+            return ["\n".join(texts)] if texts else []
         return []
 
 

@@ -19,6 +19,8 @@ from energy_etl.auth import AuthorizationCodeAuth
 from energy_etl.cli import rebuild, transfer_files, up
 from energy_etl.cli.processes import Child, free_port, start_child, wait_until_answering
 from energy_etl.cli.sandbox_consent import allow
+from energy_etl.defs.dry_run import look_ahead
+from energy_etl.defs.resources import Etl
 from energy_etl.delivery import Collector, DrainLimits, Outbox, drain
 from energy_etl.delivery.loop import run_fast
 from energy_etl.errors import EnergyEtlError
@@ -146,6 +148,15 @@ def test_code_that_cannot_be_redeemed_says_to_authorise_again(tmp_path: Path) ->
         )
         with raised("{where} gave no token, {cause}: run `energy-etl acme authorize`."):
             auth.redeem("code", redirect_uri="http://x/", verifier=None, limits=Limits())
+
+
+def test_outlook_without_an_outbox_says_how_to_get_one(tmp_path: Path) -> None:
+    outbox = (
+        "There is no outbox in {state_path}: run `energy-etl init`, or set ENERGY_ETL_ROOT to the "
+        "project's folder."
+    )
+    with raised(outbox), look_ahead(Etl(root=str(tmp_path)), None):
+        pass
 
 
 class Told(NamedTuple):

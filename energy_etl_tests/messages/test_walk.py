@@ -17,8 +17,9 @@ from energy_etl.tables.core import INTERVAL, SITE
 from energy_etl.warehouse import Warehouse, publish
 from energy_etl_tests.cli.typed import Typed
 from energy_etl_tests.defs.project import REPOSITORY, prepared
+from energy_etl_tests.messages.ground import STREAMS, Case, Ground
 from energy_etl_tests.messages.sites import Site, find_sites
-from energy_etl_tests.messages.walk import CASES, STREAMS, Case, Ground
+from energy_etl_tests.messages.walk import CASES
 from energy_etl_tests.warehouse.frames import intervals, sites
 
 EXAMPLE = REPOSITORY / "data" / "portfolio.example"

@@ -4,153 +4,27 @@ Each `Case` is typed into a folder with a portfolio in which files feed three st
 printed must fit the text that the syntax tree shows, and the exit code its class.
 """
 
-import contextlib
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-
-import pytest
-
-import energy_etl
-from energy_etl import settings
-from energy_etl.cli.up import locked_home
-from energy_etl.delivery import Outbox
-from energy_etl.state import open_state
-from energy_etl_tests.delivery.sending import fill
-from energy_etl_tests.rest.raw_server import RawServer, answer
-
-FED, GAS, MAINS, WAITING, OTHER = "dp-of-a-register", "dp-gas", "dp-mains", "dp-waits", "dp-third"
-STREAMS = f"""\
-stream_id,register_id,field,content,interval_minutes,credential,push_from_at,estimates,is_historical,zone
-{FED},rome-a.grid_import,pC_1,cumulative_wh,15,main,,,,
-{GAS},,value,file,15,main,2024-01-01T00:00:00Z,,,Europe/Rome
-{MAINS},,pC_1,file,15,second,,,,America/New_York
-{OTHER},,value,file,15,third,,,,Europe/Rome
-"""
-_FAULTY = f"{STREAMS}{WAITING},,value,file,15,main,,,,Nowhere/At_All\n"
-
-
-@dataclass
-class Ground:
-    """What a case may change before its command is typed.
-
-    Attributes:
-        root: the project's folder.
-        closed_url: an address at which nobody listens.
-        patch: undoes what was set.
-        stack: ends what was begun.
-    """
-
-    root: Path
-    closed_url: str
-    patch: pytest.MonkeyPatch
-    stack: contextlib.ExitStack
-
-    def env(self, name: str, value: str) -> None:
-        """Give a setting."""
-        self.patch.setenv(f"ENERGY_ETL_{name}", value)
-
-    def write(self, name: str, content: str | bytes) -> None:
-        """Write a file of the project."""
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-
-
-Plant = Callable[[Ground], None]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One message.
-
-    Attributes:
-        module: where it is made, below `energy_etl/`.
-        starts: see `Row.starts`.
-        command: what is typed; `{root}` is the project's folder.
-        plant: what is wrong beforehand.
-        needs: what must be there: `files` (a portfolio alone), `nothing` (an empty folder),
-            `project` (what `energy-etl init` makes), `published` (figures to read).
-        answers: what is typed when asked.
-        code: the exit code where it is not that of the error's class.
-    """
-
-    module: str
-    starts: str
-    command: str
-    plant: Plant | None = None
-    needs: str = "files"
-    answers: str = ""
-    code: int | None = None
-
-
-def env(name: str, value: str) -> Plant:
-    """Return what gives a setting."""
-    return lambda ground: ground.env(name, value)
-
-
-def file(name: str, content: str | bytes) -> Plant:
-    """Return what writes a file of the project."""
-    return lambda ground: ground.write(name, content)
-
-
-def both(*plants: Plant) -> Plant:
-    """Return what does one after the other."""
-
-    def plant(ground: Ground) -> None:
-        for each in plants:
-            each(ground)
-
-    return plant
-
-
-def closed(ground: Ground) -> None:
-    """Let nobody listen where the vendors should."""
-    ground.env("SANDBOX_URL", ground.closed_url)
-
-
-def held(ground: Ground) -> None:
-    """Hold the folder as `energy-etl up` does."""
-    ground.stack.enter_context(locked_home(ground.root / "data" / "dagster_home"))
-
-
-def two_packets(ground: Ground) -> None:
-    """Put two packets into an outbox."""
-    with open_state(ground.root / "data" / "state.sqlite") as connection:
-        fill(Outbox(connection), GAS, 3)
-
-
-def unpacked(ground: Ground) -> None:
-    """Let no examples stand beside the sources."""
-    ground.patch.setattr(energy_etl, "__file__", str(ground.root / "energy_etl" / "__init__.py"))
-
-
-def no_such_day(ground: Ground) -> None:
-    """Write a date that no month has."""
-    path = ground.root / "data" / "portfolio" / "tariffs.csv"
-    path.write_text(re.sub(r"\d{4}-\d\d-\d\d", "2024-13-01", path.read_text(), count=1))
-
-
-def unreadable(ground: Ground) -> None:
-    """Let the settings belong to somebody else; root, who may run this, is stopped by no mode."""
-
-    def refuse(path: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    ground.patch.setattr(settings, "dotenv_values", refuse)
-
-
-def last_to_come(ground: Ground) -> None:
-    """Let the vendor's last packet be of another time."""
-    body = b'{"id": "x", "tsISO8601": "2999-01-01T00:00:00.000+00:00", "value": 1}'
-    server = ground.stack.enter_context(RawServer.answering(answer(200, body)))
-    ground.env("SANDBOX_URL", server.url)
-
-
-def _ini(text: str) -> Plant:
-    return file("a.ini", text)
-
+from energy_etl_tests.messages.ground import (
+    FAULTY,
+    FED,
+    GAS,
+    MAINS,
+    OTHER,
+    STREAMS,
+    WAITING,
+    Case,
+    both,
+    closed,
+    env,
+    file,
+    held,
+    ini,
+    last_to_come,
+    no_such_day,
+    two_packets,
+    unpacked,
+    unreadable,
+)
 
 _GENERAL = "[General]\nFilename = a.csv\nChannelReference = {stream}\nChannelType = {kind}\n"
 _GOOD = "2025-03-01 00:00:00,1.5\n"
@@ -292,7 +166,7 @@ PUSH = (
         "cli/push_files.py",
         "Stream {stream_id} {why}",
         f"push test {WAITING}",
-        file("data/portfolio/streams.csv", _FAULTY),
+        file("data/portfolio/streams.csv", FAULTY),
     ),
     Case("cli/push_files.py", "The credential {credential}", f"push test {OTHER}"),
     Case("vendors/wattics/files_lines.py", "There is no file", _CSV),
@@ -316,17 +190,15 @@ PUSH = (
         "push csv {root}/a.ini",
         lambda ground: (ground.root / "a.ini").mkdir(),
     ),
-    Case("vendors/wattics/files_ini.py", "{path} is no Swarm", _INI, _ini("a = b\n")),
-    Case("vendors/wattics/files_ini.py", "{path} is no Swarm", _INI, _ini("[Logs]\nLevel = 1\n")),
-    Case(
-        "vendors/wattics/files_ini.py", "{path} is no Swarm", _INI, _ini("[General]\na\n  b\n=\n")
-    ),
+    Case("vendors/wattics/files_ini.py", "{path} is no Swarm", _INI, ini("a = b\n")),
+    Case("vendors/wattics/files_ini.py", "{path} is no Swarm", _INI, ini("[Logs]\nLevel = 1\n")),
+    Case("vendors/wattics/files_ini.py", "{path} is no Swarm", _INI, ini("[General]\na\n  b\n=\n")),
     Case("vendors/wattics/files.py", "A CSV does not say", "push csv {root}/a.csv"),
     Case(
         "vendors/wattics/files.py",
         "Stream {stream_id} takes",
         _INI,
-        _ini(_GENERAL.format(stream="nope", kind="other")),
+        ini(_GENERAL.format(stream="nope", kind="other")),
     ),
     Case(
         "vendors/wattics/files.py",
@@ -343,14 +215,14 @@ PUSH = (
         "vendors/wattics/files.py",
         "The ini's ChannelType",
         _INI,
-        _ini(_GENERAL.format(stream=GAS, kind="real_electricity")),
+        ini(_GENERAL.format(stream=GAS, kind="real_electricity")),
     ),
     Case(
         "vendors/wattics/files.py",
         "The columns of the file",
         _INI,
         both(
-            _ini(_GENERAL.format(stream=MAINS, kind="real_electricity")),
+            ini(_GENERAL.format(stream=MAINS, kind="real_electricity")),
             file("a.csv", "2025-03-01 00:00:00,1,2,3\n"),
         ),
     ),
@@ -417,6 +289,12 @@ STREAM_MAP = (
         "{field} is a further",
         f"streams map rome-a.ev {FED} --field pC_2 --content cumulative_wh --interval 15",
     ),
+)
+GOLIVE = (
+    Case("cli/golive.py", "--revoke takes", "golive --revoke --yes"),
+    Case("cli/golive.py", "The target is", "golive"),
+    Case("cli/golive.py", "There is no Dagster", "golive", env("TARGET", "live")),
+    Case("cli/golive.py", "No vendor is", "golive", env("TARGET", "live"), needs="project"),
 )
 VENDORS = (
     Case("cli/device.py", "--set {text} is not", "device update node-1 --set x"),
@@ -515,6 +393,7 @@ FILES = (
         file("a.sql", "FROM read_parquet('/nowhere.parquet')"),
         needs="published",
     ),
+    Case("report/page.py", "Nothing of a", "report --site nope"),
     Case("report/page.py", "There is no site", "report --site nope", needs="published"),
     Case(
         "cli/transfer_files.py",
@@ -547,4 +426,4 @@ FILES = (
         file("data/warehouse.duckdb", "x" * 9000),
     ),
 )
-CASES = (*SETTINGS, *PROJECT, *PUSH, *OUTBOX, *STREAM_MAP, *VENDORS, *FILES)
+CASES = (*SETTINGS, *PROJECT, *PUSH, *OUTBOX, *STREAM_MAP, *GOLIVE, *VENDORS, *FILES)
