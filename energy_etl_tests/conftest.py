@@ -9,6 +9,7 @@ import pytest
 
 MEMORY = Path("/dev/shm")
 ROOM_NEEDED = 2 * 2**30
+FOLDER = "energy-etl-tests-of-"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -20,8 +21,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         return
+    # A session that was killed could not remove its own.
+    for left in MEMORY.glob(f"{FOLDER}*-*"):
+        if not Path("/proc", left.name.removeprefix(FOLDER).split("-")[0]).exists():
+            shutil.rmtree(left, ignore_errors=True)
     is_roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_NEEDED
-    folder = tempfile.mkdtemp(prefix="energy-etl-tests-", dir=MEMORY if is_roomy else None)
+    prefix = f"{FOLDER}{os.getpid()}-"
+    folder = tempfile.mkdtemp(prefix=prefix, dir=MEMORY if is_roomy else None)
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     os.environ["SHARED_BY_TEST_WORKERS"] = folder
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))

@@ -42,7 +42,8 @@ _LAUNCH_BACKFILL = """mutation ($p: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $p) {
     __typename ... on LaunchBackfillSuccess {backfillId} ... on PythonError {message}}}"""
 _BACKFILL = """query ($id: String!) {
-  partitionBackfillOrError(backfillId: $id) {... on PartitionBackfill {status}}}"""
+  partitionBackfillOrError(backfillId: $id) {
+    ... on PartitionBackfill {status error {message}}}}"""
 _AUTOMATION = """query ($r: RepositorySelector!) {
   schedules: schedulesOrError(repositorySelector: $r) {
     ... on Schedules {results {name scheduleState {status}}}}
@@ -264,8 +265,10 @@ class WebServer:
         return launched["backfillId"]
 
     def backfill_status(self, backfill_id: str) -> str:
-        """Return what the UI shows of a backfill."""
-        return self.ask(_BACKFILL, id=backfill_id)["partitionBackfillOrError"]["status"]
+        """Return what the UI shows of a backfill; it fails with what the daemon says of it."""
+        shown = self.ask(_BACKFILL, id=backfill_id)["partitionBackfillOrError"]
+        assert not shown["error"], shown
+        return shown["status"]
 
     def runs(self) -> list[dict[str, Any]]:
         """Return every run, the newest first."""
