@@ -40,7 +40,7 @@ dictionary: $(STAMP)
 	$(BIN)/energy-etl dictionary settings > docs/settings.md
 	$(BIN)/energy-etl dictionary commands > docs/commands.md
 
-# Of the UI and the report, from a demo; needs Chromium. Look at them before they are committed.
+# Of the UI, from a demo; needs Chromium. Look at them before they are committed.
 pictures: $(STAMP)
 	$(BIN)/python -m energy_etl_tests.journeys.pictures
 

@@ -1,4 +1,4 @@
-"""`make pictures`: the pictures of the UI and of the report in docs/, from a demo of 31 days.
+"""`make pictures`: the pictures of the UI in docs/, from a demo of 31 days.
 
 Not a test: somebody looks at them before they are committed.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from energy_etl_tests.journeys.dagster_ui import CHROMIUM, DagsterUi, opened_ui
 from energy_etl_tests.journeys.project_root import (
     ENERGY_ETL,
+    FINISHED,
     REPOSITORY,
     ProjectRoot,
     WebServer,
@@ -19,20 +20,18 @@ from energy_etl_tests.journeys.project_root import (
 )
 
 DOCS = REPOSITORY / "docs"
-HEIGHTS = {"ui_lineage.png": 640, "ui_asset.png": 720, "ui_checks.png": 820}
-REPORT = {"report.png": (1300, 2560), "report_narrow.png": (400, 1500)}
+HEIGHTS = {"ui_lineage.png": 900, "ui_asset.png": 780, "ui_checks.png": 820}
 DEMO_WITHIN_S = 1800.0
 
 
 @contextmanager
 def _running(root: Path) -> Iterator[str]:
-    """Run the demo, write the report and start `up`; yield the UI's address."""
+    """Run the demo and start `up`; yield the UI's address."""
     project = ProjectRoot(root)
     try:
-        for command in (("demo", "--days", "31"), ("report",)):
-            ended = project.run(*ENERGY_ETL, *command, timeout_s=DEMO_WITHIN_S)
-            if ended.code:
-                raise SystemExit(f"energy-etl {command[0]}: {ended}")
+        ended = project.run(*ENERGY_ETL, "demo", "--days", "31", timeout_s=DEMO_WITHIN_S)
+        if ended.code:
+            raise SystemExit(f"energy-etl demo: {ended}")
         url = project.start_up().url()
         WebServer(url).wait_until_loaded()
         yield url
@@ -62,17 +61,18 @@ def _checks(ui: DagsterUi) -> None:
     ui.page.get_by_text("n_wrong").last.wait_for()
 
 
-def take(url: str, report: Path) -> None:
-    """Take every picture of a UI that answers and of a report that is written."""
+def take(url: str) -> None:
+    """Take every picture of a UI that answers, when no run makes it say that something runs."""
+    server = WebServer(url)
+
+    def is_quiet() -> bool | None:
+        return all(run["status"] in FINISHED for run in server.runs()) or None
+
+    wait_for(is_quiet, 600, server.runs)
     for (name, height), show in zip(HEIGHTS.items(), (_lineage, _asset, _checks), strict=True):
         with opened_ui(url, height=height) as ui:
             show(ui)
             ui.page.screenshot(path=DOCS / name, animations="disabled")
-    for name, (width, height) in REPORT.items():
-        with opened_ui(report.as_uri(), width=width, height=height) as ui:
-            ui.page.goto(report.as_uri())
-            ui.page.screenshot(path=DOCS / name)
-    for name in (*HEIGHTS, *REPORT):
         print(f"docs/{name}: {(DOCS / name).stat().st_size / 1000:.0f} kB")
 
 
@@ -81,7 +81,7 @@ def main() -> None:
     if not CHROMIUM:
         sys.exit("The pictures need Chromium: apt-get install chromium")
     with tempfile.TemporaryDirectory() as folder, _running(Path(folder)) as url:
-        take(url, Path(folder) / "data" / "reports" / "energy.html")
+        take(url)
 
 
 if __name__ == "__main__":

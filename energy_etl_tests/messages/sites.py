@@ -8,7 +8,7 @@ here as well, as far as that can be read; the rest is a `{name}`.
 import ast
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,7 +117,7 @@ def _is_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
-def _assigned(body: list[ast.stmt]) -> Scope:
+def _assigned(body: Sequence[ast.stmt]) -> Scope:
     found: Scope = {}
     for statement in body:
         for node in ast.walk(statement):
