@@ -35,10 +35,12 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Every page that is written from the code.
 dictionary: $(STAMP)
 	$(BIN)/energy-etl dictionary > data/README.md
 	$(BIN)/energy-etl dictionary settings > docs/settings.md
 	$(BIN)/energy-etl dictionary commands > docs/commands.md
+	$(BIN)/python -m energy_etl_tests.messages
 
 # Of the UI, from a demo; needs Chromium. Look at them before they are committed.
 pictures: $(STAMP)

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import typer.main
+from typer.main import get_command
 
 REPOSITORY = Path(__file__).parents[1]
 README = REPOSITORY / "README.md"
@@ -24,7 +24,7 @@ def program() -> Any:
     """Return what `energy-etl` runs."""
     from energy_etl.cli.app import app
 
-    return typer.main.get_command(app)
+    return get_command(app)
 
 
 def text_of(page: Path) -> str:

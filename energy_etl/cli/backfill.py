@@ -47,6 +47,7 @@ def backfill(
     from energy_etl.defs.extraction import OnlyConfig
     from energy_etl.defs.instance import open_instance
     from energy_etl.defs.resources import Etl
+    from energy_etl.vendors.golive import require_consent
 
     etl = Etl()
     days = Days(from_day.date(), to_day.date())
@@ -60,7 +61,12 @@ def backfill(
             raise ConfigurationError(
                 "Nothing of these days can be loaded: run the same with --preview to see why."
             )
-        home = etl.settings().dagster_home
+        settings = etl.settings()
+        for past in pasts:
+            if past.is_loadable:
+                # Here, before anything is queued: each of its runs would fail on the same.
+                require_consent(settings, past.vendor.name)
+        home = settings.dagster_home
         if not (home / "dagster.yaml").exists():
             raise ConfigurationError(
                 f"There is no Dagster instance in {home}: run `energy-etl init` first."

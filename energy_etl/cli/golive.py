@@ -76,6 +76,8 @@ def _go_live(
         )
     if not as_json:
         _print(plan)
+        if plan.consent is not None and plan.consent.is_copied:
+            print(plan.consent.sentence)
     if not plan.is_agreed and (is_agreed or (not as_json and _ask())):
         consent = record_consent(settings.state_path, plan.calls, at=datetime.now(UTC))
         plan = plan.agreed(consent)
@@ -119,11 +121,22 @@ def _revoke(etl: "Etl", instance: "dg.DagsterInstance", *, as_json: bool) -> Non
 
 
 def _ask() -> bool:
-    return typer.confirm("Agree that these are called and sent to?", default=False)
+    try:
+        return typer.confirm("Agree that these are called and sent to?", default=False)
+    except typer.Abort:
+        # Ctrl-C, or nobody there to answer.
+        print(
+            "\nenergy-etl: Nobody answered: give --yes to agree without a question.",
+            file=sys.stderr,
+        )
+        return False
 
 
 def _refuse_sandbox(settings: "Settings") -> None:
-    if settings.target == "live":
+    from energy_etl.vendors.golive import planned_calls
+
+    if settings.target == "live" or planned_calls(settings):
+        # On the sandbox an address may be set that is somebody else's.
         return
     raise ConfigurationError(
         "The target is the sandbox, where nothing needs consent: set ENERGY_ETL_TARGET=live and "
@@ -147,7 +160,7 @@ def _instance(settings: "Settings") -> "Iterator[dg.DagsterInstance]":
 def _print(plan: "GoLivePlan") -> None:
     for note in plan.notes:
         print(f"energy-etl: {note}", file=sys.stderr)
-    print(f"Target live, plan {plan.plan_hash}.")
+    print(f"Target {plan.target}, plan {plan.plan_hash}.")
     for vendor in plan.vendors:
         _print_vendor(vendor)
     for push in plan.pushes:

@@ -124,6 +124,7 @@ class PushPlan:
 class GoLivePlan:
     """All of it, as of now."""
 
+    target: str
     calls: tuple[Called, ...]
     consent: Consent | None
     vendors: tuple[VendorPlan, ...]
@@ -156,7 +157,7 @@ class GoLivePlan:
         """Return it as JSON knows it."""
         consent = self.consent
         return {
-            "target": "live",
+            "target": self.target,
             "plan_hash": self.plan_hash,
             "is_agreed": self.is_agreed,
             "consent": None
@@ -166,6 +167,7 @@ class GoLivePlan:
                 "given_at": consent.given_at.isoformat(),
                 "plan_hash": consent.plan_hash,
                 "is_withdrawn": not consent.covered,
+                "is_of_another_folder": consent.is_copied,
             },
             "vendors": [each.row() for each in self.vendors],
             "pushes": [each.row() for each in self.pushes],
@@ -199,6 +201,7 @@ def make_plan(etl: Etl, instance: dg.DagsterInstance, board: Switchboard) -> GoL
         with look_ahead(etl, instance) as found:
             ahead = found.streams
     return GoLivePlan(
+        settings.target,
         tuple(calls),
         consent,
         tuple(vendors),

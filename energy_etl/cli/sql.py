@@ -1,14 +1,16 @@
 """`energy-etl sql`: one query on what people read, also while a run writes."""
 
+import itertools
 import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -16,7 +18,7 @@ import typer
 from energy_etl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    import polars as pl
+    from energy_etl.warehouse.asking import Answer
 
 # More than anybody reads on a screen; a pipe gets all.
 _SHOWN_ROWS: Final = 200
@@ -36,30 +38,28 @@ def sql(
     """Ask data/energy.duckdb, reading only; alone: its tables.
 
     Safe while runs write. A terminal gets a table, a pipe tab-separated lines with a header.
-    Instants are UTC.
+    Instants are UTC, differences of instants seconds. No other file is read.
     """
     from energy_etl.vendors import project_settings
-    from energy_etl.warehouse.asking import ask, list_published
+    from energy_etl.warehouse.asking import LISTING, asking
 
     if as_csv and as_json:
         raise typer.BadParameter("Give one of --csv and --json.")
     text = _text(query, file)
     is_screen = sys.stdout.isatty() and not (as_csv or as_json)
     n_rows = limit if limit is not None else _SHOWN_ROWS if is_screen else None
-    path = project_settings().published_path
-    # One row more tells whether that is all.
-    wanted = None if n_rows is None else n_rows + 1
-    frame = list_published(path) if text is None else ask(path, text, limit=wanted)
-    is_cut = text is not None and n_rows is not None and frame.height > n_rows
-    if n_rows is not None and text is not None:
-        frame = frame.head(n_rows)
-    with _pipe_may_end():
-        if as_json:
-            print(json.dumps([_plain_row(row) for row in frame.iter_rows(named=True)], indent=2))
-        elif is_screen:
-            _print_table(frame)
-        else:
-            _print_lines(frame, "," if as_csv else "\t")
+    if text is None:
+        n_rows = None
+    with asking(project_settings().published_path, LISTING if text is None else text) as answer:
+        rows = itertools.islice(answer.rows, n_rows)
+        with _pipe_may_end():
+            if as_json:
+                _print_json(answer.columns, rows)
+            elif is_screen:
+                _print_table(answer, list(rows))
+            else:
+                _print_lines(answer.columns, rows, "," if as_csv else "\t")
+        is_cut = n_rows is not None and next(answer.rows, None) is not None
     if is_cut:
         print(f"energy-etl: There are more than {n_rows} rows: give --limit.", file=sys.stderr)
 
@@ -86,39 +86,55 @@ def _pipe_may_end() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _print_lines(frame: "pl.DataFrame", separator: str) -> None:
+def _print_json(columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    separator = "[\n"
+    for row in rows:
+        plain = {name: _plain(value) for name, value in zip(columns, row, strict=True)}
+        print(separator + indent(json.dumps(plain, indent=2), "  "), end="")
+        separator = ",\n"
+    print("[]" if separator == "[\n" else "\n]")
+
+
+def _print_lines(columns: Sequence[str], rows: Iterable[tuple[Any, ...]], separator: str) -> None:
     import csv
 
     writer = csv.writer(sys.stdout, delimiter=separator, lineterminator="\n")
-    if frame.width:
-        writer.writerow(frame.columns)
-    writer.writerows([_cell(value) for value in row] for row in frame.iter_rows())
+    if columns:
+        writer.writerow(columns)
+    writer.writerows([_cell(value) for value in row] for row in rows)
 
 
-def _print_table(frame: "pl.DataFrame") -> None:
+def _print_table(answer: "Answer", rows: Sequence[tuple[Any, ...]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table as ScreenTable
     from rich.text import Text
 
     screen = ScreenTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
-    for name, kind in frame.schema.items():
-        screen.add_column(Text(name), justify="right" if kind.is_numeric() else "left")
-    for row in frame.iter_rows():
+    for name, is_numeric in zip(answer.columns, answer.is_numeric, strict=True):
+        screen.add_column(Text(_printable(name)), justify="right" if is_numeric else "left")
+    for row in rows:
         # As text: brackets in a name are no markup.
         screen.add_row(*(Text(_shown(value)) for value in row))
     Console().print(screen)
-    print(f"{frame.height} {'row' if frame.height == 1 else 'rows'}", file=sys.stderr)
+    print(f"{len(rows)} {'row' if len(rows) == 1 else 'rows'}", file=sys.stderr)
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return "-" if value is None else _cell(value)
+    return "-" if value is None else _printable(_cell(value))
+
+
+def _printable(text: str) -> str:
+    """Return a text without what a terminal obeys: a vendor's name may hold it."""
+    return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
 
 
 def _cell(value: Any) -> str:
     """Return a value as a cell of CSV: null is empty, what is nested is JSON."""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     plain = _plain(value)
     if plain is None:
         return ""
@@ -127,13 +143,13 @@ def _cell(value: Any) -> str:
     return json.dumps(plain) if isinstance(plain, list | dict) else str(plain)
 
 
-def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in row.items()}
-
-
 def _plain(value: Any) -> Any:
-    """Return a value as JSON knows it; NaN and infinity, which it does not know, as text."""
+    """Return a value as JSON knows it; what it does not know (NaN, long decimals) as text."""
     match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
         case datetime():
             return value.isoformat().replace("+00:00", "Z")
         case date() | time():
@@ -143,11 +159,10 @@ def _plain(value: Any) -> Any:
         case bytes():
             return value.hex()
         case Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
-        case float() if not math.isfinite(value):
-            return str(value)
-        case list():
+            number = int(value) if value == value.to_integral_value() else float(value)
+            return number if Decimal(str(number)) == value else f"{value:f}"
+        case list() | tuple():
             return [_plain(item) for item in value]
         case dict():
-            return {name: _plain(item) for name, item in value.items()}
-    return value
+            return {_cell(name): _plain(item) for name, item in value.items()}
+    return str(value)

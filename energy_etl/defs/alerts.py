@@ -106,6 +106,10 @@ def new_failures(
         after_storage_id=memory.after_id,
         after_timestamp=(now - _FIRST_LOOK_BACK).timestamp() if memory.after_id is None else None,
     )
+    if memory.after_id is None:
+        # Asked for first: what fails meanwhile is seen below, or by the next look.
+        newest = instance.fetch_run_status_changes(filters.event_type, limit=1).records
+        memory.after_id = newest[0].storage_id if newest else -1
     found = instance.fetch_run_status_changes(filters, limit=_MOST_PER_TICK, ascending=True)
     failures: list[Failure] = []
     for record in found.records:
@@ -117,8 +121,6 @@ def new_failures(
             said = failed_run_sentence(instance, run.run_id, entry.dagster_event)
             at = datetime.fromtimestamp(entry.timestamp, UTC)
             failures.append(_failure_of(run, redactor.text(said), at))
-    if memory.after_id is None:
-        memory.after_id = -1
     return failures
 
 

@@ -5,10 +5,13 @@ run would send now. For the command line (`energy-etl push dry-run`) and the job
 """
 
 import contextlib
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, TextIO
 
 import dagster as dg
 
@@ -19,6 +22,10 @@ from energy_etl.delivery.outbox import Outbox
 from energy_etl.errors import ConfigurationError
 from energy_etl.state import copy_state, open_state
 from energy_etl.vendors.wattics.settings import WatticsSettings
+
+_PREFIX: Final = ".dry-run-"
+# What a killed one has left; one that is under way is younger.
+_LEFT_AFTER_S: Final = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -82,8 +89,11 @@ def look_ahead(
             "ENERGY_ETL_ROOT to the project's folder."
         )
     section = settings.section(WatticsSettings)
+    for left in settings.data_dir.glob(f"{_PREFIX}*"):
+        if left.stat().st_mtime < time.time() - _LEFT_AFTER_S:
+            shutil.rmtree(left, ignore_errors=True)
     # Beside the outbox: where it has room its copy has it more likely than in /tmp.
-    with tempfile.TemporaryDirectory(dir=settings.data_dir, prefix=".dry-run-") as folder:
+    with tempfile.TemporaryDirectory(dir=settings.data_dir, prefix=_PREFIX) as folder:
         copy_path = Path(folder) / "state.sqlite"
         copy_state(settings.state_path, copy_path)
         if prepare is not None:
@@ -98,17 +108,27 @@ def look_ahead(
 
 
 def write_lines(path: Path, lines: Iterator[str]) -> int:
-    """Write lines to a file, whole or not at all, and return how many."""
+    """Write lines to a file, whole or not at all, and return how many.
+
+    What is there and no plain file (a pipe, /dev/null) is written to: it is not ours to replace.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8") as file:
+            return _write(file, lines)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own: what stands there is replaced at the end only.
-    partial = path.with_name(f"{path.name}.partial")
-    n_lines = 0
-    try:
+    # Where a link leads to; and a name of its own, for another may write the same file meanwhile.
+    path = path.resolve()
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=_PREFIX) as folder:
+        partial = Path(folder) / path.name
         with partial.open("w", encoding="utf-8") as file:
-            for line in lines:
-                file.write(f"{line}\n")
-                n_lines += 1
+            n_lines = _write(file, lines)
         partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    return n_lines
+
+
+def _write(file: TextIO, lines: Iterator[str]) -> int:
+    n_lines = 0
+    for line in lines:
+        file.write(f"{line}\n")
+        n_lines += 1
     return n_lines

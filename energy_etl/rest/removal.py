@@ -7,11 +7,14 @@ that serves others too is the pair of both, which may be split between the URL a
 import json
 import re
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache, cached_property
+from html import escape
 from typing import Any, Final
+from urllib.parse import quote, quote_plus
 
-# What ids are made of; a full stop ends a sentence as well.
-_BEFORE: Final = r"(?:^|[^A-Za-z0-9_.-])"
+# What ids are made of; a full stop ends a sentence as well, and what stands before an id may be a
+# sign as URLs (%2F) or JSON (\n, \u00fc) write it.
+_BEFORE: Final = r"(?:^|[^A-Za-z0-9_.-]|%[0-9A-Fa-f]{2}|\\(?:[bfnrt]|u[0-9A-Fa-f]{4}))"
 _AFTER: Final = r"(?:$|[^A-Za-z0-9_.-]|\.(?:$|[^A-Za-z0-9_-]))"
 _GONE: Final = object()
 
@@ -45,7 +48,7 @@ class Names:
         return frozenset(
             part
             for part, pattern in self._patterns.items()
-            if part in text and pattern.search(text)
+            if any(form in text for form in forms_of(part)) and pattern.search(text)
         )
 
     def are_met_by(self, parts: frozenset[str]) -> bool:
@@ -57,23 +60,38 @@ class Names:
         return self.are_met_by(self.found_in(text))
 
     def may_be_in(self, body: bytes) -> bool:
-        """False when no id stands in it, in whichever way JSON writes it."""
+        """False when no id stands in it, in whichever way it is written."""
         return any(form in body for form in self._forms)
 
     @cached_property
     def _forms(self) -> tuple[bytes, ...]:
-        return tuple(
+        return tuple({form.encode() for part in self.parts for form in forms_of(part)})
+
+
+@cache
+def forms_of(part: str) -> tuple[str, ...]:
+    """Return an id as itself, and as JSON, JSON in JSON, URLs and HTML write it."""
+    escaped = json.dumps(part)[1:-1]
+    return tuple(
+        sorted(
             {
-                form
-                for part in self.parts
-                for form in (part.encode(), json.dumps(part)[1:-1].encode())
+                part,
+                escaped,
+                json.dumps(part, ensure_ascii=False)[1:-1],
+                json.dumps(escaped)[1:-1],
+                quote(part, safe=""),
+                quote(part),
+                quote_plus(part),
+                escape(part),
             }
         )
+    )
 
 
 def pattern_of(*parts: str) -> str:
     """Return the regular expression (also of DuckDB) of any of some ids as a word of its own."""
-    return f"{_BEFORE}(?:{'|'.join(map(re.escape, parts))}){_AFTER}"
+    forms = (re.escape(form) for part in parts for form in forms_of(part))
+    return f"{_BEFORE}(?:{'|'.join(forms)}){_AFTER}"
 
 
 def without(names: Names, body: bytes, context: str = "") -> bytes | None:

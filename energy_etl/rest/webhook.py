@@ -59,7 +59,8 @@ class Webhook(Closing):
         )
         try:
             answer = self._transport.handle_request(request)
-        except EnergyEtlError as error:
+        except (EnergyEtlError, UnicodeError) as error:
+            # The latter of a host that is no name in any script, such as xn--a.
             raise self._not_reached(str(error)) from None
         status = answer.status_code
         if 200 <= status < 300:

@@ -2,7 +2,8 @@
 
 A consent is a record in `state.sqlite`: who gave it, when, and a hash of each login as it is called
 (vendor, login, addresses, account). A changed address or account, and a login that was added later,
-is not in it. A new password is none of these and needs no new consent.
+is not in it. A new password is none of these and needs no new consent. It holds where it was given:
+the copy of a project, made to try something out, calls nobody.
 
 `require_consent` stands where runs and commands make their clients: `Etl.settings_to_call` for
 runs, `defs/sending.py` for packets, and the commands that change something at a vendor. Not here:
@@ -13,8 +14,8 @@ what a person sees and is asked (`cli/golive.py`). What a person reads by a comm
 import getpass
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -70,23 +71,33 @@ class Consent:
         given_by: user of the operating system.
         given_at: when.
         plan_hash: of everything that was shown.
-        covered: fingerprint of each login by its key; empty: it was withdrawn.
+        covered: fingerprint of each login; empty: it was withdrawn.
+        folders: where it was given; a container and its host may see one project under two names.
+        folder: where it was read.
     """
 
     given_by: str
     given_at: datetime
     plan_hash: str
-    covered: Mapping[str, str] = field(default_factory=dict)
+    covered: frozenset[str]
+    folders: tuple[str, ...]
+    folder: str
+
+    @property
+    def is_copied(self) -> bool:
+        """True when the record came here with a copy of somebody else's folder."""
+        return bool(self.covered) and self.folder not in self.folders
 
     def covers(self, called: Called) -> bool:
-        """True when this login was agreed to as it is now."""
-        return self.covered.get(called.key) == called.fingerprint
+        """True when this login was agreed to, here and as it is now."""
+        return called.fingerprint in self.covered and not self.is_copied
 
     @property
     def sentence(self) -> str:
-        """Who and when."""
+        """Who and when, and where when that was not here."""
         what = "Agreed to" if self.covered else "Withdrawn"
-        return f"{what} by {self.given_by} on {self.given_at:%Y-%m-%d %H:%M} UTC."
+        where = f" in {' and '.join(self.folders)}, not here" if self.is_copied else ""
+        return f"{what} by {self.given_by} on {self.given_at:%Y-%m-%d %H:%M} UTC{where}."
 
 
 def planned_calls(settings: Settings) -> list[Called]:
@@ -122,7 +133,9 @@ def read_consent(state_path: Path) -> Consent | None:
             stored["given_by"],
             datetime.fromisoformat(stored["given_at"]),
             stored["plan_hash"],
-            stored["covered"],
+            frozenset(stored["covered"]),
+            tuple(stored["folders"]),
+            _folder(state_path),
         )
     except (ValueError, KeyError, TypeError):
         raise WarehouseError(
@@ -139,15 +152,25 @@ def record_consent(state_path: Path, plan: Iterable[Called], *, at: datetime) ->
         WarehouseLockedError: another process held the state file for too long.
         WarehouseError: it could not be written.
     """
-    agreed = list(plan)
-    covered = {each.key: each.fingerprint for each in agreed}
-    consent = Consent(_user(), at.astimezone(UTC), plan_hash(agreed), covered)
+    agreed, here = list(plan), _folder(state_path)
+    covered = frozenset(each.fingerprint for each in agreed)
+    folders = {here}
+    try:
+        before = read_consent(state_path)
+    except WarehouseError:
+        before = None
+    if before is not None and before.covered == covered:
+        folders.update(before.folders)
+    consent = Consent(
+        _user(), at.astimezone(UTC), plan_hash(agreed), covered, tuple(sorted(folders)), here
+    )
     text = json.dumps(
         {
             "given_by": consent.given_by,
             "given_at": consent.given_at.isoformat(),
             "plan_hash": consent.plan_hash,
-            "covered": covered,
+            "covered": sorted(covered),
+            "folders": consent.folders,
         }
     )
     with open_state(state_path) as connection:
@@ -183,12 +206,14 @@ def require_consent(settings: Settings, vendor: str, logins: Collection[str] | N
     if not mine:
         return
     first = mine[0]
+    consent = read_consent(settings.state_path)
+    copied = f" {consent.sentence}" if consent is not None and consent.is_copied else ""
     at = f" at {', '.join(first.addresses)}" if first.addresses else ""
     as_whom = f" as {first.account}" if first.account else ""
     where = "on target live" if settings.target == "live" else "on another machine than the sandbox"
     raise ConfigurationError(
         f"Nobody has agreed yet to call {first.title}{at}{as_whom} {where}, so it was not called: "
-        f"run {COMMAND}, which shows what would be called and asks."
+        f"run {COMMAND}, which shows what would be called and asks.{copied}"
     )
 
 
@@ -227,6 +252,10 @@ def _is_guarded(called: Called, settings: Settings) -> bool:
     ours = _LOOPBACK | {urlsplit(settings.sandbox_url).hostname}
     hosts = [urlsplit(each).hostname for each in called.addresses]
     return any(host is not None and host not in ours for host in hosts)
+
+
+def _folder(state_path: Path) -> str:
+    return str(state_path.resolve().parent)
 
 
 def _hash(parts: list[str]) -> str:

@@ -4,16 +4,23 @@ The writer's file is never opened, so nobody waits for a run and no run waits fo
 """
 
 import difflib
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
-import polars as pl
 
 from energy_etl.errors import WarehouseError
-from energy_etl.warehouse.sql import run
+from energy_etl.warehouse.sql import fill, literal, run
+
+_ROWS_AT_ONCE: Final = 2_000
+_NUMERIC: Final = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL|BIGNUM")
+# A table function, so a SELECT may hold it, that writes files and lasts.
+_LOGGING: Final = re.compile(r'\benable_(?:logging|profiling)"?\s*\(', re.I)
 
 _EXPLAIN: Final = re.compile(
     r"\A(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*explain(?:\s+analyze\b|\s*\([^)]*\))?", re.I | re.S
@@ -31,7 +38,7 @@ _COLUMN_OF_TABLE: Final = re.compile(
 _TABLE: Final = re.compile(
     r"Table with name \"?(?P<name>\S+?)\"? does not exist(?:.*?Did you mean (?P<near>.*))?", re.S
 )
-_CATALOG: Final = """
+LISTING: Final = """
 SELECT t.schema_name || '.' || t.name AS table_name, t.is_view, t.comment FROM (
     SELECT schema_name, table_name AS name, false AS is_view, comment FROM duckdb_tables()
     UNION ALL
@@ -40,26 +47,35 @@ SELECT t.schema_name || '.' || t.name AS table_name, t.is_view, t.comment FROM (
 """
 
 
-def list_published(path: Path) -> pl.DataFrame:
-    """Return table_name (`schema.name`), is_view and comment of all that people can ask for.
+@dataclass(frozen=True)
+class Answer:
+    """What a query gives.
 
-    Raises:
-        WarehouseError: nothing was published yet.
+    Attributes:
+        columns: their names, each one once.
+        is_numeric: per column.
+        rows: as Python's values, instants in UTC; read as they are asked for, so that an answer
+            may be larger than the memory.
     """
-    return ask(path, _CATALOG)
+
+    columns: tuple[str, ...]
+    is_numeric: tuple[bool, ...]
+    rows: Iterator[tuple[Any, ...]]
 
 
-def ask(path: Path, sql: str, *, limit: int | None = None) -> pl.DataFrame:
-    """Return what one query on the published file gives; instants come in UTC.
+@contextmanager
+def asking(path: Path, sql: str) -> Iterator[Answer]:
+    """Ask the published file, and nothing but it, one question.
 
     Args:
         path: the published file.
-        sql: one statement that reads: SELECT, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW, EXPLAIN.
-        limit: at most so many rows; None: all.
+        sql: one statement that reads: SELECT, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW, EXPLAIN;
+            `LISTING` gives all that can be asked for.
 
     Raises:
         WarehouseError: nothing was published yet, the statement would write, or it is wrong: one
             sentence, with the nearest names.
+        KeyboardInterrupt: somebody did not want to wait.
     """
     if not path.exists():
         raise WarehouseError(
@@ -67,26 +83,67 @@ def ask(path: Path, sql: str, *, limit: int | None = None) -> pl.DataFrame:
             "computation has ended, then ask again."
         )
     try:
-        # Nothing is fetched from the network by itself.
-        connection = duckdb.connect(
-            str(path), read_only=True, config={"autoinstall_known_extensions": False}
-        )
+        connection = duckdb.connect(str(path), read_only=True)
     except duckdb.Error as error:
         raise WarehouseError(
             f"{path} cannot be opened ({' '.join(str(error).split())}): move it away, and the next "
             "computation publishes it again."
         ) from error
     try:
-        run(connection, "SET TimeZone = 'UTC'")
+        _keep_to_what_is_published(connection, path)
         _refuse_writing(connection, sql)
-        relation = connection.sql(sql)
-        if relation is None:
-            return pl.DataFrame()
-        return pl.DataFrame(relation if limit is None else relation.limit(limit))
+        yield _answer(connection.sql(sql))
     except duckdb.Error as error:
         raise WarehouseError(_sentence(connection, error)) from error
+    except RuntimeError as error:
+        if "interrupted" not in str(error):
+            raise
+        raise KeyboardInterrupt from None
     finally:
+        # Closing waits for the end of a query that nobody waits for any more.
+        connection.interrupt()
         connection.close()
+
+
+def _keep_to_what_is_published(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Let a query reach no other file (of secrets; the writer's, which it would lock), no network.
+
+    A query may come from anywhere.
+    """
+    published = literal(str((path.parent / "published").resolve()))
+    for statement in (
+        "SET TimeZone = 'UTC'",
+        fill("SET allowed_directories = [$published]", published=published),
+        "SET enable_external_access = false",
+        "SET lock_configuration = true",
+    ):
+        run(connection, statement)
+
+
+def _answer(relation: duckdb.DuckDBPyRelation | None) -> Answer:
+    if relation is None:
+        return Answer((), (), iter(()))
+    names: list[str] = []
+    for name in relation.columns:
+        # As DuckDB calls the second of two columns of one name.
+        number = next(n for n in itertools.count() if _numbered(name, n) not in names)
+        names.append(_numbered(name, number))
+    is_numeric = tuple(_NUMERIC.match(str(kind)) is not None for kind in relation.types)
+    # The first rows now: a query that fails has said nothing yet.
+    first = relation.fetchmany(_ROWS_AT_ONCE)
+    return Answer(tuple(names), is_numeric, _rows(relation, first))
+
+
+def _numbered(name: str, number: int) -> str:
+    return f"{name}_{number}" if number else name
+
+
+def _rows(
+    relation: duckdb.DuckDBPyRelation, rows: list[tuple[Any, ...]]
+) -> Iterator[tuple[Any, ...]]:
+    while rows:
+        yield from rows
+        rows = relation.fetchmany(_ROWS_AT_ONCE)
 
 
 def _refuse_writing(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -95,6 +152,10 @@ def _refuse_writing(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     if not kinds:
         raise WarehouseError(
             'The query is empty: give one, such as `energy-etl sql "FROM mart.site_last_week"`.'
+        )
+    if _LOGGING.search(sql):
+        raise WarehouseError(
+            "The query would make DuckDB write a log, and this command only reads: leave that out."
         )
     # PIVOT comes as two statements without a text of their own.
     is_pivot = kinds[-1:] == [duckdb.StatementType.SELECT] and not any(
@@ -125,6 +186,15 @@ def _sentence(connection: duckdb.DuckDBPyConnection, error: duckdb.Error) -> str
             )
         near = _full_names(connection, _QUOTED.findall(found["near"] or ""))
         return f"There is no table {found['name']}: {_advice(near, 'sql')}"
+    if isinstance(error, duckdb.PermissionException):
+        return (
+            "The query reads more than what is published "
+            f"({' '.join(text.split())[:200]}): this command asks data/energy.duckdb alone; join "
+            "it with files of yours in a DuckDB client that opens it read-only. When the project's "
+            "folder was moved, the next computation publishes it anew."
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return "The memory is not enough for the query: ask for fewer rows or columns at a time."
     if "No files found" in text or "Cannot open file" in text:
         return (
             "A file that the query reads is not there "

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer.main
+from typer.main import get_command
 
 from energy_etl.cli.commands_page import documented_commands
 from energy_etl.sandbox import SandboxServer
@@ -30,7 +32,6 @@ READING = {
     "license list": (),
     "outbox list": (),
     "outbox status": (),
-    "prune": ("--dry-run",),
     "push dry-run": ("--out", "{root}/dry-run.jsonl"),
     "push test": (STREAM, "--read-only"),
     "sql": ("FROM core.reading",),
@@ -44,6 +45,7 @@ ALSO_JSON = {
     "backfill": "test_backfill.py",
     "golive": "test_golive.py",
     "outbox responses": "test_outbox.py",
+    "prune": "../defs/test_retention.py",
     "push csv": "test_push.py",
     "report": "test_report.py",
 }
@@ -109,6 +111,8 @@ def test_completion_knows_commands_and_options(
     typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    # Read where the commands are built, which `typed` does once for all tests.
+    monkeypatch.setattr(typer.main, "get_command", get_command)
     _, out, _ = typed.run("--show-completion", "bash")
     variable = re.search(r"(_\w+)=complete_bash", out)
     assert variable
@@ -140,7 +144,7 @@ def test_json_is_all_that_is_on_stdout(name: str, typed: Typed, root: Path) -> N
     assert "\x1b" not in out + err
 
 
-@pytest.mark.parametrize("name", ["status", "outbox status", "vendors", "streams list"])
+@pytest.mark.parametrize("name", ["status", "streams list"])
 def test_pipe_gets_no_colour(name: str, typed: Typed) -> None:
     code, out, err = typed.run(*name.split())
     assert code == 0

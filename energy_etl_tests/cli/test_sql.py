@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import os
+import signal
+import threading
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +13,7 @@ import pytest
 
 from energy_etl.tables.core import INTERVAL, SITE
 from energy_etl.warehouse import Warehouse, publish
+from energy_etl.warehouse.asking import asking
 from energy_etl_tests.cli.typed import Typed
 from energy_etl_tests.warehouse.frames import intervals, sites
 
@@ -69,6 +73,57 @@ def test_json_has_instants_in_utc_lists_and_what_json_does_not_know(
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "cell", "plain"),
+    [
+        ("end_at - start_at", "900.0", 900.0),
+        ("12345678901234567890.123456789::DECIMAL(38, 9)", "12345678901234567890.123456789", None),
+        ("1.50::DECIMAL(9, 2)", "1.50", 1.5),
+        ("340282366920938463463374607431768211455::UHUGEINT", str(2**128 - 1), 2**128 - 1),
+        ("'99999-01-01'::TIMESTAMP", "99999-01-01 00:00:00", None),
+        ("'0045-01-01 (BC)'::DATE", "0045-01-01 (BC)", None),
+        ("[1, NULL]::INTEGER[2]", "[1, null]", [1, None]),
+        (
+            "map {'2024-01-01'::DATE: union_value(a := 'b')}",
+            '{"2024-01-01": "b"}',
+            {"2024-01-01": "b"},
+        ),
+        ("'\\x00a'::BLOB", "0061", None),
+        (
+            "'00000000-0000-0000-0000-000000000001'::UUID",
+            "0" * 8 + "-0000-0000-0000-000000000001",
+            None,
+        ),
+    ],
+)
+def test_value_of_any_type_is_shown_as_it_is(
+    typed: Typed, value: str, cell: str, plain: object
+) -> None:
+    # Two columns of one name: both are there.
+    query = " ".join(("SELECT", value, "AS a, 7 AS a FROM core.interval LIMIT 1"))
+    code, out, err = typed.run("sql", query, "--csv")
+    assert (code, err) == (0, "")
+    assert list(csv.reader(io.StringIO(out))) == [["a", "a_1"], [cell, "7"]]
+    _, out, _ = typed.run("sql", query, "--json")
+    assert json.loads(out) == [{"a": cell if plain is None else plain, "a_1": 7}]
+
+
+def test_answer_larger_than_any_memory_is_read_as_far_as_it_is_wanted(typed: Typed) -> None:
+    code, out, err = typed.run("sql", "FROM range(1_000_000_000_000)", "--limit", "2", "--json")
+    assert (code, json.loads(out)) == (0, [{"range": 0}, {"range": 1}])
+    assert "There are more than 2 rows" in err
+    assert typed.run("sql", "FROM core.site WHERE false", "--json")[1] == "[]\n"
+
+
+def test_query_that_nobody_waits_for_ends_at_once(published_root: Path) -> None:
+    forever = "SELECT max(md5(i::VARCHAR)) FROM range(1_000_000_000_000) t(i)"
+    timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    path = published_root / "data" / "energy.duckdb"
+    with pytest.raises(KeyboardInterrupt), asking(path, forever) as answer:
+        next(answer.rows)
+
+
 def test_terminal_gets_a_table_that_is_cut_and_says_so(
     typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +132,8 @@ def test_terminal_gets_a_table_that_is_cut_and_says_so(
     assert code == 0
     assert "Via [Appia]" in out
     assert err == "2 rows\n"
+    # What a terminal obeys is not sent to it.
+    assert "\x1b[2J" not in typed.run("sql", "SELECT 'a' || chr(27) || '[2J' AS b")[1]
     code, out, err = typed.run("sql", "FROM core.interval")
     assert out.count("measured") == 200
     assert "There are more than 200 rows: give --limit." in err
@@ -117,7 +174,18 @@ def test_without_a_query_the_tables_are_listed_with_what_they_are(typed: Typed) 
         ("ATTACH 'x.duckdb'", "of the kind ATTACH is not for this command"),
         ("SELECT 1; SELECT 2", "There are 2 statements in the query: give one at a time."),
         (" -- nothing", "The query is empty"),
-        ("FROM 'no_such_file.parquet'", "A file that the query reads is not there"),
+        ("FROM read_text('/etc/passwd')", "The query reads more than what is published"),
+        # The writer's own file would be locked, and a run would wait for the reader.
+        (
+            "FROM read_duckdb('x/warehouse.duckdb', table_name = 'a')",
+            "asks data/energy.duckdb alone",
+        ),
+        ("FROM 'http://127.0.0.1:1/x.parquet'", "The query reads more than what is published"),
+        ("FROM enable_logging(storage = 'file')", "The query would make DuckDB write a log"),
+        (
+            "SELECT error('half-way')",
+            "(Invalid Input Error: half-",
+        ),
     ],
 )
 def test_fault_of_a_query_is_one_sentence_that_says_what_to_do(

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from energy_etl.cli import main
 from energy_etl_tests.defs.project import REPOSITORY
+from energy_etl_tests.documented import program
 
 
 class Typed:
@@ -24,6 +26,8 @@ class Typed:
         self._monkeypatch, self._capsys = monkeypatch, capsys
         monkeypatch.setenv("ENERGY_ETL_ROOT", str(root))
         monkeypatch.setenv("ENERGY_ETL_SANDBOX_URL", sandbox_url)
+        # Typer builds all forty commands anew at each call: more time than most of them take.
+        monkeypatch.setattr(typer.main, "get_command", lambda _: program())
         # Else a sentence is broken where a narrow screen ends.
         monkeypatch.setenv("COLUMNS", "200")
 

@@ -91,7 +91,7 @@ class DagsterUi:
         """Open the runs of a backfill, wait until it has a status, and return the page's text."""
         self.page.goto(f"{self._url}/runs/b/{backfill_id}?tab=runs")
         self.page.get_by_text(status, exact=True).first.wait_for()
-        self.page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$")).first.wait_for()
+        self.page.get_by_text(re.compile("^[0-9a-f]{8}$")).first.wait_for()
         return self.page.inner_text("body")
 
     def tick(self, sensor: str) -> str:

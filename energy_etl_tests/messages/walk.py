@@ -353,6 +353,13 @@ FILES = (
     ),
     Case(
         "warehouse/asking.py",
+        "The query would make",
+        "sql --file {root}/a.sql",
+        file("a.sql", "FROM enable_logging()"),
+        needs="published",
+    ),
+    Case(
+        "warehouse/asking.py",
         "A statement of the",
         "sql --file {root}/a.sql",
         file("a.sql", "CREATE TABLE a(b INT)"),
