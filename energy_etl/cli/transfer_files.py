@@ -25,11 +25,13 @@ from energy_etl.cli.up import locked_home
 from energy_etl.delivery.lease import hold_lease
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.errors import ConfigurationError, DeliveryError
+from energy_etl.portfolio.layout import FILES
 from energy_etl.settings import Settings
 from energy_etl.state import copy_state, open_state, restore_state
 from energy_etl.tables import Table
 from energy_etl.vendors import all_tables
 from energy_etl.warehouse import Warehouse, publish
+from energy_etl.warehouse.generation import flush
 from energy_etl.warehouse.transfer import exporting, n_rows, read_in, schema_version
 
 _MANIFEST: Final = "manifest.json"
@@ -70,6 +72,7 @@ def export_project(
     """
     warehouse = _warehouse(settings)
     tables = _wanted(warehouse.tables, schemas)
+    out = out.absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigurationError(f"{out} holds something already: name a folder that is new.")
     if not settings.warehouse_path.exists():
@@ -77,9 +80,7 @@ def export_project(
             f"There is no warehouse in {settings.warehouse_path}: run `energy-etl init`, or set "
             "ENERGY_ETL_ROOT to the project's folder."
         )
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True, mode=0o700)
+    partial = _make_partial(out)
     try:
         files: dict[str, dict[str, Any]] = {}
         last_sent_ms = None
@@ -88,7 +89,8 @@ def export_project(
             warehouse_id = exporter.warehouse_id
             if not schemas and settings.state_path.exists():
                 copy_state(settings.state_path, partial / _STATE)
-                last_sent_ms = _last_sent_ms(settings.state_path)
+                # Of the copy: packets go out meanwhile.
+                last_sent_ms = _last_sent_ms(partial / _STATE)
                 files[_STATE] = {"sha256": _sha256(partial / _STATE)}
                 yield f"Outbox and state: {len(last_sent_ms)} streams."
             for table in tables:
@@ -115,6 +117,8 @@ def export_project(
             "files": files,
         }
         (partial / _MANIFEST).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        # A power cut must not leave a name without its content.
+        flush([partial / _MANIFEST, *(partial / name for name in files)])
         if out.exists():
             out.rmdir()
         os.rename(partial, out)
@@ -153,6 +157,7 @@ def import_project(
         warehouse.create()
         if not is_replacing:
             _refuse_rows(warehouse, list(tables))
+            _refuse_other_portfolio(settings, manifest)
         takes_state = manifest.last_sent_ms is not None and not keeps_outbox
         if takes_state:
             _refuse_newer_outbox(settings, manifest)
@@ -192,12 +197,36 @@ def _bring_tables(
 def _bring_portfolio(
     settings: Settings, folder: Path, manifest: Manifest, *, is_replacing: bool
 ) -> None:
-    names = [Path(name).name for name in manifest.files if name.startswith("portfolio/")]
-    if not names or (settings.portfolio_dir.is_dir() and not is_replacing):
+    names = _portfolio_names(manifest)
+    if not names:
         return
     settings.portfolio_dir.mkdir(parents=True, exist_ok=True)
     for name in names:
-        shutil.copyfile(folder / "portfolio" / name, settings.portfolio_dir / name)
+        begun = settings.portfolio_dir / f".{name}.new"
+        shutil.copyfile(folder / "portfolio" / name, begun)
+        os.replace(begun, settings.portfolio_dir / name)
+    if is_replacing:
+        # What the export did not have belongs to what is replaced.
+        for layout in FILES:
+            if layout.file not in names:
+                (settings.portfolio_dir / layout.file).unlink(missing_ok=True)
+
+
+def _portfolio_names(manifest: Manifest) -> list[str]:
+    return [Path(name).name for name in manifest.files if name.startswith("portfolio/")]
+
+
+def _refuse_other_portfolio(settings: Settings, manifest: Manifest) -> None:
+    """Refuse to mix two; one that an import which was killed began is none of its own."""
+    names = _portfolio_names(manifest)
+    for path in sorted(settings.portfolio_dir.glob("*.csv")) if names else ():
+        if path.name not in names or _sha256(path) != manifest.files[f"portfolio/{path.name}"].get(
+            "sha256"
+        ):
+            raise ConfigurationError(
+                f"{path} is not what was exported: give --replace to replace the portfolio that is "
+                "there, or set ENERGY_ETL_ROOT to a new folder."
+            )
 
 
 def _refuse_rows(warehouse: Warehouse, tables: Sequence[Table]) -> None:
@@ -228,13 +257,22 @@ def _read_manifest(folder: Path) -> Manifest:
     try:
         content = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         known = Manifest(content["schema_version"], content["files"], content["last_sent_ms"])
-        is_readable = content["format"] == _FORMAT
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        is_known = content["format"] == _FORMAT and known.schema_version <= schema_version()
+        for name, told in known.files.items():
+            if not isinstance(told["sha256"], str) or (
+                name.endswith(".parquet") and not isinstance(told["n_rows"], int)
+            ):
+                raise TypeError(name)
+        if known.last_sent_ms is not None and (
+            not isinstance(known.last_sent_ms, dict) or _STATE not in known.files
+        ):
+            raise TypeError(_STATE)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(
             f"{folder} is no complete export of `energy-etl export`: its {_MANIFEST} is missing or "
             "damaged; name the folder that was given to --out."
         ) from error
-    if not is_readable or known.schema_version > schema_version():
+    if not is_known:
         raise ConfigurationError(
             f"{folder} was exported by energy-etl {content.get('energy_etl')}, which is newer than "
             "this one: update energy-etl, then import it."
@@ -252,6 +290,18 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
                 f"{folder / name} is missing or is not what was exported: nothing was brought in; "
                 "copy the export again."
             )
+
+
+def _make_partial(out: Path) -> Path:
+    """Make the folder that will be the export; those of exports that were killed go."""
+    for leftover in out.parent.glob(f".{out.name}.partial-*"):
+        pid = leftover.name.rpartition("-")[2]
+        if not Path("/proc", pid).exists():
+            shutil.rmtree(leftover, ignore_errors=True)
+    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True, mode=0o700)
+    return partial
 
 
 def _wanted(tables: Sequence[Table], schemas: Collection[str]) -> list[Table]:

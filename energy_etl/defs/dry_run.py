@@ -90,8 +90,9 @@ def look_ahead(
         )
     section = settings.section(WatticsSettings)
     for left in settings.data_dir.glob(f"{_PREFIX}*"):
-        if left.stat().st_mtime < time.time() - _LEFT_AFTER_S:
-            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            if left.stat().st_mtime < time.time() - _LEFT_AFTER_S:
+                shutil.rmtree(left)
     # Beside the outbox: where it has room its copy has it more likely than in /tmp.
     with tempfile.TemporaryDirectory(dir=settings.data_dir, prefix=_PREFIX) as folder:
         copy_path = Path(folder) / "state.sqlite"

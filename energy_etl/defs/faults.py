@@ -6,6 +6,7 @@ one fault: told at first, then once a day while it goes on, and when it succeede
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
@@ -18,8 +19,9 @@ MOST_TOLD_A_DAY: Final = 5
 FIRST_WAIT: Final = timedelta(minutes=1)
 LONGEST_WAIT: Final = timedelta(hours=1)
 _MOST_FAULTS: Final = 100
-# What a vendor answered stands in quotes and may differ each time, as do ids, times and counts.
-_VARYING: Final = re.compile(r'\("[^"]*"\)|\b[0-9a-f]{8}[0-9a-f-]*\b|\d+')
+# What a vendor answered stands in quotes, with quotes of its own, and may differ each time, as do
+# ids, times and counts.
+_VARYING: Final = re.compile(r'\(".*"\)|\b[0-9a-f]{8}[0-9a-f-]*\b|\d+')
 
 
 class Failure(BaseModel):
@@ -110,8 +112,9 @@ class Memory(BaseModel):
 
     def note(self, failure: Failure) -> None:
         """Count a failed run to its fault."""
+        kind = _kind(failure)
         for fault in self.faults:
-            if _kind(fault.last) == _kind(failure):
+            if _kind(fault.last) == kind:
                 if fault.over_at is not None:
                     # It comes and goes: who was told today is not told each time.
                     fault.first_at, fault.n_runs = failure.at, 0
@@ -121,19 +124,20 @@ class Memory(BaseModel):
         self.faults.append(Fault(last=failure, first_at=failure.at))
 
     def to_tell(self, now: datetime) -> list[Fault]:
-        """Return the faults that the webhook is to be told of, those that are over last."""
+        """Return the faults that the webhook is to be told of, newest first, those over last."""
         since = now - TOLD_AGAIN_AFTER
         begun: list[Fault] = []
-        for fault in self.faults:
-            n_told = sum(
-                each.last.subject == fault.last.subject
-                and (each in begun or (each.told_at is not None and each.told_at > since))
-                for each in self.faults
-            )
-            is_new = fault.told_at is None and n_told < MOST_TOLD_A_DAY
+        n_told = Counter(
+            fault.last.subject for fault in self.faults if fault.told_at and fault.told_at > since
+        )
+        # The oldest first would tell what nobody cares for any more, where not all can be told.
+        for fault in sorted(self.faults, key=lambda each: each.last.at, reverse=True):
+            subject = fault.last.subject
+            is_new = fault.told_at is None and n_told[subject] < MOST_TOLD_A_DAY
             is_due = fault.told_at is not None and since >= fault.told_at < fault.last.at
             if fault.over_at is None and (is_new or is_due):
                 begun.append(fault)
+                n_told[subject] += 1
         return begun + [f for f in self.faults if f.over_at is not None and not f.is_over_told]
 
     def note_told(self, told: Iterable[Fault], now: datetime) -> None:
@@ -162,7 +166,10 @@ class Memory(BaseModel):
             or (fault.can_end and fault.last.at > now - 10 * TOLD_AGAIN_AFTER)
             or (not fault.is_over_told and fault.last.at > now - 3 * TOLD_AGAIN_AFTER)
         ]
-        self.faults = sorted(kept, key=lambda fault: fault.last.at)[-_MOST_FAULTS:]
+        # Who was told today counts for how much may be told: without them it would never end.
+        self.faults = sorted(
+            kept, key=lambda f: (f.told_at is not None and f.told_at > since, f.last.at)
+        )[-_MOST_FAULTS:]
 
 
 def counted(n: int, what: str) -> str:

@@ -19,6 +19,7 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
+from energy_etl.defs.forgetting_files import tells_file
 from energy_etl.defs.forgetting_history import forget_in_history, runs_naming
 from energy_etl.defs.forgetting_rows import count_rows, delete_named_rows, redact_raw
 from energy_etl.defs.marks import mark_for
@@ -227,10 +228,10 @@ def files_naming(settings: Settings, names: Names) -> Iterator[Path]:
     alone = Names(frozenset({part}) for part in names.single)
     for path in sorted(settings.data_dir.rglob("*")):
         inner = path.relative_to(settings.data_dir)
-        if path.is_file() and inner.parts[0] not in _NOT_OURS:
-            content = path.read_bytes()
-            if alone.may_be_in(content) and alone.tell(content.decode("utf-8", "replace")):
-                yield path
+        # The logs of a SQLite file are read with it.
+        is_looked_at = not path.name.endswith(("-wal", "-shm")) and inner.parts[0] not in _NOT_OURS
+        if is_looked_at and path.is_file() and tells_file(path, alone):
+            yield path
 
 
 def _made_files(settings: Settings, names: Names) -> list[Path]:
@@ -238,7 +239,7 @@ def _made_files(settings: Settings, names: Names) -> list[Path]:
     found = []
     for folder in _MADE_FILES:
         for path in sorted((settings.data_dir / folder).rglob("*")):
-            if path.is_file() and (path.suffix == ".zip" or names.may_be_in(path.read_bytes())):
+            if path.is_file() and (path.suffix == ".zip" or tells_file(path, names)):
                 found.append(path)
     return found
 

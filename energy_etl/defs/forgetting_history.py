@@ -1,7 +1,7 @@
 """Dagster's history of a meter or a person: the runs that name it, and what the UI shows of them.
 
-Events are JSON in SQLite files, one per run and one for all assets; they are searched as bytes,
-because reading a year of events takes minutes.
+Events are JSON in SQLite files, one per run and one for all assets; they are searched as text,
+because making objects of a year of events takes minutes.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from typing import Final
 import dagster as dg
 from dagster._serdes import serialize_value
 
+from energy_etl.defs.forgetting_files import tells_file
 from energy_etl.defs.retention import delete_runs
 from energy_etl.rest.removal import Names
 from energy_etl.state import give_back_space
@@ -20,13 +21,13 @@ _RUNS_AT_ONCE: Final = 500
 
 def runs_naming(instance: dg.DagsterInstance, home: Path, names: Names) -> list[str]:
     """Return the ids of the runs whose configuration, tags, events or output name a thing."""
-    in_index = _tells_file(home / "history" / "runs" / "index.db", names)
+    in_index = tells_file(home / "history" / "runs" / "index.db", names)
     return [
         run.run_id
         for run in _runs(instance)
         if names.tell(serialize_value(run))
-        or _tells_file(home / "history" / "runs" / f"{run.run_id}.db", names)
-        or any(_tells_file(path, names) for path in _printed(home, run.run_id))
+        or tells_file(home / "history" / "runs" / f"{run.run_id}.db", names)
+        or any(tells_file(path, names) for path in _printed(home, run.run_id))
         or (in_index and _tells_events(instance, run.run_id, names))
     ]
 
@@ -36,15 +37,15 @@ def forget_in_history(instance: dg.DagsterInstance, home: Path, names: Names) ->
     delete_runs(instance, home, runs_naming(instance, home, names))
     index = home / "history" / "runs" / "index.db"
     give_back_space(index, worth_it=0)
-    if _tells_file(index, names):
+    if tells_file(index, names):
         _wipe(instance, names, is_every_asset=False)
         give_back_space(index, worth_it=0)
-    if _tells_file(index, names):
+    if tells_file(index, names):
         # Results of checks: they stand by asset, and can be deleted by asset only.
         _wipe(instance, names, is_every_asset=True)
         give_back_space(index, worth_it=0)
     ticks = home / "schedules" / "schedules.db"
-    if _tells_file(ticks, names):
+    if tells_file(ticks, names):
         for state in instance.all_instigator_state():
             instance.purge_ticks(state.instigator_origin_id, state.selector_id, float("inf"))
     for path in (home / "history" / "runs.db", ticks):
@@ -60,16 +61,6 @@ def _runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
 
 def _tells_events(instance: dg.DagsterInstance, run_id: str, names: Names) -> bool:
     return any(names.tell(serialize_value(entry)) for entry in instance.all_logs(run_id))
-
-
-def _tells_file(path: Path, names: Names) -> bool:
-    """True when a SQLite file (with what is not in it yet) or a text names a thing."""
-    for one in (path, path.with_name(path.name + "-wal")):
-        if one.is_file():
-            content = one.read_bytes()
-            if names.may_be_in(content) and names.tell(content.decode("utf-8", "replace")):
-                return True
-    return False
 
 
 def _printed(home: Path, run_id: str) -> list[Path]:

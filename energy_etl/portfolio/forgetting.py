@@ -18,8 +18,11 @@ def rows_naming(folder: Path, names_it: Callable[[str], bool]) -> dict[str, int]
 
 
 def remove_rows(folder: Path, names_it: Callable[[str], bool]) -> None:
-    """Take the rows that name a thing out; each file is written whole or not at all."""
-    for content in _files(folder):
+    """Take the rows that name a thing out; each file is written whole or not at all.
+
+    What refers to others first: killed on the way, the rest still tells what the thing is.
+    """
+    for content in reversed(list(_files(folder))):
         kept = [(line, cells) for line, cells in content.rows if not _names(cells, names_it)]
         if len(kept) != len(content.rows):
             content.rows = kept

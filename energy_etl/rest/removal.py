@@ -122,7 +122,7 @@ def without(names: Names, body: bytes, context: str = "") -> bytes | None:
 
 def _without(names: Names, node: Any, known: frozenset[str]) -> Any:
     if isinstance(node, dict):
-        own = "\n".join(str(value) for value in node.values() if not isinstance(value, dict | list))
+        own = "\n".join(_text(value) for value in node.values())
         found = known | names.found_in(own)
         if found != known and names.are_met_by(found):
             return _GONE
@@ -138,5 +138,10 @@ def _without(names: Names, node: Any, known: frozenset[str]) -> Any:
     if isinstance(node, list):
         items = (_without(names, item, known) for item in node)
         return [item for item in items if item is not _GONE]
-    found = known | names.found_in(str(node))
+    found = known | names.found_in(_text(node))
     return _GONE if found != known and names.are_met_by(found) else node
+
+
+def _text(value: Any) -> str:
+    """Return what may be an id; a number with a fraction is a reading, whatever digits it has."""
+    return "" if isinstance(value, dict | list | float) else str(value)

@@ -51,13 +51,13 @@ class Webhook(Closing):
             BadRequestError: it was refused or redirected: the address is not right any more.
             UnavailableError: no connection, no answer in time, 429 or a 5xx.
         """
-        request = httpx.Request(
-            "POST",
-            self._url,
-            headers={"Content-Type": "application/json", "User-Agent": "energy-etl/0.1"},
-            content=msgspec.json.encode(message),
-        )
         try:
+            request = httpx.Request(
+                "POST",
+                self._url,
+                headers={"Content-Type": "application/json", "User-Agent": "energy-etl/0.1"},
+                content=msgspec.json.encode(message),
+            )
             answer = self._transport.handle_request(request)
         except (EnergyEtlError, UnicodeError) as error:
             # The latter of a host that is no name in any script, such as xn--a.

@@ -1,6 +1,7 @@
 """`energy-etl golive` and `push dry-run` on a target=live project whose vendors are on loopback."""
 
 import json
+import os
 import shutil
 import tomllib
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from energy_etl.defs.assets import wiser
 from energy_etl.defs.assets.push import SendConfig
 from energy_etl.defs.assets.push import dry_run as dry_run_of_the_job
 from energy_etl.defs.delivery import release_streams
+from energy_etl.defs.instance import open_instance
 from energy_etl.defs.resources import Etl
 from energy_etl.defs.sending import send_outbox
 from energy_etl.defs.sensors import build_sensors
@@ -141,6 +143,22 @@ def test_on_the_sandbox_it_says_what_to_set_first(live: Live) -> None:
     assert (code, out) == (3, "")
     assert "set ENERGY_ETL_TARGET=live" in err
     assert live.consent_row() is None
+    # An address that is somebody else's is refused on the sandbox too, and the advice holds.
+    live.write({"digiwatt": {"base_url": "https://d.test/v1"}})
+    path.write_text(path.read_text().replace("live", "sandbox"))
+    row = live.consent_row()
+    assert row is not None
+    assert row.next_step == "Run `energy-etl golive`."
+    code, out, _ = live.typed.run("golive", "--yes", "--json")
+    told = json.loads(out)
+    assert (code, told["target"], [each["vendor"] for each in told["vendors"]]) == (
+        0,
+        "sandbox",
+        ["digiwatt"],
+    )
+    row = live.consent_row()
+    assert row is not None
+    assert row.verdict == "ok"
 
 
 def test_commands_that_change_something_at_a_vendor_need_the_consent_and_reads_do_not(
@@ -161,6 +179,13 @@ def test_commands_that_change_something_at_a_vendor_need_the_consent_and_reads_d
         assert "run `energy-etl golive`" in err
         assert len(err.strip().splitlines()) == 1
     assert live.outbox_rows() == before
+    # Its runs would fail one by one; what it would cost may be looked at.
+    days = ("--from", "2026-01-02", "--to", "2026-01-03")
+    code, out, err = live.typed.run("backfill", *days)
+    assert (code, out, "run `energy-etl golive`" in err) == (3, "", True)
+    with open_instance(live.root / "data" / "dagster_home") as instance:
+        assert not instance.get_backfills()
+    assert live.typed.run("backfill", "--preview", *days)[0] == 0
     assert live.typed.run("push", "csv", str(file), "--stream", live.gas, "--dry-run")[0] == 0
     assert live.typed.run("push", "test", live.gas, "--read-only")[0] == 0
     assert live.typed.run("streams", "list", "--json")[0] == 0
@@ -192,6 +217,8 @@ def test_run_without_consent_fails_once_and_calls_nobody(live: Live) -> None:
 
 def test_golive_shows_all_asks_and_records_who_agreed(live: Live) -> None:
     live.fill(gas=[1, 2, 3, 5], lost=[1])
+    code, out, err = live.typed.run("golive", answers="")
+    assert (code, "Nobody answered: give --yes" in err) == (1, True)
     code, out, err = live.typed.run("golive", answers="n\n")
     assert code == 1
     assert "Nothing was agreed" in out
@@ -290,6 +317,25 @@ def test_dry_run_writes_what_a_send_run_then_sends_and_changes_nothing(live: Liv
         assert len(own) == {live.gas: 3, live.mains: 2}[stream_id]
     code, out, _ = live.typed.run("push", "dry-run", "--out", "-")
     assert (code, out) == (0, "")
+
+
+def test_dry_run_into_a_pipe_leaves_it_one_and_takes_away_what_a_killed_one_left(
+    live: Live,
+) -> None:
+    live.fill(gas=[1, 2])
+    left = live.root / "data" / ".dry-run-killed"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    pipe = live.root / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert live.typed.run("push", "dry-run", "--out", str(pipe))[0] == 0
+        assert len(os.read(reader, 65_536).splitlines()) == 2
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert not left.exists()
 
 
 def test_digiwatt_is_called_as_often_as_its_plan_counts(live: Live) -> None:

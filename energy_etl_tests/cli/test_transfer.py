@@ -11,6 +11,7 @@ from typing import cast
 import polars as pl
 import pytest
 
+from energy_etl.cli import transfer_files
 from energy_etl.cli.transfer_files import export_project, import_project
 from energy_etl.defs.resources import Etl
 from energy_etl.delivery import Outbox, release
@@ -122,10 +123,14 @@ def test_damaged_missing_and_later_exports_are_refused_before_anything_changes(
     with pytest.raises(ConfigurationError, match=r"site\.parquet is missing or is not what was"):
         list(import_project(settings, copy))
     manifest = json.loads((copy / "manifest.json").read_text())
-    manifest["files"] = {"../outside": {"sha256": "0"}}
+    manifest |= {"files": {"../outside": {"sha256": "0"}}, "last_sent_ms": None}
     (copy / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ConfigurationError, match=r"outside is missing or is not what was"):
         list(import_project(settings, copy))
+    for files in ({"a.parquet": {"sha256": "0"}}, {"a.csv": "0"}, ["a"], {"a.csv": {}}, None):
+        (copy / "manifest.json").write_text(json.dumps({**manifest, "files": files}))
+        with pytest.raises(ConfigurationError, match=r"no complete export"):
+            list(import_project(settings, copy))
     manifest["schema_version"] = 99
     (copy / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ConfigurationError, match=r"newer than this one: update energy-etl"):
@@ -162,6 +167,49 @@ def test_export_of_some_schemas_has_no_outbox_and_replaces_only_them(
     assert datetime.fromisoformat(
         json.loads((out / "manifest.json").read_text())["exported_at"]
     ) <= datetime.now(UTC)
+
+
+def test_export_knows_only_of_packets_that_are_in_its_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packets that went out after the copy were in the manifest, and would be sent twice."""
+    settings = settings_of(tmp_path)
+    warehouse_of(settings).create()
+    deliver(settings, 3)
+    copy_state = transfer_files.copy_state
+
+    def copy_then_send(path: Path, target: Path) -> None:
+        copy_state(path, target)
+        deliver(settings, 4)
+
+    monkeypatch.setattr(transfer_files, "copy_state", copy_then_send)
+    monkeypatch.setattr(transfer_files, "_wanted", lambda *_: [SITE])
+    out = tmp_path / "backup"
+    list(export_project(settings, out))
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["last_sent_ms"] == {"s": stamp_ms(3)}
+    assert {path.name for path in out.iterdir()} == {"manifest.json", "state.sqlite", "core"}
+
+
+def test_portfolio_that_is_there_is_refused_and_half_of_the_same_one_completed(
+    exported: tuple[Settings, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was left as it was, without a word, also when an import was killed in its middle."""
+    settings, out = exported
+    monkeypatch.setattr("energy_etl.cli.transfer_files.publish", lambda *_, **__: None)
+    monkeypatch.setattr("energy_etl.cli.transfer_files._bring_tables", lambda *_: ())
+    restored = settings_of(tmp_path)
+    restored.portfolio_dir.mkdir(parents=True)
+    half = restored.portfolio_dir / "sites.csv"
+    shutil.copyfile(settings.portfolio_dir / half.name, half)
+    list(import_project(restored, out))
+    theirs = {path.name: path.read_bytes() for path in settings.portfolio_dir.iterdir()}
+    assert {path.name: path.read_bytes() for path in restored.portfolio_dir.iterdir()} == theirs
+    half.write_text("site_id\n")
+    with pytest.raises(ConfigurationError, match=r"sites\.csv is not what was exported: give --re"):
+        list(import_project(restored, out))
+    list(import_project(restored, out, is_replacing=True))
+    assert half.read_bytes() == theirs["sites.csv"]
 
 
 def test_export_that_fails_leaves_nothing_that_looks_like_one(

@@ -172,6 +172,14 @@ def test_log_that_cannot_be_written_is_told(place: Place) -> None:
     assert "check that it exists, its rights and the free disk space" in place.tick()
 
 
+def test_failure_of_before_the_first_look_is_never_told(place: Place) -> None:
+    place.run(extract_a)
+    for _ in range(2):
+        assert place.tick(after=timedelta(days=40)) == "No run failed since the last look."
+    place.run(extract_a)
+    assert place.tick().startswith("1 run failed: extract_a")
+
+
 def test_sensor_keeps_what_it_saw_and_begins_anew_after_a_foreign_cursor(place: Place) -> None:
     sensor = build_alert_sensor()
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING

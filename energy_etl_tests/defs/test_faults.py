@@ -1,7 +1,7 @@
 """`Memory`: what is told, when, and how often."""
 
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from itertools import count, product
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,6 +74,28 @@ def test_job_that_says_something_else_each_time_is_told_a_few_times_a_day() -> N
         memory.note(failed(now, f"Something {chr(97 + word % 26) * (1 + word // 26)} broke."))
         n_told += len(tell(memory, now))
     assert n_told == MOST_TOLD_A_DAY
+
+
+def test_answers_with_quotes_in_them_are_one_fault() -> None:
+    memory = Memory()
+    for word in ("ab", "cd"):
+        said = f'Vendor answered 500 ("{{"error": "{word}"}}"): run again.'
+        memory.note(failed(NOW, said))
+    assert [fault.n_runs for fault in memory.faults] == [2]
+
+
+def test_week_of_ever_other_sentences_stays_within_the_limit_of_each_day() -> None:
+    memory, told_at, words = Memory(), list[datetime](), product("ghijk", repeat=4)
+    for hour in range(24 * 7):
+        now = NOW + hour * HOUR
+        memory.note(failed(now, f"{''.join(next(words))} broke."))
+        lines = tell(memory, now)
+        # What is told is today's: more than a hundred faults push the first ones out unseen.
+        told_at += [now] * len(lines)
+        assert not lines or memory.faults[-1].last.at == now
+    for at in told_at:
+        assert sum(at - DAY < other <= at for other in told_at) <= MOST_TOLD_A_DAY
+    assert len(told_at) >= MOST_TOLD_A_DAY * 6
 
 
 def test_webhook_that_is_down_gets_it_later_and_never_what_is_over_by_then() -> None:

@@ -1,5 +1,6 @@
 """`page`: docs/messages.md, from the messages in the package and the table of their next steps."""
 
+import functools
 import re
 from pathlib import Path
 from typing import Final
@@ -52,6 +53,7 @@ def page() -> str:
     return "\n".join(lines)
 
 
+@functools.cache
 def rows_by_site() -> dict[Site, Row]:
     """Return each message with its row; those without one are left out."""
     by_module: dict[str, list[Row]] = {}

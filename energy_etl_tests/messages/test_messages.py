@@ -14,12 +14,17 @@ from energy_etl_tests.messages.walk import CASES
 
 ROOT = Path(__file__).parents[2]
 ROWS = read_rows()
-MET = [(site, row) for site, row in rows_by_site().items() if not row.apart]
 # How a message may begin: a capital, something filled in or typed, a setting, a vendor.
 BEGINNING = re.compile(
     r"[A-Z{`'-]|[a-z_]+\.[a-z{]|register_id_|(wattsense|wiser|smartgridone|digiwatt|wattics)\b"
 )
 NOT_PLAIN = re.compile(r"\b[A-Z]\w*(Error|Exception)\b|\bNone\b|Traceback|object at 0x|\bself\b")
+
+
+@functools.cache
+def met() -> list[tuple[Site, Row]]:
+    """Return what people meet. Not at import: all workers import, and it takes seconds."""
+    return [(site, row) for site, row in rows_by_site().items() if not row.apart]
 
 
 @functools.cache
@@ -51,25 +56,25 @@ def test_each_row_has_a_message_and_stands_once() -> None:
 
 
 def test_message_says_what_to_do_next_in_its_own_text() -> None:
-    assert not [told(site) for site, row in MET if not next_step_of(site, row)]
+    assert not [told(site) for site, row in met() if not next_step_of(site, row)]
     # What is all advice says nothing about what happened; only a wrong use of an option is so.
-    bare = [site for site, row in MET if next_step_of(site, row) == site.text]
+    bare = [site for site, row in met() if next_step_of(site, row) == site.text]
     assert not [told(site) for site in bare if site.error != "BadParameter"]
 
 
 def test_message_is_one_or_two_plain_sentences() -> None:
-    errors = [site for site, _ in MET if site.kind == "error"]
+    errors = [site for site, _ in met() if site.kind == "error"]
     assert len(errors) > 200
     assert not [told(site) for site in errors if not BEGINNING.match(site.text)]
     assert not [told(site) for site in errors if not re.search(r"[.?}]$", site.text)]
-    assert not [told(site) for site, _ in MET if NOT_PLAIN.search(site.text)]
+    assert not [told(site) for site, _ in met() if NOT_PLAIN.search(site.text)]
     long = [site for site in errors if len(re.findall(r"[.?] (?=[A-Z])", site.text)) > 1]
     assert not [told(site) for site in long]
 
 
 def test_message_is_shown_by_a_test_or_a_case_of_the_walk() -> None:
     walked = {(case.module, case.starts) for case in CASES}
-    for site, row in MET:
+    for site, row in met():
         if row.shown_by == WALK:
             cases = [c for c in CASES if c.module == row.module and site.text.startswith(c.starts)]
             assert cases, f"no case provokes {told(site)}"
@@ -79,7 +84,7 @@ def test_message_is_shown_by_a_test_or_a_case_of_the_walk() -> None:
         assert colons, f"{told(site)} names no test"
         assert name in names_of_tests(file), f"{file} has no test {name}"
     # Some messages of the walk were there before it; each of its cases is about one.
-    assert not {module for module, _ in walked} - {site.module for site, _ in MET}
+    assert not {module for module, _ in walked} - {site.module for site, _ in met()}
 
 
 def test_row_that_stands_apart_says_why() -> None:

@@ -35,6 +35,31 @@ def test_id_counts_as_a_word_of_its_own(text: str, is_told: bool) -> None:
     assert METER.tell(text) is is_told
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "50%_ü+&=;",
+        "http://v/meters/50%25_%C3%BC%2B%26%3D%3B/savings",
+        "a%2F50%25_%C3%BC%2B%26%3D%3B",
+        json.dumps({"id": "50%_ü+&=;"}),
+        json.dumps({"told": json.dumps({"id": "50%_ü+&=;"})}),
+        json.dumps("first line\n50%_ü+&=; failed"),
+        "<td>50%_ü+&amp;=;</td>",
+    ],
+)
+def test_id_is_found_however_it_is_written(text: str) -> None:
+    names = Names([frozenset({"50%_ü+&=;"})])
+    assert names.tell(text)
+    assert names.may_be_in(text.encode())
+    assert not names.tell(text.replace("50%", "150%"))
+
+
+def test_reading_with_the_digits_of_an_id_stays() -> None:
+    names = Names([frozenset({"4711"})])
+    body = json.dumps([{"id": 4712, "kwh": 4711.0}, {"id": 4711, "kwh": 1.5}]).encode()
+    assert json.loads(without(names, body) or b"") == [{"id": 4712, "kwh": 4711.0}]
+
+
 def test_smallest_object_that_names_it_goes() -> None:
     content = {"owner": "o", "meters": [{"id": "m-1", "kwh": 1}, {"id": "m-2", "kwh": 2}]}
     assert taken_out(content) == {"owner": "o", "meters": [{"id": "m-2", "kwh": 2}]}

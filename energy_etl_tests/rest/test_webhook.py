@@ -68,6 +68,12 @@ def test_receiver_that_hangs_or_floods_is_left_in_time() -> None:
             webhook.post(MESSAGE)
 
 
+def test_host_that_is_no_name_in_any_script_is_not_reached() -> None:
+    with Webhook("https://xn--a/hook") as webhook, pytest.raises(UnavailableError) as raised:
+        webhook.post(MESSAGE)
+    assert "xn--a" not in str(raised.value)
+
+
 def test_reachability_is_tried_without_a_message() -> None:
     with RawServer.answering(answer()) as server, Webhook(server.url + PATH) as webhook:
         webhook.check_reachable()

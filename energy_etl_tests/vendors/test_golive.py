@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,6 +107,36 @@ def test_withdrawn_consent_covers_nothing_and_says_who_withdrew_it(tmp_path: Pat
     consent = read_consent(settings.state_path)
     assert consent is not None
     assert re.fullmatch(r"Withdrawn by \S+ on 2026-10-28 09:00 UTC\.", consent.sentence)
+
+
+def test_copied_project_calls_nobody_until_somebody_agrees_there_too(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    made = live(tmp_path / "made")
+    agree(made)
+    shutil.copytree(made.root, tmp_path / "copy")
+    copied = live(tmp_path / "copy")
+    assert keys(copied) == ["digiwatt", "wattics main", "wattics api"]
+    with pytest.raises(ConfigurationError, match=r"UTC in .*/made/data, not here"):
+        require_consent(copied, "wattics")
+    # One project under two names, as a container and its host have it: the second agrees to the
+    # same, and the first goes on.
+    agree(copied)
+    assert keys(copied) == []
+    shutil.copy(copied.state_path, made.state_path)
+    assert keys(made) == []
+    # What is withdrawn under one of the names is withdrawn.
+    record_consent(made.state_path, [], at=AT)
+    shutil.copy(made.state_path, copied.state_path)
+    assert len(keys(copied)) == 3
+
+
+def test_credential_that_has_the_name_of_the_api_login_is_agreed_to_beside_it(
+    tmp_path: Path,
+) -> None:
+    credentials = {"api": {"username": "pusher", "password": "canary-w"}}
+    settings = live(tmp_path, wattics={**LIVE["wattics"], "credentials": credentials})
+    agree(settings)
+    assert keys(settings) == []
 
 
 def test_damaged_record_is_no_consent(tmp_path: Path) -> None:

@@ -80,7 +80,6 @@ def _devices_in_force(etl: Etl) -> pl.DataFrame:
     specs=[
         table_spec(
             TELEMETRY,
-            deps=(SERIES,),
             partitions=DAYS,
             note="POST /v1/telemetry/query, one range per mapped register and run, each field a "
             "query of its own. The hourly run begins `smartgridone.refetch_hours` before the "

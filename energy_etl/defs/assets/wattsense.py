@@ -107,7 +107,6 @@ def access(context: dg.AssetExecutionContext, etl: Etl):
     specs=[
         table_spec(
             HISTORY,
-            deps=(PROPERTY,),
             partitions=DAYS,
             note="GET /v1/devices/{deviceId}/properties, one range per mapped register and run. "
             "Hourly from the newest value less wattsense.refetch_window_h, however old it is; the "
