@@ -5,6 +5,7 @@ A command is a thin door: what it does lives in the package or, for processes, i
 beside this one.
 """
 
+import os
 import sys
 from typing import Final
 
@@ -22,6 +23,8 @@ _EXIT_CODES: Final[tuple[tuple[type[EnergyEtlError], int], ...]] = (
     (PermissionDeniedError, 4),
     (UnavailableError, 5),
 )
+# What shells say of a program that Ctrl-C ended.
+_INTERRUPTED: Final = 130
 
 
 def exit_code(error: EnergyEtlError) -> int:
@@ -31,11 +34,17 @@ def exit_code(error: EnergyEtlError) -> int:
 
 def main() -> None:
     """Run the command line; each of our errors is one sentence on stderr."""
-    # Imported here: `energy-etl --help` must not wait for a warehouse library.
-    from energy_etl.cli.app import app
-
+    # A closed one (`>&-`) is None to Python, and writing to it an error of its own.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     try:
+        # Imported here: `energy-etl --help` must not wait for a warehouse library.
+        from energy_etl.cli.app import app
+
         app()
+    except KeyboardInterrupt:
+        # While it is imported; later the command itself ends with this code.
+        sys.exit(_INTERRUPTED)
     except EnergyEtlError as error:
         print(f"energy-etl: {error}", file=sys.stderr)
         sys.exit(exit_code(error))

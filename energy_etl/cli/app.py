@@ -14,7 +14,7 @@ from energy_etl.cli.doctor import doctor
 from energy_etl.cli.golive import golive
 from energy_etl.cli.keeping import forget, prune
 from energy_etl.cli.report import report
-from energy_etl.cli.sql import sql
+from energy_etl.cli.sql import QueryCommand, sql
 from energy_etl.cli.status import status
 from energy_etl.cli.support import support_bundle
 from energy_etl.cli.transfer import export, import_
@@ -125,7 +125,7 @@ def sandbox(
 app.command(rich_help_panel=_LOOK)(status)
 app.command(rich_help_panel=_LOOK)(vendors)
 app.command(rich_help_panel=_LOOK)(doctor)
-app.command(rich_help_panel=_LOOK)(sql)
+app.command(rich_help_panel=_LOOK, cls=QueryCommand)(sql)
 app.command(rich_help_panel=_LOOK)(report)
 app.command(rich_help_panel=_LOAD)(backfill)
 

@@ -140,7 +140,7 @@ def _sentences(pasts: "Sequence[VendorPast]", days: "Days", asked: dict[str, str
         lines += [f"Asked for {asset}: backfill {name}." for asset, name in asked.items()]
         lines.append(
             "It begins within 30 s while `energy-etl up` runs (else when it runs next); follow it "
-            "in the UI under Overview, Backfills."
+            "in the UI under Runs."
         )
     return lines
 

@@ -67,7 +67,7 @@ def _go_live(
     from energy_etl.vendors.golive import record_consent
 
     settings = etl.settings()
-    board = Switchboard(instance, build_defs({"etl": etl}), settings.root)
+    board = Switchboard(instance, build_defs({"etl": etl}), settings.dagster_home)
     plan = make_plan(etl, instance, board)
     if not plan.calls:
         raise ConfigurationError(
@@ -100,7 +100,7 @@ def _revoke(etl: "Etl", instance: "dg.DagsterInstance", *, as_json: bool) -> Non
     from energy_etl.vendors.golive import read_consent, record_consent
 
     settings = etl.settings()
-    board = Switchboard(instance, build_defs({"etl": etl}), settings.root)
+    board = Switchboard(instance, build_defs({"etl": etl}), settings.dagster_home)
     before = read_consent(settings.state_path)
     had_one = before is not None and bool(before.covered)
     if had_one:

@@ -49,7 +49,8 @@ def start_child(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
+            # Else `python -m` takes what stands in this folder, somebody's calendar.py, for a library.
+            env={**os.environ, **environment, "PYTHONSAFEPATH": "1"},
             start_new_session=True,
             preexec_fn=_end_with_parent,
         )

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 _SHOWN_ROWS: Final = 200
 
 
+class QueryCommand(typer.core.TyperCommand):
+    """A query that begins with a comment, as README's do, is no option."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        """Parse the command line."""
+        return super().parse_args(ctx, [f" {a}" if a.startswith("-- ") else a for a in args])
+
+
 def sql(
     query: Annotated[
         str | None, typer.Argument(help="One SELECT; - reads it from stdin; none: lists tables.")
@@ -112,11 +120,22 @@ def _print_table(answer: "Answer", rows: Sequence[tuple[Any, ...]]) -> None:
 
     screen = ScreenTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
     for name, is_numeric in zip(answer.columns, answer.is_numeric, strict=True):
-        screen.add_column(Text(_printable(name)), justify="right" if is_numeric else "left")
+        justify = "right" if is_numeric else "left"
+        screen.add_column(Text(_printable(name)), justify=justify, overflow="fold")
     for row in rows:
         # As text: brackets in a name are no markup.
         screen.add_row(*(Text(_shown(value)) for value in row))
-    Console().print(screen)
+    console = Console()
+    endless = console.options.update(max_width=sys.maxsize)
+    if console.measure(screen, options=endless).minimum <= console.width:
+        console.print(screen)
+    else:
+        # Columns of three letters tell nothing: a row after the other, a line for each column.
+        for row in rows:
+            record = ScreenTable(box=None, show_header=False, padding=(0, 1))
+            for name, value in zip(answer.columns, row, strict=True):
+                record.add_row(Text(_printable(name), style="bold"), Text(_shown(value)))
+            console.print(record, "")
     print(f"{len(rows)} {'row' if len(rows) == 1 else 'rows'}", file=sys.stderr)
 
 

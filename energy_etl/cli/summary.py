@@ -13,14 +13,12 @@ from energy_etl.transform.delivery import is_lagging
 from energy_etl.vendors import discover_vendors
 from energy_etl.warehouse import count_published, read_published
 
-# README repeats these three and a test runs them.
-QUERIES = (
-    "SELECT site_id, local_on, sum(energy_kwh) AS mains_kwh FROM mart.daily_energy "
-    "JOIN core.register USING (register_id, site_id) WHERE role = 'mains' "
-    "GROUP BY ALL ORDER BY local_on DESC, site_id LIMIT 14",
-    "SELECT site_id, appliance, energy_kwh, share_pct FROM mart.appliance_share "
-    "WHERE period = 'last-week' AND source = 'own' ORDER BY site_id, share_pct DESC",
-    "SELECT stream_id, stamped_at, body, state FROM push.packet ORDER BY stamped_at DESC LIMIT 10",
+# Each fits on a line of 80 columns, and README explains it.
+NEXT = (
+    "energy-etl sql \"SELECT site_id, energy_kwh, trend_pct FROM mart.site_last_week\"",
+    'energy-etl sql "SELECT kind, place, next_step FROM mart.finding"',
+    "energy-etl report",
+    "energy-etl up",
 )
 
 
@@ -58,12 +56,10 @@ def print_summary(settings: Settings) -> None:
         )
     console.print(screen)
     _print_delivery(console, settings)
-    console.print(f"The data is in [bold]{settings.published_path}[/] (open it read-only). Try:")
-    for query in QUERIES:
-        console.print(f"  {query};", soft_wrap=True, highlight=False)
-    console.print(
-        "Runs, partitions and checks: [bold]make up[/], then open the URL that it prints."
-    )
+    console.print(f"The data is in [bold]{settings.published_path}[/] (open it read-only).")
+    console.print("Next (`. .venv/bin/activate` puts energy-etl on your path):")
+    for command in NEXT:
+        console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_vendors(console: Console, settings: Settings) -> None:
@@ -133,14 +129,18 @@ def delivery_sentence(streams: pl.DataFrame) -> str:
     confirmed = "all confirmed" if is_all else f"{n['n_sent']:,} of them not confirmed"
     n_lagging = streams.filter(is_lagging()).height
     parts = [
-        f"{n['n_accepted']:,} packets of {n_streams} streams sent, {confirmed}",
+        f"{n['n_accepted']:,} packets of {_streams(n_streams)} sent, {confirmed}",
         *([f"{n['n_rejected']:,} refused"] if n["n_rejected"] else []),
-        *([f"{n_parked} streams parked"] if n_parked else []),
-        *([f"{n_lagging} streams lag"] if n_lagging else []),
+        *([f"{_streams(n_parked)} parked"] if n_parked else []),
+        *([f"{_streams(n_lagging)} behind"] if n_lagging else []),
         f"{n['n_holes']:,} holes",
     ]
     advice = " (`energy-etl outbox status`)" if len(parts) > 2 else ""
     return "; ".join(parts) + advice + "."
+
+
+def _streams(number: int) -> str:
+    return "1 stream" if number == 1 else f"{number} streams"
 
 
 def _number(figure: float | None, digits: int, unit: str = "", sign: str = "") -> str:

@@ -29,11 +29,12 @@ from energy_etl.settings import PREFIX, ROOT_VARIABLE, Settings
 from energy_etl.vendors import project_settings
 
 START_DEADLINE_S = 120.0
+# Code is looked for in the working directory first: not where people keep files of their own.
 _WORKSPACE = """\
 load_from:
   - python_module:
       module_name: energy_etl.definitions
-      working_directory: {root}
+      working_directory: {home}
 """
 
 
@@ -139,7 +140,7 @@ def _start(
         # A sandbox that was started anew has forgotten every consent.
         grant_sandbox_consent(project_settings(settings.root, sandbox_url=url))
     workspace = settings.dagster_home / "workspace.yaml"
-    workspace.write_text(_WORKSPACE.format(root=settings.root), encoding="utf-8")
+    workspace.write_text(_WORKSPACE.format(home=settings.dagster_home), encoding="utf-8")
     print("Starting Dagster ...", file=sys.stderr, flush=True)
     web_port = free_port(port)
     python, logs = sys.executable, settings.data_dir / "logs"

@@ -18,7 +18,7 @@ from dagster._utils.warnings import disable_dagster_warnings
 
 from energy_etl.defs.jobs import EXTRACTION_PREFIX, SEND_JOB
 
-# The code location as `up`'s workspace and `workspace.yaml` name it.
+# The code location as `up`'s workspace names it.
 _MODULE = "energy_etl.definitions"
 
 
@@ -41,17 +41,17 @@ class Switchboard:
     """Every schedule and sensor of a project, and where it stands in an instance."""
 
     def __init__(
-        self, instance: dg.DagsterInstance, definitions: dg.Definitions, root: Path
+        self, instance: dg.DagsterInstance, definitions: dg.Definitions, home: Path
     ) -> None:
         """Look up what there is to switch.
 
         Args:
             instance: where it is switched.
             definitions: of the project.
-            root: the project's folder.
+            home: its DAGSTER_HOME.
         """
         self._instance = instance
-        self._ticked = _ticked(definitions, root)
+        self._ticked = _ticked(definitions, home)
 
     def switches(self) -> tuple[Switch, ...]:
         """Return all, as they stand now, by name."""
@@ -90,11 +90,11 @@ class Switchboard:
         )
 
 
-def _ticked(definitions: dg.Definitions, root: Path) -> list[RemoteSchedule | RemoteSensor]:
+def _ticked(definitions: dg.Definitions, home: Path) -> list[RemoteSchedule | RemoteSensor]:
     repository = definitions.get_repository_def()
     # As in the workspace that `energy-etl up` writes: Dagster compares all of it in some places.
     target = LoadableTargetOrigin(
-        executable_path=None, module_name=_MODULE, working_directory=str(root)
+        executable_path=None, module_name=_MODULE, working_directory=str(home)
     )
     handle = RepositoryHandle(
         repository_name=repository.name,

@@ -141,6 +141,29 @@ def test_terminal_gets_a_table_that_is_cut_and_says_so(
     assert out.count("measured") == 3
 
 
+def test_rows_wider_than_the_terminal_are_shown_as_records(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each of eleven columns once had three letters of 80 columns.
+    monkeypatch.setattr("energy_etl.cli.sql.sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    query = "SELECT unnest([7, 8]) AS number, repeat('w', 35) AS word, NULL AS \"[bold]nothing\""
+    _, out, err = typed.run("sql", query)
+    lines = [line.split() for line in out.splitlines()]
+    # On 40 columns nothing is lost.
+    joined = " ".join(out.split())
+    assert lines[0] == ["number", "7"]
+    assert joined.count("number") == 2
+    assert joined.replace(" ", "").count("w" * 35) == 2
+    assert err == "2 rows\n"
+
+
+def test_query_of_readme_that_begins_with_a_comment_is_no_option(typed: Typed) -> None:
+    code, out, err = typed.run("sql", "-- Last week, the vendor's\nSELECT 7 AS n", "--csv")
+    assert (code, out, err) == (0, "n\n7\n", "")
+    assert "No such option" in typed.run("sql", "--jsn")[2]
+
+
 def test_query_is_answered_while_a_run_writes(typed: Typed, published_root: Path) -> None:
     warehouse = Warehouse(published_root / "data" / "warehouse.duckdb", (SITE, INTERVAL))
     with warehouse.write() as writer:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -19,15 +20,16 @@ from energy_etl.delivery.acks import Confirmed, Sent, apply
 from energy_etl.errors import ConfigurationError, DeliveryError, WarehouseError
 from energy_etl.settings import Settings
 from energy_etl.state import open_state
-from energy_etl.tables import SHARED_TABLES
 from energy_etl.tables.core import INTERVAL, SITE
 from energy_etl.tables.raw import BODY
-from energy_etl.warehouse import Warehouse, read_published
+from energy_etl.warehouse import Warehouse, publish, read_published
 from energy_etl.warehouse.transfer import read_in
 from energy_etl_tests.cli.typed import Typed
-from energy_etl_tests.defs.project import prepared
+from energy_etl_tests.defs.project import REPOSITORY
 from energy_etl_tests.delivery.conftest import NOW, body, packets, plan, stamp_ms, states
 from energy_etl_tests.warehouse.frames import intervals, sites
+
+TABLES = (SITE, INTERVAL, BODY)
 
 
 def settings_of(root: Path) -> Settings:
@@ -35,7 +37,7 @@ def settings_of(root: Path) -> Settings:
 
 
 def warehouse_of(settings: Settings) -> Warehouse:
-    return Warehouse(settings.warehouse_path, SHARED_TABLES, lock_wait_s=20)
+    return Warehouse(settings.warehouse_path, TABLES, lock_wait_s=20)
 
 
 def hashes(settings: Settings) -> dict[str, str]:
@@ -55,11 +57,13 @@ def deliver(settings: Settings, up_to: int) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shared_tables_only() -> Iterator[None]:
-    """Leave the vendors' tables out: they would be half of the time, and are empty here."""
+def few_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Leave tables and views out that are empty here, and Dagster: they were most of the time."""
+    without_views = partial(publish, views_folder=tmp_path_factory.mktemp("views"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("energy_etl.cli.transfer_files.all_tables", lambda: SHARED_TABLES)
-        patch.setattr("energy_etl.cli.setup.all_tables", lambda: SHARED_TABLES)
+        patch.setattr(transfer_files, "all_tables", lambda: TABLES)
+        patch.setattr(transfer_files, "publish", without_views)
+        patch.setattr(transfer_files, "prepare", lambda _: None)
         yield
 
 
@@ -67,8 +71,8 @@ def shared_tables_only() -> Iterator[None]:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Path]:
     """Return a project with rows, three sent packets and a portfolio, and its export."""
     root = tmp_path_factory.mktemp("exported")
-    shutil.copytree(prepared("portfolio.example") / "data", root / "data")
     settings = settings_of(root)
+    shutil.copytree(REPOSITORY / "data" / "portfolio.example", settings.portfolio_dir)
     bodies = {"body_sha256": ["a"], "body_zlib": [b"\x00\xff"], "n_bytes": [2]}
     with warehouse_of(settings).write() as writer:
         writer.replace_all(SITE, sites("a", "b"))

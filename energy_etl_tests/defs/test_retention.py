@@ -2,9 +2,9 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -13,7 +13,7 @@ import pytest
 from dagster._core.events import StepMaterializationData
 
 from energy_etl.cli.rebuild import rebuild_from_raw
-from energy_etl.defs.instance import open_instance
+from energy_etl.defs.instance import create_instance, open_instance
 from energy_etl.defs.keeping import prune_history
 from energy_etl.defs.resources import Etl
 from energy_etl.defs.retention import (
@@ -28,15 +28,16 @@ from energy_etl.delivery.mirror import show
 from energy_etl.errors import ConfigurationError
 from energy_etl.settings import Settings
 from energy_etl.state import instant_to_us, open_state
-from energy_etl.tables import SHARED_TABLES
+from energy_etl.tables.push import MIRROR, PUSH_TABLES
 from energy_etl.tables.raw import BODY, QUARANTINE, REQUEST
-from energy_etl.warehouse import Warehouse, read_published
+from energy_etl.warehouse import Warehouse, publish, read_published
 from energy_etl_tests.cli.typed import Typed
-from energy_etl_tests.defs.project import QUIET, prepared
+from energy_etl_tests.defs.project import QUIET
 from energy_etl_tests.delivery.conftest import packets, plan, stamp_ms
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
+TABLES = (REQUEST, BODY, QUARANTINE, *PUSH_TABLES, MIRROR)
 
 
 def call(name: str, age_days: float, body: str | None, **changes: object) -> dict:
@@ -56,9 +57,12 @@ def call(name: str, age_days: float, body: str | None, **changes: object) -> dic
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Return a project with old and young calls, without runs."""
-    # The vendors' tables would be half of the time, for nothing: they are empty here.
-    monkeypatch.setattr("energy_etl.defs.retention.all_tables", lambda: SHARED_TABLES)
-    shutil.copytree(prepared("portfolio.example") / "data", tmp_path / "data")
+    # Other tables and people's views would be most of the time, for nothing: they are empty here.
+    monkeypatch.setattr("energy_etl.defs.retention.all_tables", lambda: TABLES)
+    monkeypatch.setattr(
+        "energy_etl.defs.retention.publish", partial(publish, views_folder=tmp_path / "views")
+    )
+    create_instance(tmp_path / "data" / "dagster_home")
     settings = Etl(root=str(tmp_path)).settings()
     calls = [
         call("old", 500, "only-old"),
@@ -94,7 +98,7 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
 
 def warehouse_of(settings: Settings) -> Warehouse:
-    return Warehouse(settings.warehouse_path, SHARED_TABLES, lock_wait_s=20)
+    return Warehouse(settings.warehouse_path, TABLES, lock_wait_s=20)
 
 
 def ended_run(
