@@ -386,6 +386,33 @@ def find_damage(path: Path, *, max_s: float) -> str | None:
     return None if first == "ok" else str(first)
 
 
+def rows_as_text(path: Path) -> Iterator[str]:
+    """Yield each row of any SQLite file, with what is in its log only, a line per cell.
+
+    Raises:
+        WarehouseLockedError: another process holds the whole file.
+        WarehouseError: it is no SQLite file, or damaged.
+    """
+    with _in_our_words(path):
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            connection.text_factory = _text
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            for (table,) in tables.fetchall():
+                quoted = table.replace('"', '""')
+                # The file tells which tables it has.
+                for row in connection.execute(f'SELECT * FROM "{quoted}"'):  # noqa: S608
+                    yield "\n".join(
+                        _text(cell) if isinstance(cell, bytes) else str(cell) for cell in row
+                    )
+        finally:
+            connection.close()
+
+
+def _text(cell: bytes) -> str:
+    return cell.decode("utf-8", "replace")
+
+
 def _writer(path: Path | str) -> str:
     """Name the process that holds the write lock, where the kernel tells; else nothing."""
     pid = writer_pid(path)

@@ -19,7 +19,7 @@ import dagster as dg
 from rich.console import Console
 
 from energy_etl.cli.processes import free_port, stop_children
-from energy_etl.cli.sandbox_consent import grant_sandbox_consent
+from energy_etl.cli.sandbox_consent import try_sandbox_consent
 from energy_etl.cli.setup import claim_world, prepare
 from energy_etl.cli.summary import is_delivered, print_summary
 from energy_etl.cli.up import close_lost_runs, locked_home, start_sandbox
@@ -105,7 +105,7 @@ def run_demo(
             close_lost_runs(settings, "The demo that ran it is gone.")
             _pin(settings, now)
             etl = Etl(root=str(settings.root), now_at=now.isoformat(), sandbox_url=url)
-            grant_sandbox_consent(etl.settings())
+            try_sandbox_consent(etl.settings())
             with open_instance(settings.dagster_home) as instance:
                 demo = _Demo(settings, instance, build_defs({"etl": etl}), console)
                 is_run = _run_jobs(demo, now, span_days)

@@ -49,7 +49,7 @@ def start_child(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # Else `python -m` takes what stands in this folder, somebody's calendar.py, for a library.
+            # Else `python -m` takes a file of this folder, somebody's click.py, for a library.
             env={**os.environ, **environment, "PYTHONSAFEPATH": "1"},
             start_new_session=True,
             preexec_fn=_end_with_parent,

@@ -4,12 +4,19 @@ The page is asked for, its form is filled in as it stands there and sent; nothin
 known but that its button says "Allow".
 """
 
+import sys
 from html.parser import HTMLParser
 from http.client import HTTPConnection, HTTPException
 from typing import Final
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from energy_etl.errors import ConfigurationError, MalformedError, UnavailableError
+from energy_etl.errors import (
+    ConfigurationError,
+    EnergyEtlError,
+    MalformedError,
+    UnavailableError,
+)
+from energy_etl.rest.failures import is_loopback
 from energy_etl.settings import Settings
 from energy_etl.vendors.wiser.consent import Consent, authorize_by_paste
 from energy_etl.vendors.wiser.settings import WiserSettings
@@ -25,7 +32,7 @@ def grant_sandbox_consent(settings: Settings) -> Consent:
         settings: of the project, with the sandbox's URL in effect; the sandbox must be running.
 
     Raises:
-        ConfigurationError: the target is not the sandbox.
+        ConfigurationError: the target is not the sandbox, or Wiser's address is another one.
         UnavailableError: the sandbox does not answer.
         MalformedError: it shows something else than its page.
     """
@@ -35,7 +42,24 @@ def grant_sandbox_consent(settings: Settings) -> Consent:
             "authorize`."
         )
     section = settings.section(WiserSettings)
+    host = urlsplit(section.base_url).hostname or ""
+    if not is_loopback(host):
+        raise ConfigurationError(
+            f"{host} is asked for no consent on the target sandbox: remove wiser.base_url from the "
+            "settings, or set ENERGY_ETL_TARGET=live."
+        )
     return authorize_by_paste(section, settings.token_dir, ask=allow)
+
+
+def try_sandbox_consent(settings: Settings) -> None:
+    """Do so; where it fails that is told, and all but Wiser goes on.
+
+    It fails on credentials of the real Wiser that somebody set before the target.
+    """
+    try:
+        grant_sandbox_consent(settings)
+    except EnergyEtlError as error:
+        print(f"energy-etl: {error}", file=sys.stderr, flush=True)
 
 
 def allow(url: str) -> str:
@@ -45,7 +69,8 @@ def allow(url: str) -> str:
     form.feed(page)
     if not form.has_allow:
         raise MalformedError(
-            f"{url.partition('?')[0]} shows no page with a button Allow: {_RESTART}"
+            f"{url.partition('?')[0]} shows no page with a button Allow: unset what is set for "
+            "Wiser, or set ENERGY_ETL_TARGET=live; when another program answers there, stop it."
         )
     status, location, _ = _exchange(urljoin(url, form.action), urlencode(form.fields).encode())
     if status not in (302, 303) or not location:

@@ -14,6 +14,7 @@ from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand
 
 from energy_etl.errors import ConfigurationError
 
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 _SHOWN_ROWS: Final = 200
 
 
-class QueryCommand(typer.core.TyperCommand):
+class QueryCommand(TyperCommand):
     """A query that begins with a comment, as README's do, is no option."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line."""
         return super().parse_args(ctx, [f" {a}" if a.startswith("-- ") else a for a in args])
 
@@ -132,7 +133,8 @@ def _print_table(answer: "Answer", rows: Sequence[tuple[Any, ...]]) -> None:
     else:
         # Columns of three letters tell nothing: a row after the other, a line for each column.
         for row in rows:
-            record = ScreenTable(box=None, show_header=False, padding=(0, 1))
+            record = ScreenTable("", "", box=None, show_header=False, padding=(0, 1))
+            record.columns[1].overflow = "fold"
             for name, value in zip(answer.columns, row, strict=True):
                 record.add_row(Text(_printable(name), style="bold"), Text(_shown(value)))
             console.print(record, "")

@@ -15,7 +15,7 @@ from energy_etl.warehouse import count_published, read_published
 
 # Each fits on a line of 80 columns, and README explains it.
 NEXT = (
-    "energy-etl sql \"SELECT site_id, energy_kwh, trend_pct FROM mart.site_last_week\"",
+    'energy-etl sql "SELECT site_id, energy_kwh, trend_pct FROM mart.site_last_week"',
     'energy-etl sql "SELECT kind, place, next_step FROM mart.finding"',
     "energy-etl report",
     "energy-etl up",

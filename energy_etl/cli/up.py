@@ -20,7 +20,7 @@ from energy_etl.cli.processes import (
     stop_signals,
     wait_until_answering,
 )
-from energy_etl.cli.sandbox_consent import grant_sandbox_consent
+from energy_etl.cli.sandbox_consent import try_sandbox_consent
 from energy_etl.cli.setup import claim_world, prepare, today_at
 from energy_etl.defs.activity import active_runs
 from energy_etl.defs.instance import open_instance
@@ -138,7 +138,7 @@ def _start(
         children.append(child)
         environment[f"{PREFIX}SANDBOX_URL"] = url
         # A sandbox that was started anew has forgotten every consent.
-        grant_sandbox_consent(project_settings(settings.root, sandbox_url=url))
+        try_sandbox_consent(project_settings(settings.root, sandbox_url=url))
     workspace = settings.dagster_home / "workspace.yaml"
     workspace.write_text(_WORKSPACE.format(home=settings.dagster_home), encoding="utf-8")
     print("Starting Dagster ...", file=sys.stderr, flush=True)

@@ -269,10 +269,11 @@ def _vendor_names(
         (vendor, vendor_id.split("/")[0])
         for vendor, vendor_id in others["vendor", "vendor_id"].iter_rows()
     }
-    for vendor, vendor_id in own["vendor", "vendor_id"].iter_rows():
-        parts = vendor_id.split("/")
+    for thing, vendor, vendor_id in own["thing", "vendor", "vendor_id"].iter_rows():
         yield frozenset({vendor_id})
-        yield frozenset(parts[:1] if (vendor, parts[0]) not in boxes else parts)
+        if thing == "register":
+            parts = vendor_id.split("/")
+            yield frozenset(parts[:1] if (vendor, parts[0]) not in boxes else parts)
 
 
 def _warehouse(settings: Settings) -> Warehouse:

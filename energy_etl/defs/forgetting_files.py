@@ -5,13 +5,12 @@ them, and a long one in pieces. Any other file is looked at around each place wh
 """
 
 import mmap
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from energy_etl.rest.removal import Names, forms_of
+from energy_etl.state import rows_as_text
 
 _SQLITE: Final = b"SQLite format 3\0"
 # Bytes on both sides of an id: what tells whether it is a word of its own.
@@ -30,7 +29,7 @@ def tells_file(path: Path, names: Names) -> bool:
                     return _tells_bytes(content, names)
     except FileNotFoundError:
         return False
-    return any(names.tell(row) for row in _rows(path))
+    return any(names.tell(row) for row in rows_as_text(path))
 
 
 def _tells_bytes(content: mmap.mmap, names: Names) -> bool:
@@ -50,20 +49,3 @@ def _places(content: mmap.mmap, part: str) -> Iterator[str]:
             end = at + len(wanted)
             yield content[max(at - _AROUND, 0) : end + _AROUND].decode("utf-8", "replace")
             at = content.find(wanted, end)
-
-
-def _rows(path: Path) -> Iterator[str]:
-    """Yield each row of each table, cells on lines of their own."""
-    address = f"{path.resolve().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True)) as connection:
-        connection.text_factory = lambda cell: cell.decode("utf-8", "replace")
-        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        for (table,) in tables.fetchall():
-            quoted = table.replace('"', '""')
-            # A file has the tables that it has.
-            for row in connection.execute(f'SELECT * FROM "{quoted}"'):  # noqa: S608
-                yield "\n".join(map(_text, row))
-
-
-def _text(cell: object) -> str:
-    return cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)

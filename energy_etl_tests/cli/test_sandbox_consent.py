@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from energy_etl.cli.sandbox_consent import allow, grant_sandbox_consent
+from energy_etl.cli.sandbox_consent import (
+    allow,
+    grant_sandbox_consent,
+    try_sandbox_consent,
+)
 from energy_etl.errors import ConfigurationError, MalformedError, UnavailableError
 from energy_etl.sandbox import SandboxServer
 from energy_etl.vendors import project_settings
@@ -36,3 +40,21 @@ def test_sandbox_that_shows_something_else_is_told(sandbox: SandboxServer) -> No
         allow(f"{sandbox.url}/_sandbox/health")
     with pytest.raises(UnavailableError, match="energy-etl sandbox"):
         allow("http://127.0.0.1:9/wiser")
+
+
+def test_real_wiser_is_asked_for_nothing_on_the_sandbox(
+    sandbox: SandboxServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # `up` once ended where somebody had set what is needed later, for the target live.
+    monkeypatch.setenv("ENERGY_ETL_WISER__CLIENT_ID", "the-real-one")
+    try_sandbox_consent(project_settings(tmp_path, sandbox_url=sandbox.url))
+    assert "unset what is set for Wiser" in capsys.readouterr().err
+    monkeypatch.setenv("ENERGY_ETL_WISER__BASE_URL", "https://wiser.example")
+    settings = project_settings(tmp_path, sandbox_url=sandbox.url)
+    try_sandbox_consent(settings)
+    assert "remove wiser.base_url from the settings" in capsys.readouterr().err
+    with pytest.raises(ConfigurationError, match=r"^wiser\.example is asked for no consent"):
+        grant_sandbox_consent(settings)

@@ -8,6 +8,7 @@ import signal
 import threading
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -146,15 +147,13 @@ def test_rows_wider_than_the_terminal_are_shown_as_records(
 ) -> None:
     # Each of eleven columns once had three letters of 80 columns.
     monkeypatch.setattr("energy_etl.cli.sql.sys.stdout.isatty", lambda: True, raising=False)
-    monkeypatch.setenv("COLUMNS", "40")
-    query = "SELECT unnest([7, 8]) AS number, repeat('w', 35) AS word, NULL AS \"[bold]nothing\""
+    # Without styles, and 80 columns wide.
+    monkeypatch.setenv("TERM", "dumb")
+    query = "SELECT unnest([7, 8]) AS n, repeat('w', 90) AS \"[word]\", NULL AS nothing"
     _, out, err = typed.run("sql", query)
-    lines = [line.split() for line in out.splitlines()]
-    # On 40 columns nothing is lost.
-    joined = " ".join(out.split())
-    assert lines[0] == ["number", "7"]
-    assert joined.count("number") == 2
-    assert joined.replace(" ", "").count("w" * 35) == 2
+    # What is longer than a line goes on in the next.
+    record = "n7[word]" + "w" * 90 + "nothing-"
+    assert "".join(out.split()) == record + record.replace("7", "8")
     assert err == "2 rows\n"
 
 
@@ -244,3 +243,15 @@ def test_nothing_published_says_what_to_run(
     code, out, err = empty.run("sql", "SELECT 1")
     assert (code, out) == (1, "")
     assert "energy.duckdb yet: run `energy-etl demo`" in err
+
+
+def test_query_that_needs_more_memory_than_there_is_says_so(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def little(connection: duckdb.DuckDBPyConnection, _path: Path) -> None:
+        connection.execute("SET memory_limit = '2MB'; SET temp_directory = ''")
+
+    monkeypatch.setattr("energy_etl.warehouse.asking._keep_to_what_is_published", little)
+    code, out, err = typed.run("sql", "SELECT list(range) FROM range(1_000_000)")
+    assert (code, out) == (1, "")
+    assert "The memory is not enough for the query: ask for fewer rows or columns" in err

@@ -1,4 +1,4 @@
-"""Whether a file names a thing: in any kind of file, and killed on the way it can be asked again."""
+"""Whether a file names a thing; and a portfolio that lost half of its rows still does."""
 
 import shutil
 import sqlite3
@@ -51,7 +51,7 @@ def test_other_file_is_looked_at_around_each_id(tmp_path: Path) -> None:
         ("", False),
         ("rome-b.mains2 rome-b.mains: failed", True),
         ("rome-b.mains2 rome-b.mains.csv", False),
-        ("box-7" + "x " * 9000 + "p-52f0", True),
+        ("box-7 " + "x " * 9000 + "p-52f0", True),
         ("box-7 p-52f01", False),
     ):
         path.write_text(text)
@@ -81,6 +81,16 @@ def test_portfolio_still_tells_the_meter_when_its_rows_were_half_gone(
     assert n_killed == len(there)
     with pytest.raises(ConfigurationError, match=r"knows no meter rome-b\.mains"):
         meter_subject(settings, "rome-b.mains")
+
+
+def test_meter_whose_id_at_a_vendor_has_a_slash_is_not_taken_for_a_box(tmp_path: Path) -> None:
+    """Of `a/b?c#..1` the first letter was to tell it, and the command refused."""
+    settings = Etl(root=str(tmp_path)).settings()
+    shutil.copytree(REPOSITORY / "data" / "portfolio.example", settings.portfolio_dir)
+    names = meter_subject(settings, "berlin-a.mains").names
+    assert "a/b?c#..1" in names.single
+    assert names.tell("http://v/smartmeters/a%2Fb%3Fc%23..1/savings")
+    assert not names.tell("a b")
 
 
 def _die(write: object, content: CsvFile) -> None:

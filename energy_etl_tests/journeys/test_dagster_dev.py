@@ -25,7 +25,7 @@ def test_asset_without_a_sandbox_fails_with_a_sentence_that_names_the_command(
 
     assert ended.code != 0, ended
     sentence = (
-        rf"Failure: wattsense .* to {re.escape(url)}: start the sandbox with `energy-etl .*\.$"
+        rf"StepFailed: wattsense .* to {re.escape(url)}: start the sandbox with `energy-etl .*\.$"
     )
     assert re.search(sentence, ended.out + ended.err, re.MULTILINE), ended
     assert "sub-exception" not in ended.out + ended.err

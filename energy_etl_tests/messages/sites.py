@@ -64,6 +64,7 @@ _OF_ITSELF = (
 )
 
 Scope = dict[str, list[ast.expr]]
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True)
@@ -96,17 +97,36 @@ class _Module:
         # Of the module itself, not of what its functions call so.
         tops = [n for n in self.tree.body if isinstance(n, ast.Assign | ast.AnnAssign)]
         self.constants = _assigned(tops)
-        self.functions: dict[str, list[ast.FunctionDef | ast.AsyncFunctionDef]] = {}
+        self.functions: dict[str, list[_Function]] = {}
         self.imports: dict[str, tuple[str, str]] = {}
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                self.functions.setdefault(node.name, []).append(node)
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("energy_etl"):
-                for alias in node.names:
-                    self.imports[alias.asname or alias.name] = (node.module or "", alias.name)
+        self.classes: list[ast.ClassDef] = []
+        # With the functions around it, the outermost first.
+        self.calls: list[tuple[ast.Call, tuple[_Function, ...]]] = []
+        self._look_at(self.tree, ())
+
+    def _look_at(self, node: ast.AST, around: tuple[_Function, ...]) -> None:
+        """Note what stands below a node, in the order of the source."""
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr_context):
+                continue
+            inside = around
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                self.functions.setdefault(child.name, []).append(child)
+                inside = (*around, child)
+            elif isinstance(child, ast.Call):
+                self.calls.append((child, around))
+            elif isinstance(child, ast.ClassDef):
+                self.classes.append(child)
+            elif isinstance(child, ast.ImportFrom) and (child.module or "").startswith(
+                "energy_etl"
+            ):
+                for alias in child.names:
+                    self.imports[alias.asname or alias.name] = (child.module or "", alias.name)
+            self._look_at(child, inside)
 
 
-def _scope(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Scope:
+@functools.cache
+def _scope(function: _Function) -> Scope:
     """Return what the names of a function stand for; nothing for its arguments."""
     arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
     # An argument that is assigned anew is no longer one.
@@ -326,12 +346,7 @@ def _name(node: ast.AST) -> str:
 def error_names() -> frozenset[str]:
     """Return the names of the tree of errors, with those that modules add to it."""
     names = {"EnergyEtlError"}
-    classes = [
-        node
-        for module in _modules().values()
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.ClassDef)
-    ]
+    classes = [each for module in _modules().values() for each in module.classes]
     n_before = 0
     while n_before != len(names):
         n_before = len(names)
@@ -341,21 +356,6 @@ def error_names() -> frozenset[str]:
 
 def _name_of_class(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")
-
-
-def _calls(module: _Module) -> Iterator[tuple[ast.Call, Scope, str]]:
-    """Yield each call with the names of the function around it and that function's name."""
-
-    def walk(node: ast.AST, scope: Scope, function: str) -> Iterator[tuple[ast.Call, Scope, str]]:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield from walk(child, scope | _scope(child), child.name)
-                continue
-            if isinstance(child, ast.Call):
-                yield child, scope, function
-            yield from walk(child, scope, function)
-
-    yield from walk(module.tree, {}, "")
 
 
 def _kind_of(module: _Module, call: ast.Call) -> str:
@@ -381,10 +381,14 @@ def _kind_of(module: _Module, call: ast.Call) -> str:
 
 
 def _sites_of(module: _Module) -> Iterator[Site]:
-    for call, scope, function in _calls(module):
+    for call, around in module.calls:
         kind = _kind_of(module, call)
         if not kind:
             continue
+        scope: Scope = {}
+        for each in around:
+            scope |= _scope(each)
+        function = around[-1].name if around else ""
         texts, error = _Texts(module, scope), _called(call)
         if kind == "error":
             if not call.args or isinstance(call.args[0], ast.Starred):

@@ -397,7 +397,16 @@ FILES = (
         "warehouse/asking.py",
         "A file that the query",
         "sql --file {root}/a.sql",
-        file("a.sql", "FROM read_parquet('/nowhere.parquet')"),
+        lambda ground: ground.write(
+            "a.sql", f"FROM '{ground.root.resolve()}/data/published/nowhere.parquet'"
+        ),
+        needs="published",
+    ),
+    Case(
+        "warehouse/asking.py",
+        "The query reads more",
+        "sql --file {root}/a.sql",
+        file("a.sql", "FROM read_text('/etc/passwd')"),
         needs="published",
     ),
     Case("report/page.py", "Nothing of a", "report --site nope"),
