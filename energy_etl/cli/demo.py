@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 from rich.console import Console
 
 from energy_etl.cli.processes import free_port, stop_children
@@ -44,7 +45,9 @@ _NOW_FACT = "demo_now"
 
 
 @dataclass
-class _Demo:
+class Demo:
+    """What the runs of one demo share."""
+
     settings: Settings
     instance: dg.DagsterInstance
     definitions: dg.Definitions
@@ -53,7 +56,11 @@ class _Demo:
     def run(
         self, what: str, job_name: str, tags: dict[str, str], assets: Sequence[str] | None = None
     ) -> bool:
-        """Run a job to its end and say how long it took; a failure says its first line."""
+        """Run a job to its end and say how long it took; a failure says its first line.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; Dagster makes a failed step of it.
+        """
         started = time.monotonic()
         job = self.definitions.resolve_job_def(job_name)
         with self.console.status(f"{what} ..."):
@@ -66,11 +73,15 @@ class _Demo:
             )
         mark = "[green]ok[/]" if result.success else "[red]failed[/]"
         self.console.print(f"{mark:12} {what} ({time.monotonic() - started:.1f} s)")
-        for event in result.all_events:
-            if event.is_step_failure:
-                self.console.print(
-                    f"    {failed_step_sentence(event.step_failure_data)}", markup=False
-                )
+        failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+        for failure in failures:
+            if (
+                failure.error
+                and failure.error.cls_name == DagsterExecutionInterruptedError.__name__
+            ):
+                self.console.print("Stopped; what was loaded is kept.")
+                raise KeyboardInterrupt
+            self.console.print(f"    {failed_step_sentence(failure)}", markup=False)
         return result.success
 
 
@@ -107,13 +118,13 @@ def run_demo(
             etl = Etl(root=str(settings.root), now_at=now.isoformat(), sandbox_url=url)
             try_sandbox_consent(etl.settings())
             with open_instance(settings.dagster_home) as instance:
-                demo = _Demo(settings, instance, build_defs({"etl": etl}), console)
+                demo = Demo(settings, instance, build_defs({"etl": etl}), console)
                 is_run = _run_jobs(demo, now, span_days)
         print_summary(settings)
         return is_run and is_delivered(settings)
 
 
-def _run_jobs(demo: _Demo, now: datetime, n_days: int) -> bool:
+def _run_jobs(demo: Demo, now: datetime, n_days: int) -> bool:
     """Run what loads, computes and sends; a vendor that fails does not stop the others."""
     last_on = now.date()
     first_on = last_on - timedelta(days=n_days - 1)
@@ -133,7 +144,7 @@ def _run_jobs(demo: _Demo, now: datetime, n_days: int) -> bool:
     return all((*loaded, computed, sent, compared))
 
 
-def _load(demo: _Demo, vendor: Vendor, first_on: date, last_on: date) -> bool:
+def _load(demo: Demo, vendor: Vendor, first_on: date, last_on: date) -> bool:
     """Run a vendor's extraction: what has partitions in batches, the rest once."""
     job_name = extraction_job_name(vendor.name)
     graph = demo.definitions.resolve_asset_graph()
