@@ -40,7 +40,7 @@ class Child:
 def start_child(
     name: str, command: Sequence[str], log_dir: Path, environment: Mapping[str, str]
 ) -> Child:
-    """Start a process in its own session, its output in `<log_dir>/<name>.log`."""
+    """Start a process in its own session and in `log_dir`, its output in `<name>.log` there."""
     log_dir.mkdir(parents=True, exist_ok=True)
     log_path = log_dir / f"{name}.log"
     with log_path.open("wb") as log:
@@ -49,8 +49,10 @@ def start_child(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # Else `python -m` takes a file of this folder, somebody's click.py, for a library.
-            env={**os.environ, **environment, "PYTHONSAFEPATH": "1"},
+            env={**os.environ, **environment},
+            # Not where people keep files: Dagster puts the `.env` of its working directory into the
+            # environment, where an old secret outlives the file's, and Python imports from there.
+            cwd=log_dir,
             start_new_session=True,
             preexec_fn=_end_with_parent,
         )

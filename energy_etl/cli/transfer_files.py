@@ -257,7 +257,7 @@ def _read_manifest(folder: Path) -> Manifest:
     try:
         content = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         known = Manifest(content["schema_version"], content["files"], content["last_sent_ms"])
-        is_known = content["format"] == _FORMAT and known.schema_version <= schema_version()
+        # First: a newer one may look otherwise.
         for name, told in known.files.items():
             if not isinstance(told["sha256"], str) or (
                 name.endswith(".parquet") and not isinstance(told["n_rows"], int)
@@ -272,11 +272,6 @@ def _read_manifest(folder: Path) -> Manifest:
             f"{folder} is no complete export of `energy-etl export`: its {_MANIFEST} is missing or "
             "damaged; name the folder that was given to --out."
         ) from error
-    if not is_known:
-        raise ConfigurationError(
-            f"{folder} was exported by energy-etl {content.get('energy_etl')}, which is newer than "
-            "this one: update energy-etl, then import it."
-        )
     return known
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 from rich.console import Console
 
 from energy_etl.cli.demo import Demo
