@@ -257,7 +257,12 @@ def _read_manifest(folder: Path) -> Manifest:
     try:
         content = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         known = Manifest(content["schema_version"], content["files"], content["last_sent_ms"])
-        # First: a newer one may look otherwise.
+        # First: what follows may look otherwise in a newer one.
+        if content["format"] != _FORMAT or known.schema_version > schema_version():
+            raise ConfigurationError(
+                f"{folder} was exported by energy-etl {content.get('energy_etl')}, which is newer "
+                "than this one: update energy-etl, then import it."
+            )
         for name, told in known.files.items():
             if not isinstance(told["sha256"], str) or (
                 name.endswith(".parquet") and not isinstance(told["n_rows"], int)

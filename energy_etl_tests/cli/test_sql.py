@@ -149,6 +149,7 @@ def test_rows_wider_than_the_terminal_are_shown_as_records(
     monkeypatch.setattr("energy_etl.cli.sql.sys.stdout.isatty", lambda: True, raising=False)
     # Without styles, and 80 columns wide.
     monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "80")
     query = "SELECT unnest([7, 8]) AS n, repeat('w', 90) AS \"[word]\", NULL AS nothing"
     _, out, err = typed.run("sql", query)
     # What is longer than a line goes on in the next.
