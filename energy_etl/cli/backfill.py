@@ -117,8 +117,9 @@ def _as_json(past: "VendorPast", days: "Days", asked: dict[str, str]) -> dict[st
 
 
 def _sentences(pasts: "Sequence[VendorPast]", days: "Days", asked: dict[str, str]) -> list[str]:
-    n_days = len(days.keys())
-    lines = [f"{days.from_on} to {days.to_on}: {n_days} UTC days, {len(days.batches())} runs each."]
+    n_days, n_runs = len(days.keys()), len(days.batches())
+    told = f"{_counted(n_days, 'UTC day')}, {_counted(n_runs, 'run')} for each vendor"
+    lines = [f"{days.from_on} to {days.to_on}: {told}."]
     for past in pasts:
         lines.append("")
         if past.preview is None:
@@ -145,14 +146,20 @@ def _sentences(pasts: "Sequence[VendorPast]", days: "Days", asked: dict[str, str
     return lines
 
 
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" + ("" if number == 1 else "s")
+
+
 def _headline(past: "VendorPast") -> str:
     preview = past.preview
     if preview is None or preview.asset is None:
         return "nothing of these days can be loaded."
     if not preview.n_registers:
         return "no register that was asked for is mapped to it, so there is nothing to load."
-    about = timedelta(seconds=round(past.expected_s))
-    return f"{preview.n_registers} registers into {preview.asset}, about {about} (h:mm:ss)."
+    # At least a second: "about 0:00:00" reads as if there were nothing to load.
+    about = timedelta(seconds=max(1, round(past.expected_s)))
+    registers = _counted(preview.n_registers, "register")
+    return f"{registers} into {preview.asset}, about {about} (h:mm:ss)."
 
 
 def _nothing(past: "VendorPast") -> str:

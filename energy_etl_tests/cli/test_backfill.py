@@ -205,7 +205,7 @@ def test_preview_tells_each_vendor_and_calls_none(typed: Typed, root: Path) -> N
         writer.append(REQUEST, pl.DataFrame([request], schema=REQUEST.polars_schema))
     code, out, err = typed.run("backfill", *DAYS, "--preview")
     assert (code, err) == (0, "")
-    assert "46 UTC days, 2 runs each" in out
+    assert "46 UTC days, 2 runs for each vendor." in out
     assert "Digiwatt: nothing of these days can be loaded." in out
     assert "what was not fetched on a past day cannot be fetched any more" in out
     assert "into wattsense/history, about" in out
