@@ -156,7 +156,9 @@ def test_column_of_another_type_is_refused(tmp_path: Path) -> None:
 def test_file_that_is_no_database_is_named_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
     path.write_text("not a database " * 1000)
-    with pytest.raises(WarehouseError, match=r"warehouse\.duckdb is no DuckDB file.*restore an export"):
+    with pytest.raises(
+        WarehouseError, match=r"warehouse\.duckdb is no DuckDB file.*restore an export"
+    ):
         Warehouse(path, (SITE,)).read_table(SITE)
 
 
