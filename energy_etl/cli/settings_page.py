@@ -48,8 +48,9 @@ class SettingRow:
 
 
 def setting_rows(model: type[BaseModel], prefix: str = PREFIX) -> Iterator[SettingRow]:
-    """Yield every setting of a model, nested ones included, in the model's order."""
-    for name, field in model.model_fields.items():
+    """Yield every setting of a model, nested ones included, its own before those it shares."""
+    own = vars(model)["__annotations__"]
+    for name, field in sorted(model.model_fields.items(), key=lambda item: item[0] not in own):
         full_name = f"{prefix}{name}".upper()
         annotation = field.annotation
         named = get_args(annotation)[1] if get_origin(annotation) is dict else None

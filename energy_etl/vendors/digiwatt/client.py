@@ -20,7 +20,6 @@ from energy_etl.rest import (
     Closing,
     FetchReport,
     Job,
-    Limits,
     Progress,
     RequestLog,
     RestClient,
@@ -121,7 +120,7 @@ class DigiwattClient(Closing):
             base_url=base_url,
             log=log,
             auth=auth,
-            limits=Limits(answer_s=settings.answer_s, total_s=settings.total_s),
+            limits=settings.limits,
             quotas=[quota],
             secrets=[secret],
             credential_hint="a new token was refused too: check digiwatt.client_id and "

@@ -5,15 +5,15 @@ Which smart meters are asked for comes from the portfolio (column `meter_id_digi
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
+
+from energy_etl.vendors.section import ReadSection
 
 SANDBOX_PATH: Final = "/digiwatt"
 
 
-class DigiwattSettings(BaseModel):
+class DigiwattSettings(ReadSection):
     """How to reach Digiwatt, and how hard."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     base_url: str = Field(
         default="",
@@ -24,11 +24,6 @@ class DigiwattSettings(BaseModel):
     currency: Literal["EUR"] = Field(
         default="EUR",
         description="Of all amounts: the answers name none, so nothing else is accepted.",
-    )
-    max_parallel: int = Field(default=8, ge=1, le=64, description="Calls at once.")
-    answer_s: float = Field(default=30.0, gt=0, description="Seconds that one exchange may take.")
-    total_s: float = Field(
-        default=180.0, gt=0, description="Seconds that all attempts of one call may take."
     )
     calls_per_minute: int = Field(
         default=3000, ge=1, description="A limit of ours: Digiwatt documents none."

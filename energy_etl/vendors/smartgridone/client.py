@@ -10,6 +10,7 @@ for in `telemetry.py`, how the listings follow from each other in `inventory.py`
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,7 +18,7 @@ from typing import Any, Final, Literal
 from energy_etl.auth import LoginAuth
 from energy_etl.errors import ConfigurationError, RateLimitedError
 from energy_etl.quota import Quota
-from energy_etl.rest import Answer, Closing, Limits, RequestLog, RestClient, build_path
+from energy_etl.rest import Answer, Closing, RequestLog, RestClient, build_path
 from energy_etl.tokens import TokenStore
 from energy_etl.vendors.smartgridone.settings import SmartgridOneSettings
 
@@ -93,9 +94,8 @@ class SmartgridOneClient(Closing):
                 TokenStore(token_folder),
                 vendor="smartgridone",
             ),
-            limits=Limits(
-                answer_s=settings.answer_s,
-                total_s=settings.total_s,
+            limits=replace(
+                settings.limits,
                 # Each `Retry-After` comes back here, one of 0 too: see `_patiently`.
                 max_retry_after_s=-1.0,
                 max_quota_wait_s=settings.patience_s,

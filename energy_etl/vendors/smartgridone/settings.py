@@ -2,7 +2,9 @@
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
+
+from energy_etl.vendors.section import ReadSection
 
 LIVE_URL: Final = "https://api.eniris.be"
 LIVE_AUTH_URL: Final = "https://authentication.eniris.be"
@@ -11,10 +13,8 @@ SANDBOX_PATH: Final = "/smartgridone"
 MOST_STATEMENTS: Final = 1000
 
 
-class SmartgridOneSettings(BaseModel):
+class SmartgridOneSettings(ReadSection):
     """How to reach SmartgridOne, and how hard."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     base_url: str = Field(default=LIVE_URL, description="The API's address.")
     auth_url: str = Field(default=LIVE_AUTH_URL, description="The address of login and tokens.")
@@ -60,10 +60,6 @@ class SmartgridOneSettings(BaseModel):
         default=2.0,
         ge=0,
         description="Hours before its newest reading at which a device's hourly run begins.",
-    )
-    answer_s: float = Field(default=30.0, gt=0, description="Seconds that one exchange may take.")
-    total_s: float = Field(
-        default=180.0, gt=0, description="Seconds that all attempts of one call may take."
     )
     patience_s: float = Field(
         default=3600.0,

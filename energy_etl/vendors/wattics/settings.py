@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from energy_etl.vendors.section import ReadSection
+
 LIVE_URL: Final = "https://web-collector.wattics.com/measurements/v2/unifiedjson/"
 SANDBOX_PATH: Final = "/measurements/v2/unifiedjson/"
 LIVE_API_URL: Final = "https://api.wattics.com/api/v1"
@@ -42,10 +44,8 @@ class WatticsCredential(BaseModel):
         return username
 
 
-class WatticsSettings(BaseModel):
+class WatticsSettings(ReadSection):
     """How to reach the collector and the read and management API, and as whom."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     collector_url: str = Field(default=LIVE_URL, description="Where packets are pushed to.")
     credentials: dict[str, WatticsCredential] = Field(
@@ -100,11 +100,6 @@ class WatticsSettings(BaseModel):
     api_token: SecretStr = Field(
         default=SecretStr(""),
         description="For reading from Wattics; not set: nothing is read, and pushing goes on.",
-    )
-    max_parallel: int = Field(default=8, ge=1, le=64, description="Calls to the API at once.")
-    answer_s: float = Field(default=30.0, gt=0, description="Seconds that one exchange may take.")
-    total_s: float = Field(
-        default=180.0, gt=0, description="Seconds that all attempts of one call may take."
     )
     calls_per_minute: int = Field(
         default=600, ge=1, description="A limit of ours for the API: Wattics documents none."

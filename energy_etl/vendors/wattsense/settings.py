@@ -2,16 +2,16 @@
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
+
+from energy_etl.vendors.section import ReadSection
 
 LIVE_URL: Final = "https://api.wattsense.com"
 SANDBOX_PATH: Final = "/wattsense"
 
 
-class WattsenseSettings(BaseModel):
+class WattsenseSettings(ReadSection):
     """How to reach Wattsense, and how hard."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     base_url: str = Field(default=LIVE_URL, description="The API's address.")
     auth: Literal["hmac", "basic"] = Field(
@@ -27,12 +27,7 @@ class WattsenseSettings(BaseModel):
     )
     username: str = Field(default="", description="A user or service account, for `basic`.")
     password: SecretStr = Field(default=SecretStr(""), description="The password of that user.")
-    max_parallel: int = Field(default=8, ge=1, le=64, description="Calls at once.")
     page_size: int = Field(default=2500, ge=1, le=2500, description="Items per page of history.")
-    answer_s: float = Field(default=30.0, gt=0, description="Seconds that one exchange may take.")
-    total_s: float = Field(
-        default=180.0, gt=0, description="Seconds that all attempts of one call may take."
-    )
     calls_per_5_minutes: int = Field(
         default=2500, ge=1, description="Calls in five minutes; Wattsense's own limit."
     )

@@ -18,7 +18,6 @@ from energy_etl.rest import (
     Closing,
     FetchReport,
     Job,
-    Limits,
     Progress,
     RawCall,
     RequestLog,
@@ -75,7 +74,7 @@ class WiserClient(Closing):
             base_url=base_url + API_PATH,
             log=log,
             auth=auth,
-            limits=Limits(answer_s=settings.answer_s, total_s=settings.total_s),
+            limits=settings.limits,
             quotas=[quota],
             secrets=[settings.client_secret.get_secret_value()],
             credential_hint="a renewed token was refused too: run `energy-etl wiser authorize`, "

@@ -14,7 +14,6 @@ from energy_etl.auth import AuthorizationCodeAuth
 from energy_etl.auth.authorization_request import AuthorizationRequest
 from energy_etl.auth.loopback import CALLBACK_PATH, Arrival, LoopbackListener
 from energy_etl.errors import AuthenticationError, ConfigurationError, EnergyEtlError
-from energy_etl.rest import Limits
 from energy_etl.tokens import Token, TokenStore
 from energy_etl.vendors.wiser.settings import AUTHORIZE_PATH, TOKEN_PATH, WiserSettings
 
@@ -178,7 +177,7 @@ def _redeem(
         request.code_of(query),
         redirect_uri=request.redirect_uri,
         verifier=request.verifier,
-        limits=Limits(answer_s=settings.answer_s, total_s=settings.total_s),
+        limits=settings.limits,
     )
 
 

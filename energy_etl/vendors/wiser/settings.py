@@ -2,7 +2,9 @@
 
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
+
+from energy_etl.vendors.section import ReadSection
 
 # The document names no address. Host, authorize and token path are those of the vendor's sibling
 # APIs, the API's path is guessed after theirs: modelled, not verified; they stand only here.
@@ -15,10 +17,8 @@ DEFAULT_SCOPE: Final = "read:site offline_access"
 SANDBOX_PATH: Final = "/wiser"
 
 
-class WiserSettings(BaseModel):
+class WiserSettings(ReadSection):
     """How to reach Wiser, with whose consent, and how hard."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     base_url: str = Field(
         default=LIVE_URL, description="The host of API, authorize and token endpoint."
@@ -60,10 +60,6 @@ class WiserSettings(BaseModel):
         description="Seconds that `energy-etl wiser authorize` waits for the customer.",
     )
     max_parallel: int = Field(default=4, ge=1, le=64, description="Calls at once.")
-    answer_s: float = Field(default=30.0, gt=0, description="Seconds that one exchange may take.")
-    total_s: float = Field(
-        default=180.0, gt=0, description="Seconds that all attempts of one call may take."
-    )
     calls_per_minute: int = Field(
         default=60, ge=1, description="A limit of ours, one per second: none is documented."
     )
