@@ -1,8 +1,10 @@
 """For all tests: the order in which they run, and a folder for what is made once for all."""
 
+import gc
 import os
 import shutil
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 MEMORY = Path("/dev/shm")
 ROOM_NEEDED = 2 * 2**30
 FOLDER = "energy-etl-tests-of-"
+# New objects before a look for cycles; the interpreter's 700 are few beside a frame's thousands.
+OBJECTS_BEFORE_A_SWEEP = 20_000
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,6 +35,21 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     os.environ["SHARED_BY_TEST_WORKERS"] = folder
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage among modules and test items: they stay for as long as the process.
+
+    Half a million objects are made here, and each full sweep during the tests would walk them all.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(OBJECTS_BEFORE_A_SWEEP)
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

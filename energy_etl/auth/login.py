@@ -24,6 +24,7 @@ from energy_etl.errors import (
     MalformedError,
     RateLimitedError,
 )
+from energy_etl.rest.failures import is_loopback
 from energy_etl.tokens import Token, TokenStore
 
 LOGIN_PATH: Final = "/auth/login"
@@ -42,7 +43,6 @@ _LOCKED_S: Final = 300.0
 _SECOND_FACTOR: Final = re.compile(r"\b(2fa|mfa|t?otp|(2|two|second|multi) ?factors?)\b")
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9][a-zA-Z]*")
 _MaybeTokenCalls = Generator[httpx.Request, httpx.Response, Token | None]
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class LoginAuth(RenewedTokenAuth):
@@ -244,7 +244,7 @@ def _refuse_unsafe(vendor: str, auth_url: str) -> None:
             f"{vendor}.auth_url is no http(s) address without user and query: "
             "correct it in the settings."
         )
-    if url.scheme == "http" and url.host not in _LOOPBACK:
+    if url.scheme == "http" and not is_loopback(url.host):
         raise ConfigurationError(
             f"{vendor}.auth_url is plain http to {url.host}, which would show the password to "
             "everybody on the way: use https."

@@ -218,8 +218,8 @@ def _print_outcome(plan: "GoLivePlan", turned: list[str]) -> None:
         print(f"Switched on now: {', '.join(turned)}.")
     if not all(each.is_on for each in plan.switches):
         print(
-            "Schedules and sensors are off: `energy-etl golive --start` switches all of them on, "
-            "the UI each (Automation)."
+            "Some schedules and sensors are off: `energy-etl golive --start` switches all of them "
+            "on, the UI each (Automation)."
         )
     else:
         print("They tick while `energy-etl up` runs.")

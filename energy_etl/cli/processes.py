@@ -130,6 +130,23 @@ def wait_until_answering(
     Raises:
         EnergyEtlError: the child ended or did not answer in time; names its log.
     """
+
+    def is_answering() -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status == 200
+        return False
+
+    return wait_until(is_answering, url, child, deadline_s, is_stopped)
+
+
+def wait_until(
+    is_answering: Callable[[], bool],
+    where: str,
+    child: Child,
+    deadline_s: float,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Wait until a child can be asked at a place; otherwise as `wait_until_answering`."""
     deadline = time.monotonic() + deadline_s
     while time.monotonic() < deadline and not is_stopped():
         if not child.is_running():
@@ -137,14 +154,14 @@ def wait_until_answering(
                 f"The {child.name} ended with code {child.process.returncode} before it answered: "
                 f"{_last_line(child.log_path)} See {child.log_path}."
             )
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
-            if answer.status == 200:
-                return True
+        if is_answering():
+            return True
         time.sleep(0.2)
     if is_stopped():
         return False
     raise EnergyEtlError(
-        f"The {child.name} did not answer at {url} within {deadline_s:.0f} s: see {child.log_path}."
+        f"The {child.name} did not answer at {where} within {deadline_s:.0f} s: "
+        f"see {child.log_path}."
     )
 
 

@@ -118,7 +118,9 @@ def _exchange(url: str, form: bytes | None = None) -> tuple[int, str, str]:
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         connection.request("POST" if form else "GET", target, form, headers)
         answer = connection.getresponse()
-        return answer.status, answer.getheader("Location", ""), answer.read().decode()
+        # Whatever answers there: what is no text has no button either.
+        text = answer.read().decode("utf-8", "replace")
+        return answer.status, answer.getheader("Location", ""), text
     except (OSError, HTTPException) as error:
         raise UnavailableError(
             f"The sandbox cannot be asked at {url.partition('?')[0]} ({error}): "

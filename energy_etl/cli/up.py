@@ -5,6 +5,7 @@ A second daemon on one DAGSTER_HOME works and submits batches twice, so the home
 
 import contextlib
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from energy_etl.cli.processes import (
     start_child,
     stop_children,
     stop_signals,
+    wait_until,
     wait_until_answering,
 )
 from energy_etl.cli.sandbox_consent import try_sandbox_consent
@@ -29,12 +31,14 @@ from energy_etl.settings import PREFIX, ROOT_VARIABLE, Settings
 from energy_etl.vendors import project_settings
 
 START_DEADLINE_S = 120.0
-# Code is looked for in the working directory first: not where people keep files of their own.
+_DEFINITIONS = "energy_etl.definitions"
+# One server of the code for both: left alone, the web server starts one, and the daemon another
+# each minute, which is a twelfth of a slow core for ever.
 _WORKSPACE = """\
 load_from:
-  - python_module:
-      module_name: energy_etl.definitions
-      working_directory: {home}
+  - grpc_server:
+      socket: {socket}
+      location_name: {definitions}
 """
 
 
@@ -85,8 +89,11 @@ def run_up(settings: Settings, *, port: int, replay: Path | None) -> None:
         prepare(settings, replay=replay, push_from_at=today_at())
         close_lost_runs(settings, "The program that ran it is gone: it was killed, or the power.")
         children: list[Child] = []
+        # For the code server's socket: short, for sockets want short paths, and the user's alone.
+        sockets = tempfile.TemporaryDirectory(prefix="energy-etl-")
         try:
-            url = _start(settings, children, port, replay, is_stopped)
+            socket = Path(sockets.name) / "code"
+            url = _start(settings, children, port, replay, socket, is_stopped)
             if url and not is_stopped():
                 print(f"energy_etl is up: {url} (stop with Ctrl-C)", flush=True)
             while not is_stopped():
@@ -101,6 +108,7 @@ def run_up(settings: Settings, *, port: int, replay: Path | None) -> None:
         finally:
             _end_active_runs(settings)
             stop_children(children)
+            sockets.cleanup()
             close_lost_runs(settings, "`energy-etl up` was stopped.")
 
 
@@ -124,6 +132,7 @@ def _start(
     children: list[Child],
     port: int,
     replay: Path | None,
+    socket: Path,
     is_stopped: Callable[[], bool],
 ) -> str | None:
     environment = {
@@ -140,10 +149,19 @@ def _start(
         # A sandbox that was started anew has forgotten every consent.
         try_sandbox_consent(project_settings(settings.root, sandbox_url=url))
     workspace = settings.dagster_home / "workspace.yaml"
-    workspace.write_text(_WORKSPACE.format(home=settings.dagster_home), encoding="utf-8")
+    workspace.write_text(
+        _WORKSPACE.format(socket=socket, definitions=_DEFINITIONS), encoding="utf-8"
+    )
     print("Starting Dagster ...", file=sys.stderr, flush=True)
     web_port = free_port(port)
     python, logs = sys.executable, settings.data_dir / "logs"
+    code = [python, "-m", "dagster", "api", "grpc", "-m", _DEFINITIONS, "-s", str(socket)]
+    # Code is looked for in the working directory first: not where people keep files of their own.
+    code += ["-d", str(settings.dagster_home), "--location-name", _DEFINITIONS]
+    children.append(start_child("code-server", code, logs, environment))
+    # The socket is there once the code is loaded; who asks before that remembers a failure.
+    if not wait_until(socket.exists, str(socket), children[-1], START_DEADLINE_S, is_stopped):
+        return None
     web = [python, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(web_port)]
     daemon = [python, "-m", "dagster._daemon", "run"]
     children.append(start_child("webserver", [*web, "-w", str(workspace)], logs, environment))

@@ -35,7 +35,12 @@ from energy_etl.rest.dates import parse_http_date
 from energy_etl.rest.failures import Failures
 from energy_etl.rest.redaction import Redactor
 from energy_etl.rest.request_log import TOKEN_ENDPOINT, RequestLog
-from energy_etl.rest.transport import BoundedTransport, ConnectionRefusedByVendorError, Limits
+from energy_etl.rest.transport import (
+    USER_AGENT,
+    BoundedTransport,
+    ConnectionRefusedByVendorError,
+    Limits,
+)
 from energy_etl.rest.urls import checked_base
 
 _HEADERS: Final = httpx.Headers(
@@ -43,7 +48,7 @@ _HEADERS: Final = httpx.Headers(
         "Accept": "application/json",
         "Accept-Encoding": "gzip",
         "Connection": "keep-alive",
-        "User-Agent": "energy-etl/0.1",
+        "User-Agent": USER_AGENT,
     }
 )
 

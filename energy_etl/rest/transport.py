@@ -27,6 +27,8 @@ from energy_etl.rest.connections import (
     NoConnectionInTimeError,
 )
 
+# What every vendor and the webhook are told of who calls.
+USER_AGENT: Final = "energy-etl/0.1"
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 _MIB: Final = 1024 * 1024
 _CHUNK_BYTES: Final = _MIB // 4

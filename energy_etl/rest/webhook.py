@@ -15,7 +15,7 @@ from energy_etl.errors import BadRequestError, EnergyEtlError, UnavailableError
 from energy_etl.rest.closing import Closing
 from energy_etl.rest.connections import ConnectionPool, NoConnectionError, NoConnectionInTimeError
 from energy_etl.rest.redaction import Redactor
-from energy_etl.rest.transport import BoundedTransport, Limits
+from energy_etl.rest.transport import USER_AGENT, BoundedTransport, Limits
 
 SETTING: Final = "ENERGY_ETL_ALERTS__WEBHOOK_URL"
 # The receiver says "ok"; whoever waits for it is a sensor that others queue behind.
@@ -55,7 +55,7 @@ class Webhook(Closing):
             request = httpx.Request(
                 "POST",
                 self._url,
-                headers={"Content-Type": "application/json", "User-Agent": "energy-etl/0.1"},
+                headers={"Content-Type": "application/json", "User-Agent": USER_AGENT},
                 content=msgspec.json.encode(message),
             )
             answer = self._transport.handle_request(request)

@@ -22,6 +22,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from energy_etl.errors import ConfigurationError, WarehouseError
+from energy_etl.rest.failures import is_loopback
 from energy_etl.settings import Settings
 from energy_etl.state import get_fact, open_state, set_fact
 from energy_etl.vendors import Vendor, discover_vendors
@@ -29,7 +30,6 @@ from energy_etl.vendors.reach import Login
 
 COMMAND: Final = "`energy-etl golive`"
 _FACT: Final = "golive_consent"
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True)
@@ -249,9 +249,9 @@ def _is_guarded(called: Called, settings: Settings) -> bool:
     """True on target live, and on the sandbox's for an address that is somebody else's."""
     if settings.target == "live":
         return True
-    ours = _LOOPBACK | {urlsplit(settings.sandbox_url).hostname}
+    sandbox = urlsplit(settings.sandbox_url).hostname
     hosts = [urlsplit(each).hostname for each in called.addresses]
-    return any(host is not None and host not in ours for host in hosts)
+    return any(host and host != sandbox and not is_loopback(host) for host in hosts)
 
 
 def _folder(state_path: Path) -> str:

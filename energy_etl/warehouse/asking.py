@@ -22,8 +22,11 @@ _NUMERIC: Final = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT|U?INTEGER|FLOAT|DOUBL
 # A table function, so a SELECT may hold it, that writes files and lasts.
 _LOGGING: Final = re.compile(r'\benable_(?:logging|profiling)"?\s*\(', re.I)
 
+# What DuckDB passes over in front of a statement, too: a byte order mark, an empty statement.
 _EXPLAIN: Final = re.compile(
-    r"\A(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*explain(?:\s+analyze\b|\s*\([^)]*\))?", re.I | re.S
+    r"\A(?:[\s;\ufeff\u200b]|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*explain"
+    r"(?:\s+analyze\b|\s*\((?!\s*(?:select|from|with|values)\b)[^)]*\))?",
+    re.I | re.S,
 )
 _QUOTED: Final = re.compile(r'"([^"]+)"')
 # Of DuckDB's message: what is not there; what is there instead.
@@ -163,9 +166,10 @@ def _refuse_writing(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     )
     if len(kinds) > 1 and not is_pivot:
         raise WarehouseError(f"There are {len(kinds)} statements in the query: give one at a time.")
-    if kinds == [duckdb.StatementType.EXPLAIN]:
+    explained = _EXPLAIN.sub("", sql, count=1)
+    if kinds == [duckdb.StatementType.EXPLAIN] and explained != sql:
         # EXPLAIN ANALYZE does what it explains.
-        _refuse_writing(connection, _EXPLAIN.sub("", sql, count=1))
+        _refuse_writing(connection, explained)
     elif kinds != [duckdb.StatementType.SELECT] and not is_pivot:
         raise WarehouseError(
             f"A statement of the kind {kinds[0].name} is not for this command, which only reads: "

@@ -196,8 +196,8 @@ class Warehouse:
             run(connection, table.create_statement())
             if any((table.schema, table.name) == (schema, name) for schema, name, _ in there):
                 self._add_columns(connection, table, there)
-            for statement in table.comment_statements():
-                run(connection, statement)
+        # In one go: six hundred calls take half as long again.
+        run(connection, ";".join(each for t in self.tables for each in t.comment_statements()))
         if known:
             run(
                 connection,

@@ -238,7 +238,7 @@ def test_golive_shows_all_asks_and_records_who_agreed(live: Live) -> None:
     assert not [secret for secret in SECRETS if secret in out + err]
     code, out, _ = live.typed.run("golive", answers="y\n")
     assert (code, "Agreed to by " in out) == (0, True)
-    assert "`energy-etl golive --start` switches all of them on" in out
+    assert "Some schedules and sensors are off: `energy-etl golive --start` switches all" in out
     row = live.consent_row()
     assert row is not None
     assert row.verdict == "ok"

@@ -15,6 +15,7 @@ from energy_etl.sandbox import SandboxServer
 from energy_etl.vendors import project_settings
 from energy_etl.vendors.wiser.consent import read_consent
 from energy_etl.vendors.wiser.settings import WiserSettings
+from energy_etl_tests.rest.raw_server import RawServer, answer
 from energy_etl_tests.vendors.extracting import running_sandbox
 
 
@@ -40,6 +41,14 @@ def test_sandbox_that_shows_something_else_is_told(sandbox: SandboxServer) -> No
         allow(f"{sandbox.url}/_sandbox/health")
     with pytest.raises(UnavailableError, match="energy-etl sandbox"):
         allow("http://127.0.0.1:9/wiser")
+
+
+def test_another_program_that_answers_with_no_text_is_told() -> None:
+    with (
+        RawServer.answering(answer(200, b"\xff\xfe Allow")) as server,
+        pytest.raises(MalformedError, match="when another program answers there, stop it"),
+    ):
+        allow(f"{server.url}/wiser")
 
 
 def test_real_wiser_is_asked_for_nothing_on_the_sandbox(

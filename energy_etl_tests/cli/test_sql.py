@@ -227,6 +227,10 @@ def test_fault_of_a_query_is_one_sentence_that_says_what_to_do(
         "DESCRIBE core.site",
         "SUMMARIZE core.site",
         "EXPLAIN ANALYZE FROM core.site",
+        # As an editor saves it, and as a shell's history joins it.
+        "\ufeffEXPLAIN FROM core.site",
+        ";EXPLAIN FROM core.site",
+        "EXPLAIN (SELECT 1)",
         "PIVOT core.site ON site_id USING count(*)",
         "VALUES (1)",
     ],

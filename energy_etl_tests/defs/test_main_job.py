@@ -18,7 +18,7 @@ from energy_etl.defs.marks import mark_for
 from energy_etl.state import Marks, Window, open_state
 from energy_etl.tables import core
 from energy_etl.warehouse import read_published
-from energy_etl_tests.defs.project import N_DAYS, Project, failure_text, warnings_of
+from energy_etl_tests.defs.project import MADE, N_DAYS, Project, failure_text, warnings_of
 from energy_etl_tests.journeys.test_readers import readme_queries
 
 # A table of each vendor, and what is made of it for people.
@@ -80,7 +80,8 @@ def test_main_job_of_five_vendors_again_and_rebuilt_gives_the_same_tables(tmp_pa
         assert project.compute(only=("core", "push")).success
         assert project.send().success
         assert project.extract("wattics", *days).success
-        assert project.compute().success
+        # The rebuild below checks the same tables.
+        assert project.compute(only=MADE).success
         first, first_hashes, n_first = received(project), project.hashes(), n_data_calls(project)
         assert {f"{name}.{table}" for name, table in LISTED} <= {
             name for name, digest in first_hashes.items() if not digest.startswith("0-")

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from energy_etl_tests.defs.conftest import computed_root
 from energy_etl_tests.journeys.project_root import ProjectRoot
+
+__all__ = ["computed_root", "project"]
 
 
 @pytest.fixture

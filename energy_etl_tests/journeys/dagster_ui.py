@@ -50,6 +50,10 @@ class DagsterUi:
         """Keep the tab; nothing is loaded yet."""
         self.page, self._url = page, url
 
+    def leave(self) -> None:
+        """Leave the UI with the tab open."""
+        self.page.goto("about:blank")
+
     def lineage(self) -> dict[str, float]:
         """Open the graph of all groups; return where each stands, from left to right."""
         self.page.goto(f"{self._url}/asset-groups")

@@ -52,8 +52,8 @@ def received(project: Project) -> list[dict]:
 def test_send_that_is_killed_in_the_middle_is_finished_by_the_next_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Project(tmp_path, sites=["rome-b"], push_days=2) as project:
-        assert project.load_last(4).success
+    with Project(tmp_path, sites=["rome-b"], push_days=1) as project:
+        assert project.load_last(3).success
         assert project.compute(only=("core", "push")).success
         n_due = project.count("pending")
         assert n_due > 300

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from energy_etl_tests.defs.project import REPOSITORY, Project
+from energy_etl_tests.defs.project import N_DAYS, REPOSITORY, Project
 from energy_etl_tests.documented import README, queries_of
 
 # A client as people write it: it knows the file and nothing of this package.
@@ -73,16 +73,14 @@ def told(process: subprocess.Popen[str]) -> list:
 @pytest.mark.journey
 @pytest.mark.timeout(300)
 def test_readme_queries_succeed_while_runs_write_and_an_open_reader_blocks_none(
-    tmp_path: Path,
+    tmp_path: Path, computed_root: Path
 ) -> None:
     assert len(readme_queries()) >= 5
-    with Project(tmp_path, sites=["rome-b"]) as project:
-        assert project.load_last(2).success
-        assert project.compute().success
+    with Project(tmp_path / "copy", copy_of=computed_root) as project:
         stop = tmp_path / "stop"
         with reader(project, stop, "fresh") as fresh, reader(project, stop, "held") as held:
-            last_on = project.now.date() - timedelta(days=2)
-            assert project.load(last_on - timedelta(days=1), last_on).success
+            new_on = project.now.date() - timedelta(days=N_DAYS)
+            assert project.load(new_on, new_on).success
             assert project.compute(only=("core", "push", "published")).success
             assert project.send().success
             stop.touch()

@@ -6,7 +6,7 @@ docs/messages.md: `python -m energy_etl_tests.messages`.
 """
 
 import csv
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 TABLE = Path(__file__).with_name("messages.csv")
@@ -39,11 +39,3 @@ def read_rows() -> tuple[Row, ...]:
     """Return the rows of the table."""
     with TABLE.open(newline="", encoding="utf-8") as file:
         return tuple(Row(**row) for row in csv.DictReader(file))
-
-
-def write_rows(rows: tuple[Row, ...]) -> None:
-    """Write the table anew, sorted."""
-    with TABLE.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Row.__dataclass_fields__)
-        writer.writerows(sorted(astuple(row) for row in rows))

@@ -193,7 +193,8 @@ class _Texts:
             return [str(node.value)]
         if isinstance(node, ast.JoinedStr):
             whole = _capitalised(node)
-            if whole is not None and (texts := self._looked_up(whole)):
+            if whole is not None:
+                texts = self._looked_up(whole) or [f"{{{_name(whole)}}}"]
                 end = "".join(self._part(value) for value in node.values[2:])
                 return [f"{text[:1].upper()}{text[1:]}{end}" for text in texts]
             return ["".join(self._part(value) for value in node.values)]
@@ -285,8 +286,8 @@ class _Texts:
         return []
 
 
-def _capitalised(node: ast.JoinedStr) -> ast.Name | None:
-    """Return the name of `f"{name[0].upper()}{name[1:]} ..."`, None for other texts."""
+def _capitalised(node: ast.JoinedStr) -> ast.Name | ast.Attribute | None:
+    """Return what is told in `f"{name[0].upper()}{name[1:]} ..."`, None for other texts."""
     parts = [part.value for part in node.values[:2] if isinstance(part, ast.FormattedValue)]
     if (
         len(parts) < 2
@@ -294,8 +295,8 @@ def _capitalised(node: ast.JoinedStr) -> ast.Name | None:
         or not isinstance(parts[1], ast.Subscript)
     ):
         return None
-    whole = parts[1].value
-    return whole if _called(parts[0]) == "upper" and isinstance(whole, ast.Name) else None
+    whole, is_upper = parts[1].value, _called(parts[0]) == "upper"
+    return whole if is_upper and isinstance(whole, ast.Name | ast.Attribute) else None
 
 
 def _called(node: ast.Call) -> str:

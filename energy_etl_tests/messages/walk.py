@@ -27,7 +27,6 @@ from energy_etl_tests.messages.ground import (
 )
 
 _GENERAL = "[General]\nFilename = a.csv\nChannelReference = {stream}\nChannelType = {kind}\n"
-_GOOD = "2025-03-01 00:00:00,1.5\n"
 _INI = "push csv {root}/a.ini --dry-run"
 _CSV = f"push csv {{root}}/a.csv --stream {GAS} --dry-run"
 _DROP = f"outbox drop --stream {GAS}"

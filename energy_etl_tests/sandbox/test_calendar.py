@@ -42,7 +42,7 @@ def test_day_of_a_clock_change_has_its_own_number_of_slots(zone, on, n_slots):
     assert set(local.weekday.tolist()) == {on.weekday()}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.sampled_from(ZONES), st.integers(to_ms(datetime(2024, 1, 1, tzinfo=UTC)) // DAY_MS, 22_000)
 )

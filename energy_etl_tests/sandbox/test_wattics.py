@@ -136,7 +136,7 @@ def test_there_are_21_electrical_fields():
     assert len(ELECTRICAL_FIELDS) == 21
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(sorted(ELECTRICAL_FIELDS)),

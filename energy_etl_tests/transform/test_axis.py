@@ -25,7 +25,7 @@ def frame(rows: list[tuple[int, datetime]], name: str) -> pl.DataFrame:
     st.lists(st.tuples(st.integers(0, 3), MINUTES), min_size=1, max_size=30),
     st.lists(st.tuples(st.integers(0, 3), MINUTES), min_size=1, max_size=30),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_instant_is_put_on_the_last_edge_of_its_lane(
     edges: list[tuple[int, int]], instants: list[tuple[int, int]]
 ):
@@ -43,7 +43,7 @@ def test_any_instant_is_put_on_the_last_edge_of_its_lane(
     st.lists(st.tuples(st.integers(0, 3), MINUTES), min_size=1, max_size=30),
     st.lists(st.tuples(st.integers(0, 3), st.lists(MINUTES, min_size=1, max_size=8)), max_size=6),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_cutting_runs_puts_each_instant_where_looking_it_up_does(
     edges: list[tuple[int, int]], runs: list[tuple[int, list[int]]]
 ):

@@ -17,7 +17,7 @@ def heated(temperature: Floats, *, base: float, slope: float, balance: float) ->
     return base + slope * np.maximum(balance - temperature, 0.0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     base=st.floats(1.0, 100.0),
     slope=st.floats(0.2, 50.0),

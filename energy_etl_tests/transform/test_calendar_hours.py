@@ -162,9 +162,13 @@ def test_hours_partition_the_days_of_any_zone_in_energy_and_intervals(
 
 def test_rows_cut_into_small_slices_give_the_same_days_and_hours(monkeypatch: pytest.MonkeyPatch):
     now = ROME_DAY + timedelta(days=2)
-    parts = [make_flat_load(name, ROME_DAY, now, kwh=0.1) for name in ("a", "unknown", "b")]
+    names = ("a", "unknown", "b")
+    parts = [make_flat_load(name, ROME_DAY, now, minutes=60, kwh=0.1) for name in names]
     load = pl.concat(parts, rechunk=False)
-    registers = pl.concat([make_register("a"), make_register("b", zone="Asia/Kolkata")])
+    zones = {"a": "Europe/Rome", "b": "Asia/Kolkata"}
+    registers = pl.concat(
+        [make_register(name, zone=zone, grid_minutes=60) for name, zone in zones.items()]
+    )
     daily, hourly = (each(load, registers, now=now) for each in (compute_daily, compute_hourly))
     monkeypatch.setattr(calendar_sums, "_ROWS_PER_SLICE", 7)
     for rows in (load, load.reverse(), load.sort("start_at"), load.lazy()):

@@ -203,7 +203,7 @@ def test_without_one_submeter_of_that_name_at_the_meters_site_there_is_no_score(
     ),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_scores_of_any_two_appliances_are_those_of_the_formulas_in_any_order(
     pairs: list[tuple[float, float]], random
 ):

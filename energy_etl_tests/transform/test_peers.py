@@ -114,7 +114,7 @@ def test_no_profiles_give_no_rows() -> None:
     assert compute_peers(profiles_of([]), sites_of(0), now=NOW).is_empty()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(st.lists(st.floats(0.0, 1e6), min_size=5, max_size=30))
 def test_figures_of_any_group_are_those_of_numpy(amounts: list[float]) -> None:
     found = compute_peers(profiles_of(list(amounts)), sites_of(len(amounts)), now=NOW)

@@ -132,7 +132,7 @@ def scenarios(draw: st.DrawFn, faults: tuple[str, ...] = FAULTS) -> Scenario:
     return Scenario(rows, energy, n_wrong, newer, exchanged, decided)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(scenario=scenarios((*FAULTS, *MENDED)), is_rated=st.booleans())
 def test_any_mix_of_faults_conserves_energy(scenario: Scenario, is_rated: bool) -> None:
     row = register(rating_native_per_hour=RATING if is_rated else None, digits=7)
@@ -194,7 +194,7 @@ def test_registers_are_computed_as_if_alone(one: Scenario, two: Scenario, is_rat
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_readings_at_any_instant_conserve_energy(data: st.DataObject) -> None:
     gaps = data.draw(st.lists(st.integers(1, 4000), min_size=2, max_size=60))
@@ -228,7 +228,7 @@ HOSTILE = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     values=st.lists(HOSTILE, max_size=60),
     kind=st.sampled_from(["cumulative", "interval", "instant"]),

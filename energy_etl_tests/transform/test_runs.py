@@ -11,7 +11,7 @@ TEXTS = st.lists(st.sampled_from(["a", "b", None]), max_size=12)
 
 
 @given(TEXTS, st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_run_begins_wherever_any_column_says_something_else(texts, data):
     others = data.draw(st.lists(st.booleans(), min_size=len(texts), max_size=len(texts)))
     columns = [pl.Series(texts, dtype=pl.String), pl.Series(others, dtype=pl.Boolean)]

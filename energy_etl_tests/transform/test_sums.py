@@ -20,7 +20,7 @@ def total(values: list[float | None]) -> float | None:
 
 
 @given(VALUES, st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_rows_in_another_order_give_the_same_bits(values: list[float], random):
     shuffled = values.copy()
     random.shuffle(shuffled)
@@ -28,7 +28,7 @@ def test_rows_in_another_order_give_the_same_bits(values: list[float], random):
 
 
 @given(VALUES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_sum_is_that_of_exact_arithmetic(values: list[float]):
     assert total([*values]) == pytest.approx(math.fsum(values), rel=1e-15, abs=1e-12)
 
@@ -58,7 +58,7 @@ def test_null_and_nan_are_left_out_and_nothing_sums_to_null():
     ),
     st.sets(st.integers(1, 39)),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_sums_of_runs_have_the_bits_of_the_sum_of_each_run(values, cuts):
     first = [0, *sorted(cut for cut in cuts if cut < len(values))]
     column = pl.Series("x", values, dtype=pl.Float64)

@@ -24,7 +24,7 @@ def _batch(rows: list[tuple[str, int]]) -> pl.DataFrame:
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(ROWS, st.booleans())
 def test_last_row_of_each_key_stays_in_any_order(
     rows: list[tuple[str, int]], is_sorted: bool
@@ -35,7 +35,7 @@ def test_last_row_of_each_key_stays_in_any_order(
     assert sorted(found["reading_native"]) == sorted(last.values())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     ROWS,
     st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 5), st.integers(0, 6)), min_size=1),

@@ -91,8 +91,8 @@ class Publisher:
 
 
 @pytest.fixture
-def publisher(warehouse: Warehouse, views_folder: Path) -> Publisher:
-    return Publisher(warehouse, views_folder)
+def publisher(made_warehouse: Warehouse, views_folder: Path) -> Publisher:
+    return Publisher(made_warehouse, views_folder)
 
 
 def test_first_publication_shows_tables_views_and_comments_but_not_raw(

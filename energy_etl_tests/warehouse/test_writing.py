@@ -20,6 +20,12 @@ from energy_etl_tests.warehouse.frames import START, STEP, at, intervals, readin
 DAY = timedelta(days=1)
 
 
+@pytest.fixture
+def warehouse(made_warehouse: Warehouse) -> Warehouse:
+    """A warehouse that has its tables: how they are made is shown in test_store."""
+    return made_warehouse
+
+
 def replaced(
     warehouse: Warehouse,
     frame: pl.DataFrame,

@@ -32,6 +32,7 @@ from energy_etl.errors import (
     VendorError,
 )
 from energy_etl.rest.failures import parse_retry_after_s
+from energy_etl.rest.transport import USER_AGENT
 from energy_etl.vendors.wattics.connection import LostError, NoAnswerInTimeError, Received
 from energy_etl.vendors.wattics.cookies import CookieJar
 from energy_etl.vendors.wattics.settings import WatticsCredential, WatticsSettings, checked_url
@@ -84,7 +85,7 @@ class WatticsCollector:
         self._headers = (
             f"Host: {_ascii(self._url.netloc)}\r\n"
             f"Authorization: Basic {base64.b64encode(pair.encode()).decode()}\r\n"
-            "User-Agent: energy-etl/0.1\r\nAccept: */*\r\nContent-Type: application/json\r\n"
+            f"User-Agent: {USER_AGENT}\r\nAccept: */*\r\nContent-Type: application/json\r\n"
         ).encode()
         self._post_head = f"POST {self._path} HTTP/1.1\r\n".encode() + self._headers
         self._jar = CookieJar(self._url)

@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from energy_etl.rest.failures import is_loopback
 from energy_etl.vendors.section import ReadSection
 
 LIVE_URL: Final = "https://web-collector.wattics.com/measurements/v2/unifiedjson/"
 SANDBOX_PATH: Final = "/measurements/v2/unifiedjson/"
 LIVE_API_URL: Final = "https://api.wattics.com/api/v1"
 SANDBOX_API_PATH: Final = "/wattics/api/v1"
-_LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 # Modelled, not verified: the page documents no refusal but 401. A refused value concerns one
 # packet; a stream that nobody knows concerns all of its packets.
 ON_REFUSAL: Final[Mapping[int, Literal["reject", "park"]]] = MappingProxyType(
@@ -144,7 +144,7 @@ def checked_url(url: str) -> str:
         raise ValueError("it is no collector URL: leave out what stands before the @")
     if not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{url!r} is no collector URL: give https://host/path/ and nothing more")
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
         raise ValueError(
             f"{url!r} is not https, and the collector rejects anything else: write https"
         )

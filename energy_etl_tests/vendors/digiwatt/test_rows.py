@@ -290,7 +290,7 @@ def _spoiled(document: Any) -> st.SearchStrategy[Any]:
     return st.tuples(st.integers(0, len(places) - 1), _ANY).map(spoil)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from(sorted(ENDPOINTS)).flatmap(
         lambda endpoint: st.tuples(st.just(endpoint), _spoiled(sample(endpoint)) | _ANY)

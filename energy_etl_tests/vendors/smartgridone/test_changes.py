@@ -158,7 +158,7 @@ _VALUES = st.recursive(
 _PROPERTIES = st.dictionaries(st.sampled_from("abc"), _VALUES, max_size=3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(_PROPERTIES, _PROPERTIES)
 def test_any_mode_again_changes_nothing_more_and_merge_keeps_what_is_not_given(
     present: dict, given_ones: dict

@@ -108,7 +108,7 @@ def test_statement_has_one_field_both_bounds_and_the_devices_tags() -> None:
     assert query.n_rows == 1440
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     length_us=st.integers(1, 40 * 86_400 * 10**6),
     offset_us=st.integers(0, 10**6),
@@ -135,7 +135,7 @@ def test_pieces_cover_the_window_without_hole_or_overlap(
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(minutes=st.integers(1, 10_000))
 def test_halves_are_the_whole_down_to_a_minute(minutes: int) -> None:
     query = Query(WINDOW, "w", PLACE, START_AT, START_AT + timedelta(minutes=minutes))

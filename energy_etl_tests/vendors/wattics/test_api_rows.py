@@ -163,7 +163,7 @@ def test_raw_rows_are_read_in_both_members_and_both_formats() -> None:
     assert isinstance(batch.writes[0].how, Window)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.floats(-1e14, 1e14).map(lambda number: round(number, 2)))
 def test_any_rounded_number_comes_back_as_it_was_sent(number: float) -> None:
     day = {"date": "2018-06-01", "total_consumption": f"{number} Watt"}

@@ -75,7 +75,7 @@ def read(path: Path, n_columns: int) -> tuple[pl.DataFrame, BadLines]:
     return pl.concat([parse_csv(b, n_columns, bad) for b in read_lines(path)], how="diagonal"), bad
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     texts=st.lists(lines_of_csv(), min_size=1, max_size=8).filter(
         lambda ts: any(map(str.strip, ts))

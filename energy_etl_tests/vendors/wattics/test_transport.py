@@ -551,7 +551,7 @@ VALID = [
 ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.sampled_from(VALID), st.sets(st.integers(min_value=1, max_value=100)))
 def test_answer_is_the_same_however_it_is_split(answer: bytes, cuts: set[int]) -> None:
     def received_in(pieces: list[bytes]) -> tuple[object, ...]:

@@ -186,7 +186,7 @@ _ROW = _ANY | st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(_ROW, max_size=6))
 def test_any_json_ends_in_rows_and_reasons(rows: list[Any]) -> None:
     read = _read([*rows, _item()])
@@ -203,7 +203,7 @@ def test_any_json_ends_in_rows_and_reasons(rows: list[Any]) -> None:
     assert read.rows["reading_native"].is_finite().fill_null(True).all()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_end_in_rows_or_a_refusal(body: bytes) -> None:
     read = _read(body, [_item()])

@@ -197,7 +197,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.dictionaries(st.sampled_from(["name", "level", "userId", "createdAt", "new"]), JSON))
 def test_whatever_stands_in_a_key_it_is_a_row_or_in_quarantine(members: dict[str, Any]) -> None:
     batch = to_batch([_call("apiKeys", [{"apiKeyId": "k"} | members], page=0, is_last=True)])
@@ -205,7 +205,7 @@ def test_whatever_stands_in_a_key_it_is_a_row_or_in_quarantine(members: dict[str
     assert not batch.problems
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(JSON | st.integers(0, MAX_TIMESTAMP_MS) | st.datetimes().map(str))
 def test_instant_is_read_or_null_and_never_an_error(value: object) -> None:
     instant = parse_instant(value)
