@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from energy_etl.defs.faults import counted
 from energy_etl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _as_json(past: "VendorPast", days: "Days", asked: dict[str, str]) -> dict[st
 
 def _sentences(pasts: "Sequence[VendorPast]", days: "Days", asked: dict[str, str]) -> list[str]:
     n_days, n_runs = len(days.keys()), len(days.batches())
-    told = f"{_counted(n_days, 'UTC day')}, {_counted(n_runs, 'run')} for each vendor"
+    told = f"{counted(n_days, 'UTC day')}, {counted(n_runs, 'run')} for each vendor"
     lines = [f"{days.from_on} to {days.to_on}: {told}."]
     for past in pasts:
         lines.append("")
@@ -146,10 +147,6 @@ def _sentences(pasts: "Sequence[VendorPast]", days: "Days", asked: dict[str, str
     return lines
 
 
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" + ("" if number == 1 else "s")
-
-
 def _headline(past: "VendorPast") -> str:
     preview = past.preview
     if preview is None or preview.asset is None:
@@ -158,7 +155,7 @@ def _headline(past: "VendorPast") -> str:
         return "no register that was asked for is mapped to it, so there is nothing to load."
     # At least a second: "about 0:00:00" reads as if there were nothing to load.
     about = timedelta(seconds=max(1, round(past.expected_s)))
-    registers = _counted(preview.n_registers, "register")
+    registers = counted(preview.n_registers, "register")
     return f"{registers} into {preview.asset}, about {about} (h:mm:ss)."
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from energy_etl.defs.faults import counted
 from energy_etl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def _print_push(plan: "PushPlan") -> None:
     first = f"{plan.n_from_first} from their first packet on" if plan.n_from_first else ""
     begin = ", ".join(filter(None, (since, first)))
     print(
-        f"  {plan.n_streams} streams{f' ({begin})' if begin else ''}, "
+        f"  {counted(plan.n_streams, 'stream')}{f' ({begin})' if begin else ''}, "
         f"about {plan.packets_a_day:,} packets a day"
     )
     print(f"  packets due now: {plan.n_due:,}; waiting: {plan.n_waiting:,}")

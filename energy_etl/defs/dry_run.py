@@ -16,6 +16,7 @@ from typing import Final, TextIO
 import dagster as dg
 
 from energy_etl.defs.delivery import release_streams
+from energy_etl.defs.faults import counted
 from energy_etl.defs.resources import Etl
 from energy_etl.delivery.dry_run import StreamOutlook, outlook, packet_lines
 from energy_etl.delivery.outbox import Outbox
@@ -56,10 +57,8 @@ class DryRun:
     def headline(self) -> str:
         """All of it in a sentence."""
         n_streams = sum(bool(each.n_due) for each in self.streams)
-        return (
-            f"{self.n_due} packets of {n_streams} streams are due for {self.url}, "
-            f"{self.n_waiting} wait."
-        )
+        due = f"{counted(self.n_due, 'packet')} of {counted(n_streams, 'stream')}"
+        return f"{due} due for {self.url}, {self.n_waiting} waiting."
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import dagster as dg
 
 from energy_etl.defs.activity import active_runs, wait_after_failures
 from energy_etl.defs.delivery import release_streams
+from energy_etl.defs.faults import counted
 from energy_etl.defs.jobs import (
     COMPUTE_JOB,
     RETRY_JOB,
@@ -80,7 +81,7 @@ def build_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
             require_consent_to_send(etl.settings())
         except ConfigurationError as refused:
             # A run would only say the same, every few seconds.
-            return dg.SkipReason(f"Packets of {n_due} streams are due. {refused}")
+            return dg.SkipReason(f"Packets of {counted(n_due, 'stream')} are due. {refused}")
         # `energy-etl push` may be sending: a run would only fail, and the next one too.
         try:
             with hold_lease(etl.settings().state_path):
@@ -125,7 +126,7 @@ def _nothing_due(due: DueSummary) -> str:
     if due.next_retry_at:
         parts.append(f"A stream that failed is tried again at {due.next_retry_at:%H:%M:%S} UTC.")
     if due.n_parked:
-        parts.append(f"{due.n_parked} streams are parked: see the check `delivered`.")
+        parts.append(f"Parked: {counted(due.n_parked, 'stream')}, see the check `delivered`.")
     return " ".join(parts)
 
 

@@ -197,7 +197,9 @@ class Warehouse:
             if any((table.schema, table.name) == (schema, name) for schema, name, _ in there):
                 self._add_columns(connection, table, there)
         # In one go: six hundred calls take half as long again.
-        run(connection, ";".join(each for t in self.tables for each in t.comment_statements()))
+        comments = [each for table in self.tables for each in table.comment_statements()]
+        if comments:
+            run(connection, ";".join(comments))
         if known:
             run(
                 connection,

@@ -209,7 +209,7 @@ def test_run_without_consent_fails_once_and_calls_nobody(live: Live) -> None:
     ):
         skipped = sensor(context)
         assert isinstance(skipped, dg.SkipReason)
-        assert "Packets of 1 streams are due. Nobody has agreed" in str(skipped.skip_message)
+        assert "Packets of 1 stream are due. Nobody has agreed" in str(skipped.skip_message)
         live.agree()
         assert isinstance(sensor(context), dg.RunRequest)
     assert not live.sandbox.app.log
@@ -228,7 +228,7 @@ def test_golive_shows_all_asks_and_records_who_agreed(live: Live) -> None:
         f"{url}/digiwatt as client sandbox-digiwatt [NOT AGREED]",
         f"main: {url}/measurements/v2/unifiedjson/ as sandbox-wattics [NOT AGREED]",
         f"Push as main to {url}/measurements/v2/unifiedjson/",
-        "1 streams (from 2025-01-06 00:00 UTC on), about 96 packets a day",
+        "1 stream (from 2025-01-06 00:00 UTC on), about 96 packets a day",
         "packets due now: 3; waiting: 1",
         "hole from",
         "the credential nobody is not in the settings",
@@ -293,7 +293,7 @@ def test_dry_run_writes_what_a_send_run_then_sends_and_changes_nothing(live: Liv
     config = SendConfig.model_validate({"dry_run": True})
     with dg.DagsterInstance.ephemeral() as instance:
         job = dry_run_of_the_job(live.etl, instance, "run", config, told_by_job.append)
-    assert "5 packets of 2 streams are due" in told_by_job[0]
+    assert "5 packets of 2 streams due" in told_by_job[0]
     assert job["dry_run_packets"] == 5
     assert Path(job["dry_run_file"].path).read_text() == file.read_text()
     assert live.outbox_rows() == before

@@ -162,7 +162,7 @@ def wait_for_packets(
     """Return when so many packets have arrived, or after two seconds."""
     deadline = time.monotonic() + 2.0
     while n_collected(server, streams) < n_packets and time.monotonic() < deadline:
-        time.sleep(0.001)
+        time.sleep(0.004)
 
 
 def faults_found(server: CollectorServer, streams: Sequence[KnownStream]) -> dict[str, list[str]]:
