@@ -63,7 +63,7 @@ def test_child_that_ends_or_does_not_answer_is_told_with_its_log(
         wait_until_answering("http://127.0.0.1:9/", ended, 5)
     sleeping = start_child("thing", [sys.executable, "-Sc", "input()"], tmp_path, {})
     running = Child("thing", sleeping.process, sleeping.log_path)
-    time_out = "The thing did not answer at {url} within {deadline_s} s: see {log_path}."
+    time_out = "The thing did not answer at {where} within {deadline_s} s: see {log_path}."
     with raised(time_out):
         wait_until_answering("http://127.0.0.1:9/", running, 0)
     sleeping.process.wait(20)
