@@ -12,8 +12,6 @@ import pytest
 MEMORY = Path("/dev/shm")
 ROOM_NEEDED = 2 * 2**30
 FOLDER = "energy-etl-tests-of-"
-# New objects before a look for cycles; the interpreter's 700 are few beside a frame's thousands.
-OBJECTS_BEFORE_A_SWEEP = 20_000
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,7 +46,6 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
-        gc.set_threshold(OBJECTS_BEFORE_A_SWEEP)
         gc.enable()
 
 

@@ -254,7 +254,7 @@ def world(memory_folder: Path) -> Iterator[_World]:
 
 
 @settings(
-    max_examples=16,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
