@@ -6,6 +6,9 @@ The writer's file is never opened, so nobody waits for a run and no run waits fo
 import difflib
 import itertools
 import re
+import signal
+import socket
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,7 +98,10 @@ def asking(path: Path, sql: str) -> Iterator[Answer]:
     try:
         _keep_to_what_is_published(connection, path)
         _refuse_writing(connection, sql)
-        yield _answer(connection.sql(sql))
+        with _ended_by_ctrl_c(connection):
+            yield _answer(connection.sql(sql))
+    except duckdb.InterruptException:
+        raise KeyboardInterrupt from None
     except duckdb.Error as error:
         raise WarehouseError(_sentence(connection, error)) from error
     except RuntimeError as error:
@@ -106,6 +112,39 @@ def asking(path: Path, sql: str) -> Iterator[Answer]:
         # Closing waits for the end of a query that nobody waits for any more.
         connection.interrupt()
         connection.close()
+
+
+@contextmanager
+def _ended_by_ctrl_c(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Have Ctrl-C end a query at once.
+
+    Python's own handler waits until DuckDB comes back, and DuckDB looks for signals in some of its
+    loops only: a query that streams its rows went on for ever.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while signals := receiver.recv(64):
+            # More than once: before the query has begun it is without effect.
+            while signal.SIGINT in signals and not is_over.wait(0.05):
+                connection.interrupt()
+
+    watcher = threading.Thread(target=watch, name="ctrl-c", daemon=True)
+    before = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        is_over.set()
+        sender.close()
+        watcher.join()
+        receiver.close()
 
 
 def _keep_to_what_is_published(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
