@@ -6,7 +6,6 @@ with the secrets and tokens of today, and what still held one of them would not 
 
 import importlib.metadata as metadata
 import json
-import os
 import platform
 import re
 import zipfile
@@ -22,6 +21,7 @@ from pydantic import BaseModel, SecretStr
 from energy_etl.cli.doctor.machine import SHOWN, zone_data_version
 from energy_etl.cli.doctor.rows import Row
 from energy_etl.cli.outbox_view import plain_row, status_rows
+from energy_etl.defs.output import put_whole
 from energy_etl.delivery.mirror import newest_responses, packet_frame
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.errors import EnergyEtlError
@@ -94,19 +94,12 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
             raise EnergyEtlError(
                 f"{name} of the support bundle still held a secret: nothing was written; report it."
             )
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with (
-            os.fdopen(descriptor, "wb") as file,
-            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundled,
-        ):
-            for name, text in texts.items():
-                bundled.writestr(name, text)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with (
+        put_whole(path, mode=0o600) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundled,
+    ):
+        for name, text in texts.items():
+            bundled.writestr(name, text)
 
 
 def _members(bundle: Bundle, redactor: Redactor) -> Iterator[tuple[str, str]]:

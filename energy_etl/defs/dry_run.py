@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 import dagster as dg
 
 from energy_etl.defs.delivery import release_streams
 from energy_etl.defs.faults import counted
+from energy_etl.defs.output import put_whole
 from energy_etl.defs.resources import Etl
 from energy_etl.delivery.dry_run import StreamOutlook, outlook, packet_lines
 from energy_etl.delivery.outbox import Outbox
@@ -108,27 +109,10 @@ def look_ahead(
 
 
 def write_lines(path: Path, lines: Iterator[str]) -> int:
-    """Write lines to a file, whole or not at all, and return how many.
-
-    What is there and no plain file (a pipe, /dev/null) is written to: it is not ours to replace.
-    """
-    if path.exists() and not path.is_file():
-        with path.open("w", encoding="utf-8") as file:
-            return _write(file, lines)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Where a link leads to; and a name of its own, for another may write the same file meanwhile.
-    path = path.resolve()
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=_PREFIX) as folder:
-        partial = Path(folder) / path.name
-        with partial.open("w", encoding="utf-8") as file:
-            n_lines = _write(file, lines)
-        partial.replace(path)
-    return n_lines
-
-
-def _write(file: TextIO, lines: Iterator[str]) -> int:
+    """Write lines to a file, whole or not at all, and return how many."""
     n_lines = 0
-    for line in lines:
-        file.write(f"{line}\n")
-        n_lines += 1
+    with put_whole(path) as file:
+        for line in lines:
+            file.write(f"{line}\n".encode())
+            n_lines += 1
     return n_lines

@@ -3,10 +3,7 @@
 What is read is `energy.duckdb` alone, which no run ever locks.
 """
 
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +11,7 @@ from urllib.parse import quote
 
 import polars as pl
 
+from energy_etl.defs.output import put_whole
 from energy_etl.errors import WarehouseError
 from energy_etl.report import SOURCES, render_report
 from energy_etl.report.sources import PUBLICATION
@@ -62,7 +60,8 @@ def write_report(
     frames, not_read = read_sources(settings.published_path, now)
     report = render_report(frames, now, site_id=site_id)
     path = out or report_path(settings, site_id)
-    _put(path, report.html)
+    with put_whole(path) as file:
+        file.write(report.html.encode())
     return Written(path, report.numbers, not_read)
 
 
@@ -100,27 +99,3 @@ def read_sources(path: Path, now: datetime) -> tuple[dict[str, pl.DataFrame], tu
             is_lagging=is_lagging() & pl.col("register_id").is_not_null(),
         )
     return frames, tuple(not_read)
-
-
-def _put(path: Path, html: str) -> None:
-    """Replace the file at once: whoever has it open, or loads it now, sees a whole one."""
-    try:
-        _replace(path, html)
-    except OSError as error:
-        # Of the file that was asked for: that beside it is nothing that anybody knows.
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def _replace(path: Path, html: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(html)
-        # What others in the project may read, not only who ran it (mkstemp: 0600).
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
