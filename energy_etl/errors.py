@@ -2,6 +2,7 @@
 
     EnergyEtlError
     ├── ConfigurationError        settings, portfolio, an unknown key: mend the file, then run again
+    │   └── UsageError            an option, an argument, a name that was typed: type another one
     ├── WarehouseError            DuckDB: locked, damaged, of another version
     │   └── WarehouseLockedError  retryable: somebody else is writing
     ├── TransformError            input that breaks a stated condition of a transform
@@ -30,6 +31,10 @@ class EnergyEtlError(Exception):
 
 class ConfigurationError(EnergyEtlError):
     """A setting or a portfolio file is wrong or missing."""
+
+
+class UsageError(ConfigurationError):
+    """What was asked for, not what is configured, is wrong: an option, an argument, a name."""
 
 
 class WarehouseError(EnergyEtlError):

@@ -15,9 +15,12 @@ from energy_etl.errors import (
     EnergyEtlError,
     PermissionDeniedError,
     UnavailableError,
+    UsageError,
 )
 
 _EXIT_CODES: Final[tuple[tuple[type[EnergyEtlError], int], ...]] = (
+    # Before the class that it is a kind of.
+    (UsageError, 2),
     (ConfigurationError, 3),
     (AuthenticationError, 4),
     (PermissionDeniedError, 4),

@@ -1,7 +1,6 @@
 """Every command of `energy-etl`: its options, its help, and a call of the module that does it."""
 
 import inspect
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,9 +17,9 @@ from energy_etl.cli.sql import QueryCommand, sql
 from energy_etl.cli.status import status
 from energy_etl.cli.support import support_bundle
 from energy_etl.cli.transfer import export, import_
+from energy_etl.cli.values import existing_path, typed_instant
 from energy_etl.cli.vendors import vendors
 from energy_etl.cli.wiser import app as wiser_app
-from energy_etl.errors import ConfigurationError
 
 # The panels of `energy-etl --help`, in their order there.
 _START: Final = "Start"
@@ -38,7 +37,10 @@ app = typer.Typer(
 
 ReplayOption = Annotated[
     Path | None,
-    typer.Option(help="Folder of real registers to serve instead of the seeded world."),
+    typer.Option(
+        help="Folder of real registers to serve instead of the seeded world.",
+        callback=existing_path,
+    ),
 ]
 
 
@@ -119,7 +121,8 @@ def sandbox(
     """Run the five vendors of the sandbox alone, on 127.0.0.1."""
     from energy_etl.sandbox.server import serve
 
-    serve(port=port, replay=replay, now=_instant(now), state_dir=state_dir)
+    at = None if now is None else typed_instant(now, "--now")
+    serve(port=port, replay=replay, now=at, state_dir=state_dir)
 
 
 app.command(rich_help_panel=_LOOK)(status)
@@ -173,17 +176,3 @@ def _unwrap_helps(group: typer.Typer) -> None:
 
 
 _unwrap_helps(app)
-
-
-def _instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise ConfigurationError(
-            f"--now {text} is no instant: write it as 2026-10-28T09:00:00+01:00."
-        )
-    return instant

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from energy_etl.errors import ConfigurationError
+from energy_etl.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, help="SmartgridOne's devices.")
 
@@ -47,26 +47,26 @@ def parse_properties(given: list[str]) -> dict[str, Any]:
     """Return `--set` texts as properties: `info.model=X` is {"info": {"model": "X"}}.
 
     Raises:
-        ConfigurationError: one has no name or no `=`, or two contradict each other.
+        UsageError: one has no name or no `=`, or two contradict each other.
     """
     properties: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
         path = name.split(".")
         if not equals or not all(path):
-            raise ConfigurationError(
+            raise UsageError(
                 f"--set {text} is not NAME=VALUE: write it as in `--set info.model=X`."
             )
         inner = properties
         for part in path[:-1]:
             inner = inner.setdefault(part, {})
             if not isinstance(inner, dict):
-                raise ConfigurationError(
+                raise UsageError(
                     f"--set {text} goes into a value that another --set gives whole: leave one of "
                     "the two out."
                 )
         if path[-1] in inner:
-            raise ConfigurationError(f"--set gives {name} twice: leave one out.")
+            raise UsageError(f"--set gives {name} twice: leave one out.")
         inner[path[-1]] = _value_of(value)
     return properties
 
@@ -77,6 +77,4 @@ def _value_of(text: str) -> Any:
     except ValueError:
         return text
     except RecursionError:
-        raise ConfigurationError(
-            "--set holds lists nested too deeply: write fewer brackets."
-        ) from None
+        raise UsageError("--set holds lists nested too deeply: write fewer brackets.") from None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from energy_etl.defs.faults import counted
-from energy_etl.errors import ConfigurationError
+from energy_etl.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -48,7 +48,7 @@ def golive(
     from energy_etl.defs.resources import Etl
 
     if revoke and (yes or start):
-        raise typer.BadParameter("--revoke takes back what --yes and --start do: give it alone.")
+        raise UsageError("--revoke takes back what --yes and --start do: give it alone.")
     etl = Etl()
     settings = etl.settings()
     _refuse_sandbox(settings)

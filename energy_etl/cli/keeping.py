@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from energy_etl.errors import UsageError
+
 
 def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell it, delete nothing.")] = False,
@@ -28,7 +30,7 @@ def prune(
     from energy_etl.vendors import project_settings
 
     if as_json and not (dry_run or yes):
-        raise typer.BadParameter("--json asks no question: give --dry-run or --yes with it.")
+        raise UsageError("--json asks no question: give --dry-run or --yes with it.")
     settings, now = project_settings(), datetime.now(UTC)
     refuse_no_project(settings)
     create_instance(settings.dagster_home)
@@ -77,7 +79,7 @@ def forget(
     from energy_etl.vendors import project_settings
 
     if (meter is None) == (user is None):
-        raise typer.BadParameter("Give a meter, or --user.")
+        raise UsageError("Give a meter, or --user.")
     settings = project_settings()
     refuse_no_project(settings)
     create_instance(settings.dagster_home)

@@ -21,7 +21,8 @@ from energy_etl.cli.outbox_view import (
     print_status,
     status_rows,
 )
-from energy_etl.errors import ConfigurationError
+from energy_etl.cli.values import typed_instant
+from energy_etl.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     from energy_etl.delivery.outbox import Outbox
@@ -126,9 +127,9 @@ def retry(
     not restore them.
     """
     if sum((bool(stream), bool(credential), every)) != 1:
-        raise typer.BadParameter("Give one of --stream, --credential and --all.")
+        raise UsageError("Give one of --stream, --credential and --all.")
     if resend and not stream:
-        raise typer.BadParameter("--resend is for single streams: name them with --stream.")
+        raise UsageError("--resend is for single streams: name them with --stream.")
     with _outbox(_settings()) as outbox:
         _known(outbox, stream)
         if resend:
@@ -142,7 +143,7 @@ def retry(
             if every or each.stream_id in (stream or ()) or each.credential == credential
         ]
         if credential and not chosen:
-            raise ConfigurationError(
+            raise UsageError(
                 f"No stream in the outbox is pushed by the credential {credential}: "
                 "`energy-etl outbox status` shows who pushes which."
             )
@@ -174,10 +175,10 @@ def drop(
     They are never sent, and stay on record.
     """
     if not reason.strip():
-        raise ConfigurationError("--reason is empty: say why these packets are given up.")
-    from_at, to_at = _instant(from_, "--from"), _instant(to, "--to")
+        raise UsageError("--reason is empty: say why these packets are given up.")
+    from_at, to_at = typed_instant(from_, "--from"), typed_instant(to, "--to")
     if from_at >= to_at:
-        raise ConfigurationError(
+        raise UsageError(
             f"--to {to} is not behind --from {from_}: give a later one, the stamp of the first "
             "packet that is not given up."
         )
@@ -282,7 +283,7 @@ def _known(
     known = {each.stream_id for each in (*outbox.streams(), *plans)}
     for stream_id in stream_ids or ():
         if stream_id not in known:
-            raise ConfigurationError(
+            raise UsageError(
                 f"Stream {stream_id} has no packets in the outbox: `energy-etl outbox status` "
                 "lists those that have."
             )
@@ -296,7 +297,7 @@ def _possible(outbox: "Outbox", states: list[str] | None, streams: list[str] | N
     for state in states or ():
         if state not in get_args(State):
             known = ", ".join(get_args(State))
-            raise typer.BadParameter(f"{state!r} is none of {known}: take one of them.")
+            raise UsageError(f"{state!r} is none of {known}: take one of them.")
     _known(outbox, streams)
 
 
@@ -345,13 +346,3 @@ def _write(lines: Iterator[str], file: TextIO) -> int:
         file.write(line + "\n")
         n_lines += 1
     return n_lines
-
-
-def _instant(text: str, option: str) -> datetime:
-    with contextlib.suppress(ValueError, OverflowError):
-        instant = datetime.fromisoformat(text)
-        if instant.tzinfo is not None:
-            return instant.astimezone(UTC)
-    raise ConfigurationError(
-        f"{option} {text} is no instant: write it as 2026-10-28T09:00:00+01:00."
-    )

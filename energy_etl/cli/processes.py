@@ -6,6 +6,7 @@ child starts makes exec give it the default ones, so that SIGTERM works on it.
 
 import contextlib
 import ctypes
+import http.client
 import os
 import signal
 import socket
@@ -132,7 +133,11 @@ def wait_until_answering(
     """
 
     def is_answering() -> bool:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+        # Somebody else may listen there, and speak no HTTP.
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            urllib.request.urlopen(url, timeout=5) as answer,
+        ):
             return answer.status == 200
         return False
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from energy_etl.errors import ConfigurationError, DeliveryError
+from energy_etl.errors import DeliveryError, UsageError
 
 if TYPE_CHECKING:
     from energy_etl.cli.push_files import Progress, Pushed, Target
@@ -107,13 +107,13 @@ def try_out(
     _tell_problems(target)
     plan, now = target.plan(stream), datetime.now(UTC)
     if plan.register_ids and not read_only:
-        raise ConfigurationError(
+        raise UsageError(
             f"Stream {stream} is fed by a register: a packet of now would bar the way of its "
             "readings. Give --read-only, or try a stream that files feed (Wattics gives three "
             "for tests)."
         )
     if not abs(value) < float("inf"):
-        raise ConfigurationError(f"--value {value} is no number that can be sent: give 1.0.")
+        raise UsageError(f"--value {value} is no number that can be sent: give 1.0.")
     is_offered, last_at = read_back(target, stream)
     if not read_only:
         file_stream = target.streams.get(stream)
@@ -197,7 +197,7 @@ def _format(text: str | None) -> "FileFormat | None":
     if text is None:
         return None
     if text not in _FORMATS:
-        raise typer.BadParameter(f"{text!r} is none of {', '.join(_FORMATS)}: take one of them.")
+        raise UsageError(f"{text!r} is none of {', '.join(_FORMATS)}: take one of them.")
     return text  # pyright: ignore[reportReturnType]
 
 

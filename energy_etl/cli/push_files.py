@@ -19,7 +19,7 @@ from energy_etl.delivery.loop import run_fast
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.delivery.plan import StreamPlan
 from energy_etl.delivery.settled import states_of
-from energy_etl.errors import BadRequestError, ConfigurationError, DeliveryError
+from energy_etl.errors import BadRequestError, ConfigurationError, DeliveryError, UsageError
 from energy_etl.portfolio import Portfolio
 from energy_etl.settings import Settings
 from energy_etl.state import open_state
@@ -112,15 +112,17 @@ class Target:
         """Return what was agreed for a stream whose credential is known.
 
         Raises:
-            ConfigurationError: it is not in streams.csv, or its credential is not in the settings.
+            UsageError: it is not in streams.csv.
+            ConfigurationError: it is not agreed as it stands there, or its credential is not in
+                the settings.
         """
         if stream_id not in self.plans:
             why = self.portfolio.why_it_waits(stream_id)
-            raise ConfigurationError(
-                f"Stream {stream_id} {why}: `energy-etl doctor` says what is wrong there."
-                if why
-                else f"{stream_id} is not in streams.csv: correct it, or add the stream."
-            )
+            if why:
+                raise ConfigurationError(
+                    f"Stream {stream_id} {why}: `energy-etl doctor` says what is wrong there."
+                )
+            raise UsageError(f"{stream_id} is not in streams.csv: correct it, or add the stream.")
         plan = self.plans[stream_id]
         if plan.credential not in self.section.credentials:
             raise ConfigurationError(

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperCommand
 
-from energy_etl.errors import ConfigurationError
+from energy_etl.cli.values import existing_path
+from energy_etl.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     from energy_etl.warehouse.asking import Answer
@@ -37,7 +38,9 @@ def sql(
     query: Annotated[
         str | None, typer.Argument(help="One SELECT; - reads it from stdin; none: lists tables.")
     ] = None,
-    file: Annotated[Path | None, typer.Option(help="Read the query from this file.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Read the query from this file.", callback=existing_path)
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many rows (a terminal shows 200).")
     ] = None,
@@ -53,7 +56,7 @@ def sql(
     from energy_etl.warehouse.asking import LISTING, asking
 
     if as_csv and as_json:
-        raise typer.BadParameter("Give one of --csv and --json.")
+        raise UsageError("Give one of --csv and --json.")
     text = _text(query, file)
     is_screen = sys.stdout.isatty() and not (as_csv or as_json)
     n_rows = limit if limit is not None else _SHOWN_ROWS if is_screen else None
@@ -75,7 +78,7 @@ def sql(
 
 def _text(query: str | None, file: Path | None) -> str | None:
     if query is not None and file is not None:
-        raise typer.BadParameter("Give a query or --file, not both.")
+        raise UsageError("Give a query or --file, not both.")
     if file is not None:
         try:
             return file.read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from energy_etl.cli.values import iso_text
 from energy_etl.errors import WarehouseError
 
 if TYPE_CHECKING:
@@ -60,15 +61,15 @@ def _facts(settings: "Settings", standing: "Standing", at: "datetime") -> dict[s
                 "title": each.vendor.title,
                 "configured": each.configured,
                 "is_failing": each.is_failing,
-                "last_success_at": _iso(each.last_success_at),
-                "last_failure_at": _iso(each.last_failure_at),
+                "last_success_at": iso_text(each.last_success_at),
+                "last_failure_at": iso_text(each.last_failure_at),
                 "last_error": each.calls["last_error"] if each.calls else None,
-                "readings_until_at": _iso(each.until_at),
+                "readings_until_at": iso_text(each.until_at),
             }
             for each in standing.vendors
         ],
         **_waiting(settings, at),
-        "computed_at": _iso(published_at),
+        "computed_at": iso_text(published_at),
         "findings": findings,
         "notes": standing.notes,
     }
@@ -118,11 +119,11 @@ def _waiting(settings: "Settings", at: "datetime") -> dict[str, Any]:
                 "stage": each.stage,
                 "n_marks": each.n_marks,
                 "n_registers": each.n_registers,
-                "oldest_at": _iso(each.oldest_at),
+                "oldest_at": iso_text(each.oldest_at),
             }
             for each in marks
         ],
-        "sent_at": _iso(max(sent.values(), default=None)),
+        "sent_at": iso_text(max(sent.values(), default=None)),
         "delivery": delivery_sentence(accepted) if n_packets else None,
         "n_parked": streams["parked_reason"].count(),
         "n_rejected": int(streams["n_rejected"].sum()),
@@ -141,10 +142,6 @@ def _portfolio(settings: "Settings") -> Any:
     except ConfigurationError as error:
         print(f"energy-etl: Lag and holes cannot be told: {error}", file=sys.stderr)
         return None
-
-
-def _iso(at: "datetime | None") -> str | None:
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z") if at else None
 
 
 def _print(facts: dict[str, Any]) -> None:

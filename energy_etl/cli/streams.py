@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from energy_etl.errors import ConfigurationError, MalformedError
+from energy_etl.cli.values import typed_instant
+from energy_etl.errors import MalformedError, UsageError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -104,6 +105,8 @@ def create(
 
     settings, push_from_at = project_settings(), _instant(push_from)
     portfolio = Portfolio.load_strictly(settings.portfolio_dir, field_problem)
+    if credential:
+        _check_credential(settings, credential)
     require_consent(settings, "wattics", (API_LOGIN,))
     with _client(settings) as client:
         plan = plan_streams(
@@ -175,7 +178,7 @@ def map_(
     register, stream_id = _names(names, files=files)
     is_content_fit = bool(content) != files
     if bool(zone) != files or not is_content_fit:
-        raise ConfigurationError(
+        raise UsageError(
             "A stream that files feed is mapped with --files and --zone, and one that a register "
             "feeds with --content: write either."
         )
@@ -189,7 +192,7 @@ def map_(
     fed_by = "files" if register is None else register
     if register is not None and _is_further(there, register, field):
         if interval is not None or credential or push_from:
-            raise ConfigurationError(
+            raise UsageError(
                 f"{field} is a further field of {stream_id}: its interval, credential and start "
                 "are those of the stream, so leave --interval, --credential and --push-from out."
             )
@@ -218,9 +221,7 @@ def _names(names: list[str], *, files: bool) -> tuple[str | None, str]:
     """Return the register, None with --files, and the stream."""
     if len(names) != (1 if files else 2):
         wanted = "with --files the stream alone" if files else "a register and a stream"
-        raise ConfigurationError(
-            f"{len(names)} names were given ({' '.join(names)}): name {wanted}."
-        )
+        raise UsageError(f"{len(names)} names were given ({' '.join(names)}): name {wanted}.")
     return (None, names[0]) if files else (names[0], names[1])
 
 
@@ -239,11 +240,11 @@ def _check_register(portfolio: "Portfolio", register: str, field: str, content: 
 
     found = portfolio.frames[core.REGISTER].filter(register_id=register)
     if found.is_empty():
-        raise ConfigurationError(f"{register} is not in registers.csv: correct its name.")
+        raise UsageError(f"{register} is not in registers.csv: correct its name.")
     row = found.row(0, named=True)
     problem = field_problem(field, content, row["commodity"], row["unit"])
     if problem is not None:
-        raise ConfigurationError(f"{register} cannot be mapped: {problem}")
+        raise UsageError(f"{register} cannot be mapped: {problem}")
 
 
 def _check_credential(settings: "Settings", credential: str) -> None:
@@ -251,7 +252,7 @@ def _check_credential(settings: "Settings", credential: str) -> None:
 
     known = sorted(settings.section(WatticsSettings).credentials)
     if credential not in known:
-        raise ConfigurationError(
+        raise UsageError(
             f"The credential {credential} is not in the settings ({', '.join(known) or 'none'}): "
             "correct --credential, or add it as ENERGY_ETL_WATTICS__CREDENTIALS."
         )
@@ -338,15 +339,7 @@ def _map(settings: "Settings", stream: "NewStream", push_from_at: datetime) -> N
 def _instant(text: str) -> datetime:
     if not text:
         return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise ConfigurationError(
-            f"--push-from {text} is no instant: write it as 2026-10-28T00:00:00Z."
-        )
-    return instant
+    return typed_instant(text, "--push-from")
 
 
 def _text(instant: datetime) -> str:

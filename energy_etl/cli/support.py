@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from energy_etl.errors import ConfigurationError
+from energy_etl.errors import UsageError
 
 
 def support_bundle(
@@ -33,7 +33,7 @@ def support_bundle(
     settings = project_settings()
     refuse_no_project(settings)
     if vendor is not None and vendor not in discover_vendors():
-        raise ConfigurationError(
+        raise UsageError(
             f"--vendor {vendor} is not known: take one of {', '.join(discover_vendors())}."
         )
     at = now()

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from energy_etl.cli.values import existing_path
+
 
 def export(
     out: Annotated[Path, typer.Option(help="The folder to write; it must be new or empty.")],
@@ -26,7 +28,7 @@ def export(
 
 
 def import_(
-    folder: Annotated[Path, typer.Argument(help="What export wrote.")],
+    folder: Annotated[Path, typer.Argument(help="What export wrote.", callback=existing_path)],
     replace: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
     keep_outbox: Annotated[
         bool, typer.Option(help="Leave the outbox that is there as it is.")

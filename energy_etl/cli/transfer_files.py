@@ -24,7 +24,7 @@ from energy_etl.cli.setup import prepare
 from energy_etl.cli.up import locked_home
 from energy_etl.delivery.lease import hold_lease
 from energy_etl.delivery.outbox import Outbox
-from energy_etl.errors import ConfigurationError, DeliveryError
+from energy_etl.errors import ConfigurationError, DeliveryError, UsageError
 from energy_etl.portfolio.layout import FILES
 from energy_etl.settings import Settings
 from energy_etl.state import copy_state, open_state, restore_state
@@ -67,14 +67,15 @@ def export_project(
         now: for tests.
 
     Raises:
-        ConfigurationError: the folder holds something, or a schema is unknown.
+        UsageError: the folder holds something, or a schema is unknown.
+        ConfigurationError: there is no warehouse.
         WarehouseError: a run held the warehouse for too long, or the disk is full.
     """
     warehouse = _warehouse(settings)
     tables = _wanted(warehouse.tables, schemas)
     out = out.absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigurationError(f"{out} holds something already: name a folder that is new.")
+        raise UsageError(f"{out} holds something already: name a folder that is new.")
     if not settings.warehouse_path.exists():
         raise ConfigurationError(
             f"There is no warehouse in {settings.warehouse_path}: run `energy-etl init`, or set "
@@ -254,8 +255,14 @@ def _refuse_newer_outbox(settings: Settings, manifest: Manifest) -> None:
 
 
 def _read_manifest(folder: Path) -> Manifest:
+    path = folder / _MANIFEST
+    if not path.exists():
+        raise UsageError(
+            f"{folder} is no export of `energy-etl export`, or no complete one: it holds no "
+            f"{_MANIFEST}; name the folder that was given to --out."
+        )
     try:
-        content = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
         known = Manifest(content["schema_version"], content["files"], content["last_sent_ms"])
         # First: what follows may look otherwise in a newer one.
         if content["format"] != _FORMAT or known.schema_version > schema_version():
@@ -274,8 +281,7 @@ def _read_manifest(folder: Path) -> Manifest:
             raise TypeError(_STATE)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(
-            f"{folder} is no complete export of `energy-etl export`: its {_MANIFEST} is missing or "
-            "damaged; name the folder that was given to --out."
+            f"{folder} is no complete export: its {_MANIFEST} is damaged; copy the export again."
         ) from error
     return known
 
@@ -308,7 +314,7 @@ def _wanted(tables: Sequence[Table], schemas: Collection[str]) -> list[Table]:
     known = {table.schema for table in tables}
     unknown = sorted(set(schemas) - known)
     if unknown:
-        raise ConfigurationError(
+        raise UsageError(
             f"There is no schema {', '.join(unknown)}: give some of {', '.join(sorted(known))}."
         )
     return [table for table in tables if not schemas or table.schema in schemas]

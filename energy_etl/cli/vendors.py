@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from energy_etl.cli.values import iso_text
+
 if TYPE_CHECKING:
     from energy_etl.cli.standing import VendorStanding
 
@@ -41,18 +43,14 @@ def _plain(each: "VendorStanding") -> dict[str, Any]:
         "document": each.vendor.document,
         "configured": each.configured,
         "addresses": each.addresses,
-        "last_success_at": _iso(each.last_success_at),
-        "last_failure_at": _iso(each.last_failure_at),
+        "last_success_at": iso_text(each.last_success_at),
+        "last_failure_at": iso_text(each.last_failure_at),
         "last_error": calls["last_error"] if calls else None,
         "n_calls_last_hour": calls["n_calls"] if calls else None,
         "n_failed_last_hour": calls["n_failed"] if calls else None,
-        "readings_until_at": _iso(each.until_at),
+        "readings_until_at": iso_text(each.until_at),
         "quotas": [budget.plain() for budget in each.budgets],
     }
-
-
-def _iso(at: Any) -> str | None:
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z") if at else None
 
 
 def _print(found: "tuple[VendorStanding, ...]") -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from energy_etl.cli.values import iso_text
 from energy_etl.errors import AuthenticationError
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ def status(
             "account": consent.account,
             "state": consent.state,
             "is_renewable": consent.is_renewable,
-            "authorised_at": _iso(consent.authorised_at),
-            "access_until_at": _iso(consent.access_until_at),
-            "ended_at": _iso(consent.ended_at),
+            "authorised_at": iso_text(consent.authorised_at),
+            "access_until_at": iso_text(consent.access_until_at),
+            "ended_at": iso_text(consent.ended_at),
         }
         print(json.dumps(facts))
     else:
@@ -111,10 +112,6 @@ def _sentence(consent: "Consent") -> str:
 
 def _shown(at: datetime | None) -> str:
     return at.strftime("%Y-%m-%d %H:%M UTC") if at else "an unknown time"
-
-
-def _iso(at: datetime | None) -> str | None:
-    return at.isoformat(timespec="seconds") if at else None
 
 
 def _has_browser() -> bool:

@@ -23,7 +23,7 @@ from dagster._core.utils import make_new_backfill_id
 from energy_etl.defs.extraction import OnlyConfig
 from energy_etl.defs.partitions import BATCHES, FIRST_ON
 from energy_etl.defs.resources import Etl
-from energy_etl.errors import ConfigurationError
+from energy_etl.errors import UsageError
 from energy_etl.quota import QuotaUse, quota_use
 from energy_etl.tables import core, push
 from energy_etl.vendors import (
@@ -66,19 +66,19 @@ class Days:
         """Refuse days that no partition exists for.
 
         Raises:
-            ConfigurationError: the first comes after the last, before 2015 or after today.
+            UsageError: the first comes after the last, before 2015 or after today.
         """
         if self.from_on > self.to_on:
-            raise ConfigurationError(
+            raise UsageError(
                 f"--from {self.from_on} is later than --to {self.to_on}: exchange them."
             )
         if self.from_on < FIRST_ON:
-            raise ConfigurationError(
+            raise UsageError(
                 f"--from {self.from_on} lies before {FIRST_ON}, where the partitions begin: "
                 "take a later day."
             )
         if self.to_on > today_on:
-            raise ConfigurationError(
+            raise UsageError(
                 f"--to {self.to_on} has not begun yet (in UTC it is {today_on}): take an earlier "
                 "day."
             )
@@ -128,14 +128,12 @@ def chosen_vendors(names: Sequence[str]) -> list[Vendor]:
     """Return the named vendors, all when none is named.
 
     Raises:
-        ConfigurationError: a name that no vendor has.
+        UsageError: a name that no vendor has.
     """
     known = discover_vendors()
     for name in names:
         if name not in known:
-            raise ConfigurationError(
-                f"--vendor {name} is not known: take one of {', '.join(known)}."
-            )
+            raise UsageError(f"--vendor {name} is not known: take one of {', '.join(known)}.")
     return [known[name] for name in dict.fromkeys(names or known)]
 
 
@@ -145,7 +143,7 @@ def preview_past(
     """Ask each vendor's folder what loading the days would cost; no vendor is called.
 
     Raises:
-        ConfigurationError: a meter or site that the portfolio does not have.
+        UsageError: a meter or site that the portfolio does not have.
     """
     settings, frames, now = etl.settings(), etl.portfolio().frames, etl.now()
     _refuse_unknown(frames[core.METER], only)
@@ -241,7 +239,7 @@ def _refuse_unknown(meters: pl.DataFrame, only: OnlyConfig) -> None:
     ):
         unknown = sorted(set(names) - set(meters[column]))
         if unknown:
-            raise ConfigurationError(
+            raise UsageError(
                 f"{flag} {', '.join(unknown)} is not in the portfolio: correct it, or enter it in "
                 "meters.csv."
             )

@@ -19,7 +19,13 @@ import polars as pl
 from energy_etl.defs.extraction import write_batch
 from energy_etl.defs.failures import plainly
 from energy_etl.defs.resources import Etl
-from energy_etl.errors import ConfigurationError, EnergyEtlError, VendorError, WarehouseError
+from energy_etl.errors import (
+    ConfigurationError,
+    EnergyEtlError,
+    UsageError,
+    VendorError,
+    WarehouseError,
+)
 from energy_etl.rest import RequestLog
 from energy_etl.vendors.smartgridone import VENDOR
 from energy_etl.vendors.smartgridone.change_calls import (
@@ -260,7 +266,7 @@ def parse_instant(text: str) -> datetime | None:
     """Return an ISO instant, None for an empty text.
 
     Raises:
-        ConfigurationError: it is none, or has no offset.
+        UsageError: it is none, or has no offset.
     """
     if not text:
         return None
@@ -271,7 +277,7 @@ def parse_instant(text: str) -> datetime | None:
     except (ValueError, OverflowError):
         instant, is_instant = None, False
     if not is_instant:
-        raise ConfigurationError(
+        raise UsageError(
             f"The activation {text!r} is no instant: write it as 2026-10-28T09:00:00+01:00."
         )
     return instant

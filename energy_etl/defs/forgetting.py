@@ -6,27 +6,34 @@ that were made of it (reports, support bundles, logs, publications). Files are w
 that nothing of it can be read in what was freed. At the end every file is searched.
 
 As long as a vendor lists it, the next run brings back what the vendor says: it has to be taken
-out there too. Portfolio last: killed on the way, the same command begins again.
+out there too. Killed on the way, the same command begins again, and knows from its note
+(`forgetting_note.py`) what the rows that are gone said.
 """
 
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 import polars as pl
 
 from energy_etl.defs.forgetting_files import tells_file
-from energy_etl.defs.forgetting_history import forget_in_history, runs_naming
+from energy_etl.defs.forgetting_history import (
+    backfills_naming,
+    forget_in_history,
+    refuse_active_backfill,
+    runs_naming,
+)
+from energy_etl.defs.forgetting_note import NOTE, note_begun, note_done, noted
 from energy_etl.defs.forgetting_rows import count_rows, delete_named_rows, redact_raw
 from energy_etl.defs.marks import mark_for
 from energy_etl.delivery.forgetting import OutboxPart, count_packets, forget
 from energy_etl.delivery.lease import hold_lease
 from energy_etl.delivery.outbox import Outbox
-from energy_etl.errors import ConfigurationError
+from energy_etl.errors import ConfigurationError, UsageError
 from energy_etl.portfolio import Portfolio
 from energy_etl.portfolio.forgetting import remove_rows, rows_naming
 from energy_etl.rest.removal import Names
@@ -39,8 +46,10 @@ from energy_etl.warehouse.compacting import compact
 
 # Made of the data, and made again; or made by Dagster.
 _MADE_FILES: Final = ("reports", "support", "logs")
-# The repository's own, and what stands for the vendors.
-_NOT_OURS: Final = frozenset({"portfolio.example", "portfolio.replay", "sandbox", "README.md"})
+# The repository's own, what stands for the vendors, and what is deleted at the very end.
+_NOT_OURS: Final = frozenset(
+    {"portfolio.example", "portfolio.replay", "sandbox", "README.md", NOTE}
+)
 _LEAST_NAME: Final = 6
 _LEAST_ID: Final = 4
 # How columns with ids of people begin.
@@ -52,16 +61,20 @@ class Subject:
     """Who or what is to be forgotten.
 
     Attributes:
+        thing_id: what was typed.
         told: for people.
         names: what it is called, ours and the vendors'.
         register_ids: of a meter.
         outbox: what of the outbox tells it.
+        is_begun: an earlier attempt did not end.
     """
 
+    thing_id: str
     told: str
     names: Names
     register_ids: frozenset[str] = frozenset()
     outbox: OutboxPart = field(default_factory=lambda: OutboxPart(frozenset(), frozenset()))
+    is_begun: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,11 +86,15 @@ class Found:
     portfolio: Mapping[str, int]
     n_runs: int
     files: tuple[str, ...]
+    n_backfills: int = 0
+    is_begun: bool = False
 
     @property
     def is_empty(self) -> bool:
         """True when nothing of it is there."""
-        return not (self.rows or self.packets or self.portfolio or self.n_runs or self.files)
+        of_dagster = self.n_runs or self.n_backfills
+        there = self.rows or self.packets or self.portfolio or of_dagster or self.files
+        return not (there or self.is_begun)
 
     def lines(self) -> Iterator[str]:
         """Yield what is there, for people."""
@@ -90,21 +107,26 @@ class Found:
             yield f"portfolio, {file}: {n_rows} rows"
         if self.n_runs:
             yield f"Dagster's history: {self.n_runs} runs"
+        if self.n_backfills:
+            yield f"Dagster's history: {self.n_backfills} backfills that lose its name"
         yield from self.files
+        if self.is_begun:
+            yield "what an earlier attempt left that did not end"
 
 
 def meter_subject(settings: Settings, meter_id: str) -> Subject:
     """Return a meter with its registers, streams and ids at the vendors.
 
     Raises:
-        ConfigurationError: the portfolio has faults or does not know the meter.
+        ConfigurationError: the portfolio has faults; UsageError: it does not know the meter.
     """
     portfolio = Portfolio.load(settings.portfolio_dir)
     portfolio.refuse_problems()
     registers = portfolio.frames[core.REGISTER]
     meters = portfolio.frames[core.METER].filter(meter_id=meter_id)
-    if meters.is_empty():
-        raise ConfigurationError(
+    begun = noted(settings, meter_id)
+    if meters.is_empty() and not begun:
+        raise UsageError(
             f"The portfolio knows no meter {meter_id}: take an id of meters.csv, which "
             '`energy-etl sql "FROM core.meter"` shows with its name.'
         )
@@ -119,11 +141,15 @@ def meter_subject(settings: Settings, meter_id: str) -> Subject:
     }
     names = [frozenset({name}) for name in (meter_id, *own, *stream_ids)]
     aliases = portfolio.frames[core.ALIAS]
-    return Subject(
-        f"the meter {meter_id} ({len(own)} registers)",
-        _refused_if_short(Names([*names, *_vendor_names(aliases, meter_id, own)])),
-        own,
-        OutboxPart(stream_ids, frozenset(fields)),
+    return _with_begun(
+        Subject(
+            meter_id,
+            f"the meter {meter_id} ({len(own)} registers)",
+            _refused_if_short(Names([*names, *_vendor_names(aliases, meter_id, own)])),
+            own,
+            OutboxPart(stream_ids, frozenset(fields)),
+        ),
+        begun,
     )
 
 
@@ -131,10 +157,11 @@ def user_subject(settings: Settings, user_id: str) -> Subject:
     """Return a person by a vendor's id, with the names that stand beside that id.
 
     Raises:
-        ConfigurationError: no vendor's table knows the id.
+        UsageError: no vendor's table knows the id.
     """
     names: set[str] = set()
-    is_known = False
+    begun = noted(settings, user_id)
+    is_known = bool(begun)
     warehouse = _warehouse(settings)
     with warehouse.reading() as reader:
         for table in warehouse.tables:
@@ -151,14 +178,41 @@ def user_subject(settings: Settings, user_id: str) -> Subject:
             if "name" in columns:
                 names.update(_names_of_person(rows, of_people, user_id))
     if not is_known:
-        raise ConfigurationError(
+        raise UsageError(
             f"No table of a vendor knows the id {user_id} as a person's: `energy-etl sql "
             '"FROM mart.access"` shows those of people who have access.'
         )
     # A short name may be a word.
     long = [name for name in names if len(name) >= _LEAST_NAME]
     told = Names(frozenset({name}) for name in (user_id, *long))
-    return Subject(f"the user {user_id}", _refused_if_short(told))
+    return _with_begun(Subject(user_id, f"the user {user_id}", _refused_if_short(told)), begun)
+
+
+def _with_begun(subject: Subject, begun: Mapping[str, Any]) -> Subject:
+    """Return the subject with what an earlier attempt knew of it."""
+    if not begun:
+        return subject
+    streams = subject.outbox.stream_ids.union(begun["stream_ids"])
+    fields = subject.outbox.fields.union((stream, name) for stream, name in begun["fields"])
+    return replace(
+        subject,
+        told=begun["told"],
+        names=Names([*subject.names.sets, *map(frozenset, begun["names"])]),
+        register_ids=subject.register_ids.union(begun["register_ids"]),
+        outbox=OutboxPart(streams, fields),
+        is_begun=True,
+    )
+
+
+def _note(settings: Settings, subject: Subject) -> None:
+    parts = {
+        "told": subject.told,
+        "names": [sorted(name) for name in subject.names.sets],
+        "register_ids": sorted(subject.register_ids),
+        "stream_ids": sorted(subject.outbox.stream_ids),
+        "fields": sorted(subject.outbox.fields),
+    }
+    note_begun(settings, subject.thing_id, parts)
 
 
 def _refused_if_short(names: Names) -> Names:
@@ -185,6 +239,8 @@ def find(settings: Settings, instance: dg.DagsterInstance, subject: Subject) -> 
         rows_naming(settings.portfolio_dir, subject.names.tell),
         len(runs_naming(instance, settings.dagster_home, subject.names)),
         tuple(_relative(settings, path) for path in _made_files(settings, subject.names)),
+        len(backfills_naming(instance, subject.names)),
+        subject.is_begun,
     )
 
 
@@ -196,10 +252,13 @@ def forget_subject(
     Nothing else may run on this project meanwhile.
 
     Raises:
+        ConfigurationError: a backfill that has not ended names it; nothing was deleted.
         DeliveryError: a send run is active.
         WarehouseError: a file is locked, or a disk is full: run it again.
     """
+    refuse_active_backfill(instance, subject.names)
     with hold_lease(settings.state_path):
+        _note(settings, subject)
         with open_state(settings.state_path) as connection:
             forget(Outbox(connection), subject.outbox, subject.register_ids)
         warehouse = _warehouse(settings)
@@ -220,7 +279,9 @@ def forget_subject(
         shutil.rmtree(settings.data_dir / "published", ignore_errors=True)
         publish(warehouse, data_dir=settings.data_dir)
         remove_rows(settings.portfolio_dir, subject.names.tell)
-    return tuple(_relative(settings, path) for path in files_naming(settings, subject.names))
+        left = tuple(_relative(settings, path) for path in files_naming(settings, subject.names))
+        note_done(settings, subject.thing_id)
+    return left
 
 
 def files_naming(settings: Settings, names: Names) -> Iterator[Path]:

@@ -53,7 +53,7 @@ def write_report(
         site_id: only this site; None: all.
 
     Raises:
-        ConfigurationError: there is no such site.
+        UsageError: there is no such site.
         WarehouseError: the published file is there and cannot be read.
         OSError: the report cannot be written.
     """

@@ -73,6 +73,15 @@ def section(section_id: str, title: str, *content: Child, lead: Child = None) ->
     )
 
 
+def fold(summary: Child, *content: Child, is_open: bool = False, class_: str | None = None) -> Html:
+    """Return what a reader opens by its summary; a search and a link into it open it, too.
+
+    On paper all of it is shown.
+    """
+    opened = "" if is_open else None
+    return el("details", el("summary", summary), *content, open=opened, class_=class_)
+
+
 def badge(label: str, kind: str) -> Html:
     """Return a word with a frame; `kind` is good, bad or plain."""
     mark = {"good": "✓ ", "bad": "! "}.get(kind, "")

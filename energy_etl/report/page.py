@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from energy_etl.errors import ConfigurationError
+from energy_etl.errors import ConfigurationError, UsageError
 from energy_etl.report import wording
 from energy_etl.report.completeness import compute_completeness
 from energy_etl.report.figures import Site, compute_sites
@@ -20,7 +20,7 @@ from energy_etl.report.markup import NOTHING, Html, clean, el, join
 from energy_etl.report.section_access import access, findings, licences
 from energy_etl.report.section_delivery import completeness, delivery
 from energy_etl.report.section_portfolio import attention, portfolio, tiles
-from energy_etl.report.section_sites import SITES_DRAWN, sites_section
+from energy_etl.report.section_sites import sites_drawn, sites_section
 from energy_etl.report.sources import SOURCES, Frames
 from energy_etl.report.streams import Stream, compute_streams
 from energy_etl.report.style import style_sheet
@@ -59,7 +59,7 @@ def render_report(frames: Frames, now: datetime, *, site_id: str | None = None) 
             which is nobody's site; None: all.
 
     Raises:
-        ConfigurationError: there is no such site.
+        UsageError: there is no such site.
     """
     given = {source.name: frames.get(source.name, source.empty()) for source in SOURCES}
     if site_id is not None:
@@ -67,6 +67,7 @@ def render_report(frames: Frames, now: datetime, *, site_id: str | None = None) 
     sites = compute_sites(given, now)
     streams = compute_streams(given, now)
     complete = compute_completeness(given, sites)
+    charts = sites_drawn(sites, now)
     is_published = not given["publication"].is_empty()
     title = f"Energy report: {sites[0].name}" if site_id and sites else "Energy report"
     # Who gets in at the vendor is nothing for the one who is sent the page of one site.
@@ -86,8 +87,8 @@ def render_report(frames: Frames, now: datetime, *, site_id: str | None = None) 
     )
     main = el(
         "main",
-        portfolio(sites, now),
-        sites_section(sites),
+        portfolio(sites, now, charts),
+        sites_section(sites, now, charts),
         delivery(streams, now),
         completeness(complete, is_one_site=site_id is not None),
         licences(given["licence"]),
@@ -95,7 +96,7 @@ def render_report(frames: Frames, now: datetime, *, site_id: str | None = None) 
         findings(given["finding"], is_computed=is_published),
     )
     html = _document(title, [header, main, _footer()])
-    return Report(html, _numbers(html, sites, streams, given["finding"]))
+    return Report(html, _numbers(html, sites, len(charts), streams, given["finding"]))
 
 
 def _of_site(frames: Frames, site_id: str) -> dict[str, pl.DataFrame]:
@@ -108,9 +109,7 @@ def _of_site(frames: Frames, site_id: str) -> dict[str, pl.DataFrame]:
     if site_id not in known:
         close = difflib.get_close_matches(site_id, known, n=1)
         advice = f"did you mean {close[0]}?" if close else "sites.csv lists those there are."
-        raise ConfigurationError(
-            f"There is no site {clean(site_id)} in what was published: {advice}"
-        )
+        raise UsageError(f"There is no site {clean(site_id)} in what was published: {advice}")
     kept = {
         name: frame.filter(pl.col("site_id") == site_id) if "site_id" in frame.columns else frame
         for name, frame in frames.items()
@@ -173,12 +172,12 @@ def _footer() -> Html:
 
 
 def _numbers(
-    html: str, sites: list[Site], streams: list[Stream], found: pl.DataFrame
+    html: str, sites: list[Site], n_drawn: int, streams: list[Stream], found: pl.DataFrame
 ) -> dict[str, int | float]:
     shares = [site.coverage_pct for site in sites if site.coverage_pct is not None]
     return {
         "sites": len(sites),
-        "sites_drawn": min(len(sites), SITES_DRAWN),
+        "sites_drawn": n_drawn,
         "streams": len(streams),
         "streams_to_look_at": sum(each.is_bad for each in streams),
         "findings": found.height,

@@ -7,14 +7,20 @@ from typing import Any, Final
 import polars as pl
 
 from energy_etl.report import wording
-from energy_etl.report.grid import Head, badge, missing, section, table
+from energy_etl.report.grid import Head, badge, fold, missing, section, table
 from energy_etl.report.markup import Child, Html, el, join, name, prose
+from energy_etl.report.ranking import MANY
 
 _PER_KIND: Final = 6
 _ROWS_SHOWN: Final = 80
 _POWERS: Final = ("grid", "solar", "battery", "ev")
 _BAD_LICENCES: Final = ("ended", "ending", "unclaimed")
-_MIND: Final = {"manages": "manages users", "old": "old key", "orphan": "no owner"}
+_MIND: Final = {
+    "manages": "manages users",
+    "old": "old key",
+    "orphan": "no owner",
+    "basic": "password",
+}
 _LONGEST_MESSAGE: Final = 600
 
 
@@ -40,11 +46,21 @@ def licences(frame: pl.DataFrame) -> Html:
         Head("Licensed / installed", "text"),
         Head("Enough?"),
     )
-    rows = [_licence(row) for row in frame.head(_ROWS_SHOWN).iter_rows(named=True)]
+    found = list(frame.iter_rows(named=True))
+    if len(found) > MANY:
+        found.sort(key=lambda row: not _is_bad(row))
+    n_first = sum(_is_bad(row) for row in found) if len(found) > MANY else len(found)
+    rows = [_licence(row) for row in found[:_ROWS_SHOWN]]
     return section(
         "licences",
         title,
-        table("Licences", heads, rows),
+        table("Licences", heads, rows[:n_first]) if n_first else None,
+        fold(
+            f"{len(rows) - n_first:,} with nothing to do about",
+            table("Licences with nothing to do about", heads, rows[n_first:]),
+        )
+        if len(rows) > n_first
+        else None,
         lead=_of("licences", frame.height, "Those of SmartgridOne; a key is shown by its end."),
     )
 
@@ -73,6 +89,8 @@ def access(frame: pl.DataFrame) -> Html:
         ways[key]["manages"].append(row["can_manage_users"] or row["can_manage_service_accounts"])
         ways[key]["old"].append(row["is_migrated_key"])
         ways[key]["orphan"].append(row["holder_kind"] == "api_key")
+        # A service account's password goes along with each call; a person's is how one logs in.
+        ways[key]["basic"].append(row["holder_kind"] == "service_account" and row["way"] == "basic")
     heads = (Head("Holder"), Head("Kind"), Head("Way in"), Head("Roles"), Head("Mind"))
     rows = [
         (
@@ -118,6 +136,10 @@ def findings(frame: pl.DataFrame, *, is_computed: bool) -> Html:
         lead=f"What somebody should look at, and what to do; all of it is in mart.finding. "
         f"Of a kind at most {_PER_KIND} are shown.",
     )
+
+
+def _is_bad(row: dict[str, Any]) -> bool:
+    return row["licence_status"] in _BAD_LICENCES or row["has_capacity"] is False
 
 
 def _licence(row: dict[str, Any]) -> list[Child]:

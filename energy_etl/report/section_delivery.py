@@ -10,6 +10,7 @@ from energy_etl.report.figures import ENOUGH_PCT
 from energy_etl.report.grid import Head, badge, missing, section, table
 from energy_etl.report.marks import completeness_strip, delivery_strip
 from energy_etl.report.markup import Child, Html, el, join, name, prose
+from energy_etl.report.ranking import MANY
 from energy_etl.report.streams import SHOWN_DAYS, Stream
 
 STREAMS_SHOWN: Final = 60
@@ -40,10 +41,14 @@ def delivery(streams: Sequence[Stream], now: datetime) -> Html:
         Head("Lag", "number"),
         Head("Holes", "number"),
     )
-    shown = streams[:STREAMS_SHOWN]
+    shown = streams
+    if len(streams) > STREAMS_SHOWN:
+        # Those that are ok say little one by one.
+        n_bad = sum(each.is_bad for each in streams)
+        shown = streams[: min(max(n_bad, MANY), STREAMS_SHOWN)]
     told = ""
     if len(streams) > len(shown):
-        left = streams[STREAMS_SHOWN:]
+        left = streams[len(shown) :]
         calm = (
             "all of the others are ok"
             if not any(s.is_bad for s in left)

@@ -1,7 +1,7 @@
 """The head of the report: five numbers, what needs somebody, and every site in one table."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -9,15 +9,16 @@ import polars as pl
 
 from energy_etl.report import wording
 from energy_etl.report.figures import COMMODITIES, ENOUGH_PCT, Amount, Site, unit_of
-from energy_etl.report.grid import Head, badge, missing, section, table
+from energy_etl.report.grid import Head, badge, fold, missing, section, table
 from energy_etl.report.marks import spark
 from energy_etl.report.markup import NOTHING, Child, Html, el, join, name
+from energy_etl.report.ranking import MANY, by_need, needs_look, silent_minutes
 from energy_etl.report.streams import Stream
 
-# A meter that has been silent for so long is worth a walk: daily deliveries are not.
-SILENT_MINUTES: Final = 36 * 60
 _MOST_ALERTS: Final = 8
-_SITES_SHOWN: Final = 150
+# A row is two kilobytes: the page of more sites would no longer open at once.
+_SITES_SHOWN: Final = 500
+_OTHERS_SHOWN: Final = 600
 
 
 def tiles(sites: Sequence[Site], streams: Sequence[Stream], findings: pl.DataFrame) -> Html:
@@ -59,10 +60,9 @@ def attention(
     if stopped:
         alerts.append(_alert("delivery", f"{_streams(stopped)} not sent: somebody has to act"))
     silent = [
-        (site, wording.age((now - site.last_read_at).total_seconds() / 60))
+        (site, wording.age(minutes))
         for site in sites
-        if site.last_read_at is not None
-        and (now - site.last_read_at).total_seconds() / 60 > SILENT_MINUTES
+        if (minutes := silent_minutes(site, now)) is not None
     ]
     for site, since in silent[:3]:
         alerts.append(_alert("portfolio", name(site.name), f" has been silent for {since}"))
@@ -98,18 +98,27 @@ def attention(
         alerts.append(_alert("findings", kind.replace("_", " ").capitalize(), where, more))
     if not alerts:
         return el("p", badge("nothing needs you", "good"), class_="calm")
-    left = len(alerts) - _MOST_ALERTS
-    more = el("li", el("a", f"{left} more", href="#findings")) if left > 0 else NOTHING
+    # One line more is no reason to fold it.
+    left = alerts[_MOST_ALERTS:] if len(alerts) > _MOST_ALERTS + 1 else []
     return el(
         "div",
         el("h2", "Needs attention", id="attention-h"),
-        el("ul", *alerts[:_MOST_ALERTS], more),
+        el("ul", *alerts[: len(alerts) - len(left)]),
+        fold(f"{len(left)} more", el("ul", *left)) if left else None,
         class_="attention",
     )
 
 
-def portfolio(sites: Sequence[Site], now: datetime) -> Html:
-    """Return the table of all sites, and their other commodities."""
+def portfolio(sites: Sequence[Site], now: datetime, charts: Mapping[str, str]) -> Html:
+    """Return the table of all sites, and their other commodities.
+
+    Of many those that need a look and those that use most stand open, the others behind a fold.
+
+    Args:
+        sites: in the order of their names.
+        now: aware; ages are counted to it.
+        charts: by the site, where on the page its charts are.
+    """
     if not sites:
         return section(
             "portfolio",
@@ -120,11 +129,12 @@ def portfolio(sites: Sequence[Site], now: datetime) -> Html:
                 "with `energy-etl backfill`, or try `energy-etl demo`.",
             ),
         )
-    shown = list(sites)
-    told = None
-    if len(sites) > _SITES_SHOWN:
-        shown = sorted(sites, key=lambda site: site.coverage_pct or 0.0)[:_SITES_SHOWN]
-        told = f"The {_SITES_SHOWN} of {len(sites)} sites with the worst coverage. "
+    first, others, told = list(sites), [], None
+    if len(sites) > MANY:
+        ranked = by_need(sites, now)[:_SITES_SHOWN]
+        first, kept = ranked[:MANY], {site.site_id for site in ranked[MANY:]}
+        others = [site for site in sites if site.site_id in kept]
+        told = _first(sites, now)
     worst = min((s.coverage_pct for s in sites if s.coverage_pct is not None), default=None)
     heads = (
         Head("Site"),
@@ -138,21 +148,51 @@ def portfolio(sites: Sequence[Site], now: datetime) -> Html:
         Head("Measured", "number"),
         Head("Last reading", "number"),
     )
-    rows = [_row(place, site, worst, now) for place, site in enumerate(shown)]
+    rows = [
+        _row(place, site, worst, now, charts.get(site.site_id))
+        for place, site in enumerate([*first, *others])
+    ]
     return section(
         "portfolio",
         "Portfolio",
-        table("Electricity of each site", heads, rows, class_="portfolio"),
+        table("Electricity of each site", heads, rows[: len(first)], class_="portfolio"),
+        fold(
+            f"The other {wording.counted(len(others), 'site', 'sites')}, by name",
+            table("Electricity of the other sites", heads, rows[len(first) :], class_="portfolio"),
+        )
+        if others
+        else None,
         _others(sites),
         lead=join([told, _periods(sites), _meaning()]),
     )
 
 
-def _row(place: int, site: Site, worst: float | None, now: datetime) -> list[Child]:
+def _first(sites: Sequence[Site], now: datetime) -> str:
+    """Return which of many sites stand open."""
+    n_look = sum(needs_look(site, now) for site in sites)
+    of = f"Of {wording.counted(len(sites), 'site', 'sites')}"
+    n_left = len(sites) - _SITES_SHOWN
+    left = f" {n_left:,} more are in mart.site_daily." if n_left > 0 else ""
+    if n_look > MANY:
+        return f"{of} {n_look:,} need a look: the {MANY} measured least stand first.{left} "
+    if n_look:
+        needs = "needs" if n_look == 1 else "need"
+        return f"{of} {n_look} {needs} a look and stand first, then those that used most.{left} "
+    return f"{of} none needs a look; those that used most stand first.{left} "
+
+
+def _row(
+    place: int, site: Site, worst: float | None, now: datetime, chart: str | None
+) -> list[Child]:
     week, month = (site.amounts.get(("electricity", p)) for p in ("last-week", "last-month"))
     amounts = [day.amount_kwh for day in site.days]
     return [
-        join([name(site.name), el("small", name(site.site_id), class_="id")]),
+        join(
+            [
+                el("a", name(site.name), href=f"#{chart}") if chart else name(site.name),
+                el("small", name(site.site_id), class_="id"),
+            ]
+        ),
         spark(amounts, f"spark-{place}", site.name) or wording.none("nothing measured"),
         _amount(week, "kWh"),
         _changed(week),
@@ -205,7 +245,7 @@ def _read(site: Site, now: datetime) -> Child:
         return wording.none("a meter never read")
     minutes = (now - site.last_read_at).total_seconds() / 60
     shown = f"{wording.age(minutes)}\u00a0ago" if minutes >= 0 else wording.age(minutes)
-    return join([shown, badge("silent", "bad")]) if minutes > SILENT_MINUTES else shown
+    return shown if silent_minutes(site, now) is None else join([shown, badge("silent", "bad")])
 
 
 def _others(sites: Sequence[Site]) -> Html:
@@ -236,15 +276,16 @@ def _others(sites: Sequence[Site]) -> Html:
         Head("Last month", "number"),
         Head("vs month before", "number"),
     )
-    left = len(rows) - _SITES_SHOWN
+    left = len(rows) - _OTHERS_SHOWN
     more = f"{left} more are in mart.site_daily." if left > 0 else ""
-    return join(
-        [
-            el("h3", "Heat, gas and water"),
-            table("Other commodities of each site", heads, rows[:_SITES_SHOWN]),
-            el("p", more, class_="note") if more else None,
-        ]
-    )
+    content = [
+        table("Other commodities of each site", heads, rows[:_OTHERS_SHOWN]),
+        el("p", more, class_="note") if more else None,
+    ]
+    title = "Heat, gas and water"
+    if len(rows) <= MANY:
+        return join([el("h3", title), *content])
+    return fold(f"{title}: {len(rows):,} rows", *content)
 
 
 def _periods(sites: Sequence[Site]) -> str:

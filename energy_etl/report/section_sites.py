@@ -1,34 +1,56 @@
 """Each site: its days with those before behind them, its appliances, a vendor against us."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from energy_etl.report import wording
 from energy_etl.report.appliances import Appliance
 from energy_etl.report.charts import appliance_chart, common_series, daily_chart, series_of
 from energy_etl.report.figures import CHART_DAYS, ENOUGH_PCT, Site
-from energy_etl.report.grid import missing, section
+from energy_etl.report.grid import fold, missing, section
 from energy_etl.report.marks import TOLERANCE_PCT, vendor_scale
 from energy_etl.report.markup import Html, clean, el, join, name, prose
+from energy_etl.report.ranking import by_need, needs_look
 
 # Drawing costs an eighth of a CPU second per chart.
 SITES_DRAWN: Final = 24
+# More than these are a list of names, of which the first that need a look are open.
+_ALL_OPEN: Final = 12
+_OPEN_OF_MANY: Final = 3
 
 
-def sites_section(sites: Sequence[Site]) -> Html:
-    """Return the charts of the sites; of many those that were measured worst."""
-    drawn, told = list(sites), ""
+def sites_drawn(sites: Sequence[Site], now: datetime) -> dict[str, str]:
+    """Return where on the page the charts of a site are; of many those that come first."""
+    drawn = sites
     if len(sites) > SITES_DRAWN:
         # Of a site without a figure there is nothing to draw.
-        worst = sorted(
-            sites, key=lambda site: (not site.has_energy, site.coverage_pct or 0.0, site.site_id)
-        )
-        kept = {site.site_id for site in worst[:SITES_DRAWN]}
-        drawn = [site for site in sites if site.site_id in kept]
+        ranked = sorted(by_need(sites, now), key=lambda site: not site.has_energy)
+        drawn = ranked[:SITES_DRAWN]
+    return {site.site_id: f"charts-{place}" for place, site in enumerate(drawn)}
+
+
+def sites_section(sites: Sequence[Site], now: datetime, charts: Mapping[str, str]) -> Html:
+    """Return the charts of the sites; of many as a list in which each is opened by its name.
+
+    Args:
+        sites: all of them.
+        now: aware; who is silent is counted to it.
+        charts: of `sites_drawn`, in this order.
+    """
+    by_id = {site.site_id: site for site in sites}
+    drawn = [by_id[site_id] for site_id in charts]
+    told = ""
+    if len(sites) > len(drawn):
         told = (
-            f"The {SITES_DRAWN} of {len(sites)} sites with the worst coverage; "
+            f"The {len(drawn)} of {len(sites)} sites that need a look or used most; "
             "`energy-etl report --site ID` draws any other. "
         )
+    is_open = set(charts)
+    if len(drawn) > _ALL_OPEN:
+        worst = [site.site_id for site in by_need(drawn, now) if needs_look(site, now)]
+        is_open = set(worst[:_OPEN_OF_MANY])
+        told += "Open a site by its name. "
     if not drawn:
         return section(
             "sites",
@@ -39,20 +61,39 @@ def sites_section(sites: Sequence[Site]) -> Html:
     return section(
         "sites",
         "Sites",
-        *(_site(place, site, common) for place, site in enumerate(drawn)),
+        *(
+            _site(place, site, common, charts[site.site_id], site.site_id in is_open)
+            if len(drawn) > _ALL_OPEN
+            else _site(place, site, common, charts[site.site_id])
+            for place, site in enumerate(drawn)
+        ),
         lead=join(
-            [prose(told), f" Electricity of the last {CHART_DAYS} complete days of each site."]
+            [
+                prose(told),
+                " " if told else "",
+                f"Electricity of the last {CHART_DAYS} complete days of each site.",
+            ]
         ),
     )
 
 
-def _site(place: int, site: Site, common: Mapping[str, str]) -> Html:
-    panels = [_days(place, site), _appliances(place, site, common), _vendors(place, site)]
-    return el(
-        "article",
-        el("h3", name(site.name), el("small", name(site.site_id), " · ", site.zone, class_="id")),
-        el("div", *panels, class_="panels"),
+def _site(
+    place: int, site: Site, common: Mapping[str, str], at: str, is_open: bool | None = None
+) -> Html:
+    """Return a site's charts; under a fold where it is told whether that is open."""
+    head = el("h3", name(site.name), el("small", name(site.site_id), " · ", site.zone, class_="id"))
+    panels = el(
+        "div",
+        _days(place, site),
+        _appliances(place, site, common),
+        _vendors(place, site),
+        class_="panels",
+        # A link opens a fold only when it leads inside.
+        id=at,
     )
+    if is_open is None:
+        return el("article", head, panels)
+    return el("article", fold(head, panels, is_open=is_open))
 
 
 def _days(place: int, site: Site) -> Html:

@@ -70,8 +70,15 @@ td.picture>div{max-width:300px}
 .dense .id{display:inline;margin-left:8px}
 h3+table{margin-top:4px}
 table+h3{margin-top:28px}
+summary{cursor:pointer;padding:8px 0;color:var(--own);font-weight:600}
+summary h3{display:inline;color:var(--text)}
+table+details{margin-top:10px}
+.attention summary{color:var(--text);font-weight:400;padding:2px 0 0}
 article{border-top:1px solid var(--line);padding:16px 0 8px}
-.panels{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:16px 28px}
+article:has(>details){padding:0}
+article>details[open]{padding-bottom:14px}
+.panels{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:16px 28px;
+scroll-margin-top:56px}
 .panel svg{display:block;width:100%;height:auto;max-width:480px}
 .panel text{font-size:12px;font-family:inherit;fill:var(--soft)}
 .panel .strong{fill:var(--text)}
@@ -157,6 +164,8 @@ td.picture::before{display:none}
 body{font-size:10.5pt}
 header,main,footer{max-width:none;padding:0}
 nav{display:none}
+details::details-content{content-visibility:visible;height:auto}
+summary{list-style:none;break-after:avoid;color:inherit}
 a{color:inherit;text-decoration:none}
 section{margin-top:22px}
 h2,h3,h4,.lead{break-after:avoid}

@@ -59,6 +59,14 @@ class Names:
         """True when a text names the thing."""
         return self.are_met_by(self.found_in(text))
 
+    def replaced_in(self, text: str) -> str:
+        """Return a text with `gone` in place of the ids that tell the thing in it."""
+        found = self.found_in(text)
+        met = sorted({part for name in self.sets if name <= found for part in name})
+        for part in met:
+            text = re.sub(rf"({_BEFORE})(?:{_any_form(part)})(?={_AFTER})", r"\1gone", text)
+        return text
+
     def may_be_in(self, body: bytes) -> bool:
         """False when no id stands in it, in whichever way it is written."""
         return any(form in body for form in self._forms)
@@ -90,8 +98,11 @@ def forms_of(part: str) -> tuple[str, ...]:
 
 def pattern_of(*parts: str) -> str:
     """Return the regular expression (also of DuckDB) of any of some ids as a word of its own."""
-    forms = (re.escape(form) for part in parts for form in forms_of(part))
-    return f"{_BEFORE}(?:{'|'.join(forms)}){_AFTER}"
+    return f"{_BEFORE}(?:{_any_form(*parts)}){_AFTER}"
+
+
+def _any_form(*parts: str) -> str:
+    return "|".join(re.escape(form) for part in parts for form in forms_of(part))
 
 
 def without(names: Names, body: bytes, context: str = "") -> bytes | None:

@@ -116,8 +116,8 @@ def serve(
         options: those of `build_app`, such as `state_dir`.
 
     Raises:
-        SystemExit: 3, after one sentence on stderr, when the port is taken, the folder holds no
-            registers, or `now` lies before the world starts.
+        SystemExit: after one sentence on stderr: 2 when `now` lies before the world starts, 3
+            when the port is taken or the folder holds no registers.
     """
     clock = None if now is None else fixed_clock(now)
     try:
@@ -125,7 +125,7 @@ def serve(
         sandbox = SandboxServer(truth, host=host, port=port, **options)
     except (PortInUseError, FileNotFoundError, ValueError) as error:
         print(f"energy-etl: {error}", file=sys.stderr)
-        raise SystemExit(3) from error
+        raise SystemExit(2 if isinstance(error, ValueError) else 3) from error
     with _signals() as asked, sandbox:
         print(f"The vendor sandbox answers at {sandbox.url}", flush=True)
         while not asked:

@@ -1,6 +1,7 @@
 """The push benchmarks deliver what they claim to deliver, at a tiny scale; no time is asserted."""
 
 import base64
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,8 +52,10 @@ def collector() -> Iterator[str]:
 
 
 def installed(contenders: tuple[Contender, ...]) -> list[Contender]:
-    """Return who can run where only the tests' packages are."""
-    return [c for c in contenders if c.is_installed()]
+    """Return who can run where only the tests' packages are, against a collector anywhere."""
+    return [
+        c for c in contenders if c.is_installed() and c.is_able(Task(1, 1, "http://127.0.0.1:0"))
+    ]
 
 
 @pytest.mark.parametrize("contender", installed(push.BENCHMARK.contenders), ids=lambda c: c.name)
@@ -140,6 +143,31 @@ def test_vendor_client_is_timed_by_its_own_clock(tmp_path: Path, collector: str)
     command = [sys.executable, "-S", "-c", PUSHER, collector.rpartition(":")[2]]
     outcome = push_vendor.push_with(task, tmp_path, clock, command)
     assert (outcome.n_items, clock.wall_s, clock.cpu_s) == (12, 2.5, 0.75)
+
+
+def test_java_client_warms_up_with_other_streams(
+    tmp_path: Path, collector: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands for Java pushes both files; counted is what the second one holds."""
+    pusher, files = tmp_path / "pusher.py", tmp_path / "files"
+    pusher.write_text(PUSHER, encoding="utf-8")
+    run = f"{sys.executable} -S {pusher} {collector.rpartition(':')[2]}"
+    (tmp_path / "java").write_text(
+        f'#!/bin/sh\n{run} "$4" "$6" "$7" && {run} "$5" "$6" "$7"\n', encoding="utf-8"
+    )
+    (tmp_path / "javac").write_text("#!/bin/sh\n", encoding="utf-8")
+    for name in ("java", "javac"):
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(push_vendor, "_MOST_TO_WARM_UP", 7)
+    files.mkdir()
+    assert push_vendor.run_java(Task(3, 4, collector), files, Clock()).n_items == 12
+    warm_up, measured = (
+        [line.split("\t")[0] for line in (files / name).read_text(encoding="ascii").splitlines()]
+        for name in ("warm_up.tsv", "measurements.tsv")
+    )
+    assert (len(warm_up), len(measured)) == (6, 12)
+    assert set(warm_up).isdisjoint(measured)
 
 
 def test_vendor_client_that_does_not_end_is_refused(

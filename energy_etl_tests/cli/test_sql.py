@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -116,7 +117,16 @@ def test_answer_larger_than_any_memory_is_read_as_far_as_it_is_wanted(typed: Typ
     assert typed.run("sql", "FROM core.site WHERE false", "--json")[1] == "[]\n"
 
 
+@pytest.fixture
+def obeying_ctrl_c() -> Iterator[None]:
+    # A shell has what it starts in the background ignore Ctrl-C: these tests, too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("after_s", [0.2, 0.6])
+@pytest.mark.usefixtures("obeying_ctrl_c")
 def test_query_that_nobody_waits_for_ends_at_once(published_root: Path, after_s: float) -> None:
     # Where Ctrl-C came while DuckDB was fetching it was never seen.
     forever = "SELECT max(md5(i::VARCHAR)) FROM range(1_000_000_000_000) t(i)"

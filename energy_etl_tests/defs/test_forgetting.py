@@ -155,7 +155,7 @@ def test_meter_is_gone_from_everything_and_stays_gone(computed: Project, typed: 
     assert "core.reading: rome-b.dishwasher" in left
     assert not {p.split(": ")[1] for p in left} & set(NAMES)
     code, _, err = typed.run("forget", METER)
-    assert code == 3
+    assert code == 2
     assert "knows no meter rome-b.mains" in err
 
 

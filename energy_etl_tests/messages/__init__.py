@@ -22,7 +22,9 @@ class Row:
         module: where it is made, below `energy_etl/`.
         starts: what its text begins with, enough to tell it from the others of the module.
         next_step: what its advice begins with, which goes on to the end of the text; empty where
-            the advice stands apart (rows of `doctor`, findings).
+            the advice stands apart (rows of `doctor`, findings). Behind a `=` stands what to do in
+            words of this table, where a message passes on another one; `{@rest/webhook.py}` stands
+            for the next steps of that module's messages.
         shown_by: the id of a test that provokes it, or `WALK`.
         apart: why nobody meets it as a message of its own: it is a part of another one, or only a
             programmer meets it; then it needs no next step and no test.

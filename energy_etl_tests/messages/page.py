@@ -9,7 +9,7 @@ from energy_etl import cli, errors
 from energy_etl.delivery import account, filling
 from energy_etl.rest import transport
 from energy_etl_tests.messages import Row, read_rows
-from energy_etl_tests.messages.sites import Site, find_sites
+from energy_etl_tests.messages.sites import OR, Site, find_sites
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "messages.md"
 _HEAD: Final = """\
@@ -69,16 +69,36 @@ def rows_by_site() -> dict[Site, Row]:
 
 def next_step_of(site: Site, row: Row) -> str:
     """Return what a message tells to do, empty when it tells nothing."""
+    if row.next_step.startswith("="):
+        return row.next_step[1:]
     if site.next_step:
         return site.next_step
     _, begins, rest = site.text.rpartition(row.next_step) if row.next_step else ("", "", "")
     return begins + rest
 
 
+def steps_of(site: Site, row: Row) -> list[str]:
+    """Return the next steps of a message: one for each phrase that its text may hold there."""
+    found = _filled_in(next_step_of(site, row), dict(site.choices))
+    return list(dict.fromkeys(step[:1].upper() + step[1:] for step in found))
+
+
+def _filled_in(text: str, choices: dict[str, tuple[str, ...]]) -> list[str]:
+    module = re.search(r"\{@([^{}]*)\}", text)
+    if module:
+        rows = rows_by_site().items()
+        steps = [s for site, row in rows if site.module == module[1] for s in steps_of(site, row)]
+        return [text.replace(module[0], OR.join(dict.fromkeys(steps)))]
+    for name in re.findall(r"\{([^{}]*)\}", text):
+        if name in choices:
+            others = {key: phrases for key, phrases in choices.items() if key != name}
+            filled = [text.replace(f"{{{name}}}", phrase) for phrase in choices[name]]
+            return [step.replace("?.", "?") for each in filled for step in _filled_in(each, others)]
+    return [text]
+
+
 def exit_code_of(site: Site) -> int | None:
     """Return the exit code of a command that ends with a message, None when none does."""
-    if site.error == "BadParameter":
-        return 2
     kinds = vars(errors) | vars(account) | vars(filling) | vars(transport)
     kind = kinds.get(site.error, Exception)
     return cli.exit_code(kind("x")) if issubclass(kind, errors.EnergyEtlError) else None
@@ -91,10 +111,11 @@ def _group_of(site: Site) -> int:
 def _line(site: Site, row: Row) -> str:
     advice = next_step_of(site, row)
     what = site.text if site.next_step else site.text.removesuffix(advice).rstrip(" :;,.(")
+    steps = OR.join(steps_of(site, row))
     code = exit_code_of(site)
     # A status decides about the class: 401 and 403 end with 4, 5xx with 5.
     told = "1, 4 or 5" if site.error == "VendorError" else "" if code is None else str(code)
-    return f"| {_cell(what)} | {_cell(advice[:1].upper() + advice[1:])} | {told} |"
+    return f"| {_cell(what)} | {_cell(steps)} | {told} |"
 
 
 def _cell(text: str) -> str:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "energy_etl"
-# Errors of typer and sentences that end a stream are met like errors of ours.
-_BESIDE = ("BadParameter", "StreamEndError")
+# Sentences that end a stream are met like errors of ours.
+_BESIDE = ("StreamEndError",)
 # Functions that take a text (position) and are no errors: faults of the portfolio's files.
 _FAULTS = {"refuse": 2, "_refuse": 1, "_refuse_second": 4, "Problem": 3}
 _FAULT_MODULES = ("portfolio/",)
@@ -22,6 +22,10 @@ _FAULT_MODULES = ("portfolio/",)
 _REASON_MODULES = ("portfolio/layout.py", "settings.py")
 _DOCTOR = ("fail", "warn")
 _DEPTH = 6
+# Attributes that hold a piece of advice, wherever it was given.
+_ADVICE = ("credential_hint", "hint", "start_hint", "when_broken")
+# Between next steps of which one is told.
+OR = " Or: "
 
 # Functions and methods that change how something is written, not what it is.
 _OF_ITS_ARGUMENT = (
@@ -78,6 +82,8 @@ class Site:
         error: the class that is raised, empty where none is.
         text: what it says.
         next_step: what to do, where that stands apart from the text.
+        choices: what a `{name}` of the text or of the next step may say, where that is a phrase and
+            stands in the package.
     """
 
     module: str
@@ -86,6 +92,7 @@ class Site:
     error: str
     text: str
     next_step: str = ""
+    choices: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 class _Module:
@@ -102,6 +109,8 @@ class _Module:
         self.classes: list[ast.ClassDef] = []
         # With the functions around it, the outermost first.
         self.calls: list[tuple[ast.Call, tuple[_Function, ...]]] = []
+        # What `for key, (name, other) in CONSTANT.items()` gives to its names.
+        self.looped: Scope = {}
         self._look_at(self.tree, ())
 
     def _look_at(self, node: ast.AST, around: tuple[_Function, ...]) -> None:
@@ -115,6 +124,8 @@ class _Module:
                 inside = (*around, child)
             elif isinstance(child, ast.Call):
                 self.calls.append((child, around))
+            elif isinstance(child, ast.comprehension):
+                self._note_loop(child)
             elif isinstance(child, ast.ClassDef):
                 self.classes.append(child)
             elif isinstance(child, ast.ImportFrom) and (child.module or "").startswith(
@@ -124,6 +135,13 @@ class _Module:
                     self.imports[alias.asname or alias.name] = (child.module or "", alias.name)
             self._look_at(child, inside)
 
+    def _note_loop(self, loop: ast.comprehension) -> None:
+        rows = _rows_of(loop.iter, self.constants)
+        if isinstance(loop.target, ast.Tuple) and isinstance(loop.target.elts[-1], ast.Tuple):
+            for position, name in enumerate(loop.target.elts[-1].elts):
+                if isinstance(name, ast.Name) and rows:
+                    self.looped.setdefault(name.id, []).extend(r.elts[position] for r in rows)
+
 
 @functools.cache
 def _scope(function: _Function) -> Scope:
@@ -131,6 +149,19 @@ def _scope(function: _Function) -> Scope:
     arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
     # An argument that is assigned anew is no longer one.
     return {each.arg: [] for each in arguments} | _assigned(function.body)
+
+
+def _rows_of(node: ast.expr, constants: Scope) -> list[ast.Tuple]:
+    """Return the tuples that `CONSTANT.get(...)` or `CONSTANT.items()` takes from a mapping."""
+    if (
+        not isinstance(node, ast.Call)
+        or not isinstance(node.func, ast.Attribute)
+        or node.func.attr not in ("get", "items")
+        or not isinstance(node.func.value, ast.Name)
+    ):
+        return []
+    mappings = [v for v in constants.get(node.func.value.id, []) if isinstance(v, ast.Dict)]
+    return [row for each in mappings for row in each.values if isinstance(row, ast.Tuple)]
 
 
 def _is_none(node: ast.expr) -> bool:
@@ -145,6 +176,9 @@ def _assigned(body: Sequence[ast.stmt]) -> Scope:
                 for target in node.targets:
                     if isinstance(target, ast.Name):
                         found.setdefault(target.id, []).append(node.value)
+                    elif isinstance(target, ast.Tuple):
+                        for name, value in _unpacked(target, node.value):
+                            found.setdefault(name, []).append(value)
             elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 if node.value is not None:
                     found.setdefault(node.target.id, []).append(node.value)
@@ -161,10 +195,54 @@ def _assigned(body: Sequence[ast.stmt]) -> Scope:
     return found
 
 
+def _unpacked(target: ast.Tuple, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    for position, name in enumerate(target.elts):
+        if not isinstance(name, ast.Name):
+            continue
+        if isinstance(value, ast.Tuple) and len(value.elts) == len(target.elts):
+            yield name.id, value.elts[position]
+        elif isinstance(value, ast.Call):
+            index = ast.Constant(position)
+            yield name.id, ast.copy_location(ast.Subscript(value, index), value)
+
+
 @functools.cache
 def _modules() -> dict[str, _Module]:
     paths = (path for path in sorted(PACKAGE.rglob("*.py")) if "sandbox" not in path.parts)
     return {module.name: module for module in map(_Module, paths)}
+
+
+def _defined(module: _Module, name: str) -> tuple[str, str]:
+    """Return the module of a class that a name stands for, as far as its import tells it."""
+    dotted, original = module.imports.get(name, ("", ""))
+    return ("/".join(dotted.split(".")[1:]) + ".py", original) if dotted else (module.name, name)
+
+
+@functools.cache
+def _given(name: str) -> tuple[tuple[_Module, ast.expr, Scope], ...]:
+    """Return what an attribute of that name may be: a property, or what is given for a field."""
+    found: list[tuple[_Module, ast.expr, Scope]] = []
+    # Of the classes that have such a field: their modules, and its place among the fields.
+    places: dict[tuple[str, str], int] = {}
+    for module in _modules().values():
+        for function in module.functions.get(name, []):
+            if any("property" in ast.unparse(each) for each in function.decorator_list):
+                returned = [n.value for n in ast.walk(function) if isinstance(n, ast.Return)]
+                found += [(module, value, _scope(function)) for value in returned if value]
+        for each in module.classes:
+            fields = [n for n in each.body if isinstance(n, ast.AnnAssign)]
+            for place, field in enumerate(fields):
+                if isinstance(field.target, ast.Name) and field.target.id == name:
+                    places[module.name, each.name] = place
+                    found += [(module, field.value, {})] if field.value else []
+    for module in _modules().values() if places else ():
+        for call, around in module.calls:
+            values = [each.value for each in call.keywords if each.arg == name]
+            place = places.get(_defined(module, _called(call)))
+            values += [] if place is None else call.args[place : place + 1]
+            scope = {key: value for each in around for key, value in _scope(each).items()}
+            found += [(module, value, scope) for value in values]
+    return tuple(found)
 
 
 def _imported(module: _Module, name: str) -> tuple[_Module, str] | None:
@@ -184,8 +262,15 @@ def _imported(module: _Module, name: str) -> tuple[_Module, str] | None:
 class _Texts:
     """What an expression of one function can say."""
 
-    def __init__(self, module: _Module, scope: Scope, depth: int = 0) -> None:
+    def __init__(
+        self,
+        module: _Module,
+        scope: Scope,
+        depth: int = 0,
+        choices: dict[str, tuple[str, ...]] | None = None,
+    ) -> None:
         self.module, self.scope, self.depth = module, scope, depth
+        self.choices: dict[str, tuple[str, ...]] = {} if choices is None else choices
 
     def of(self, node: ast.expr) -> list[str]:
         """Return the templates that an expression of a text can be."""
@@ -194,7 +279,7 @@ class _Texts:
         if isinstance(node, ast.JoinedStr):
             whole = _capitalised(node)
             if whole is not None:
-                texts = self._looked_up(whole) or [f"{{{_name(whole)}}}"]
+                texts = self._looked_up(whole) or [self._open(whole)]
                 end = "".join(self._part(value) for value in node.values[2:])
                 return [f"{text[:1].upper()}{text[1:]}{end}" for text in texts]
             return ["".join(self._part(value) for value in node.values)]
@@ -203,7 +288,27 @@ class _Texts:
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             return [left + right for left in self.of(node.left) for right in self.of(node.right)]
         found = self._looked_up(node)
-        return found or [f"{{{_name(node)}}}"]
+        return found or [self._open(node)]
+
+    def _given(self, node: ast.Attribute) -> list[str]:
+        """Return what is given for an attribute anywhere."""
+        texts: list[str] = []
+        for module, value, scope in _given(node.attr) if self.depth < _DEPTH else ():
+            there = _Texts(module, scope, self.depth + 1, self.choices)
+            is_passed = isinstance(value, ast.Attribute) and value.attr in _ADVICE
+            texts += there._given(value) if is_passed else there.texts_only(value)  # pyright: ignore
+        return texts
+
+    def told(self, text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Return what the places of a text may say, and the places of that."""
+        found: dict[str, tuple[str, ...]] = {}
+        texts = [text]
+        while texts:
+            for name in re.findall(r"\{([^{}]*)\}", texts.pop()):
+                if name in self.choices and name not in found:
+                    found[name] = self.choices[name]
+                    texts += found[name]
+        return tuple(found.items())
 
     def one(self, node: ast.expr) -> str | None:
         """Return the text that an expression always is, None when it is not one."""
@@ -221,12 +326,26 @@ class _Texts:
         assert isinstance(value, ast.FormattedValue)
         inner = value.value
         found = self.one(inner) if isinstance(inner, ast.Name | ast.Call) else None
-        return found if found is not None else f"{{{_name(inner)}}}"
+        return found if found is not None else self._open(inner)
+
+    def _open(self, node: ast.expr) -> str:
+        """Return the place of what is filled in; remember the phrases that may stand there."""
+        name = _name(node)
+        texts = self._looked_up(node)
+        if isinstance(node, ast.Attribute) and node.attr in _ADVICE:
+            texts += self._given(node)
+        if isinstance(node, ast.Name):
+            texts = texts or self.all_of(self.module.looped.get(node.id, []))
+        # A word is a value; what is only another `{name}` tells nothing.
+        phrases = [t for t in texts if len(re.sub(r"\{[^{}]*\}", "", t).split()) > 2]
+        if phrases:
+            self.choices[name] = tuple(dict.fromkeys([*self.choices.get(name, ()), *phrases]))
+        return f"{{{name}}}"
 
     def _looked_up(self, node: ast.expr) -> list[str]:
         if self.depth >= _DEPTH:
             return []
-        deeper = _Texts(self.module, self.scope, self.depth + 1)
+        deeper = _Texts(self.module, self.scope, self.depth + 1, self.choices)
         if isinstance(node, ast.Name):
             if node.id in self.scope:
                 before = [v for v in self.scope[node.id] if v.lineno <= node.lineno]
@@ -234,7 +353,12 @@ class _Texts:
             other, name = self.module, node.id
             if name not in other.constants:
                 other, name = _imported(other, name) or (other, name)
-            return _Texts(other, {}, self.depth + 1).all_of(other.constants.get(name, []))
+            outside = _Texts(other, {}, self.depth + 1, self.choices)
+            return outside.all_of(other.constants.get(name, []))
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            rows = _rows_of(node.value, self.module.constants)
+            position = node.slice.value
+            return deeper.all_of([row.elts[position] for row in rows]) if rows else []  # pyright: ignore
         if not isinstance(node, ast.Call):
             return []
         if isinstance(node.func, ast.Attribute) and node.func.attr == "rstrip":
@@ -247,7 +371,7 @@ class _Texts:
             other, name = _imported(self.module, name) or (other, name)
         texts: list[str] = []
         for function in other.functions.get(name, []):
-            inside = _Texts(other, _scope(function), self.depth + 1)
+            inside = _Texts(other, _scope(function), self.depth + 1, self.choices)
             returned = [each.value for each in ast.walk(function) if isinstance(each, ast.Return)]
             texts += inside.all_of([each for each in returned if each is not None])
         return texts
@@ -397,22 +521,23 @@ def _sites_of(module: _Module) -> Iterator[Site]:
             error = error if error in error_names() or error in _BESIDE else "VendorError"
             error = "StreamEndError" if _called(call) == "_end" else error
             for text in texts.of(call.args[0]):
-                yield Site(module.name, call.lineno, kind, error, text)
+                yield Site(module.name, call.lineno, kind, error, text, choices=texts.told(text))
         elif kind == "note":
             for text in texts.of(call.args[0]) if call.args else []:
                 said = text.removeprefix("energy-etl: ")
                 # What only passes on is found where it is made.
                 if said != text and not re.fullmatch(r"\{\w+\}", said):
-                    yield Site(module.name, call.lineno, kind, "", said)
+                    yield Site(module.name, call.lineno, kind, "", said, "", texts.told(said))
         elif kind == "fault":
             position = 0 if error == "ValueError" else _FAULTS[error]
             for argument in call.args[position : position + 1]:
                 for text in texts.of(argument):
-                    yield Site(module.name, call.lineno, kind, "", text)
+                    yield Site(module.name, call.lineno, kind, "", text, "", texts.told(text))
         elif kind == "doctor" and function not in _DOCTOR and len(call.args) > 2:
             for text in texts.of(call.args[1]):
-                advice = texts.of(call.args[2])[0]
-                yield Site(module.name, call.lineno, kind, "", text, advice)
+                advice = OR.join(dict.fromkeys(texts.of(call.args[2])))
+                told = texts.told(advice)
+                yield Site(module.name, call.lineno, kind, "", text, advice, told)
         elif kind == "finding":
             given = {keyword.arg: keyword.value for keyword in call.keywords}
             message = given["message"]
@@ -420,7 +545,8 @@ def _sites_of(module: _Module) -> Iterator[Site]:
             text = texts.of(message.args[0])[0]
             for value in message.args[1:]:
                 text = text.replace("{}", f"{{{_column(value)}}}", 1)
-            yield Site(module.name, call.lineno, kind, "", text, texts.of(given["next_step"])[0])
+            advice = texts.of(given["next_step"])[0]
+            yield Site(module.name, call.lineno, kind, "", text, advice, texts.told(advice))
 
 
 def _column(node: ast.AST) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from energy_etl_tests.messages import WALK, Row, read_rows
-from energy_etl_tests.messages.page import PAGE, next_step_of, page, rows_by_site
+from energy_etl_tests.messages.page import PAGE, next_step_of, page, rows_by_site, steps_of
 from energy_etl_tests.messages.sites import Site, find_sites
 from energy_etl_tests.messages.walk import CASES
 
@@ -59,7 +59,19 @@ def test_message_says_what_to_do_next_in_its_own_text() -> None:
     assert not [told(site) for site, row in met() if not next_step_of(site, row)]
     # What is all advice says nothing about what happened; only a wrong use of an option is so.
     bare = [site for site, row in met() if next_step_of(site, row) == site.text]
-    assert not [told(site) for site in bare if site.error != "BadParameter"]
+    assert not [told(site) for site in bare if site.error != "UsageError"]
+
+
+def test_next_step_on_the_page_is_told_in_words() -> None:
+    # A place alone, such as `{advice}`, told nobody anything.
+    steps = {told(site): steps_of(site, row) for site, row in met()}
+    wordless = [
+        text
+        for text, found in steps.items()
+        if not all(re.search(r"[A-Za-z]{2}", re.sub(r"\{[^{}]*\}", "", step)) for step in found)
+    ]
+    assert not wordless
+    assert any(len(found) > 5 for found in steps.values())
 
 
 def test_message_is_one_or_two_plain_sentences() -> None:

@@ -81,8 +81,6 @@ def code_of(case: Case, site: Site) -> int:
     """Return the exit code that the class of a message has."""
     if case.code is not None:
         return case.code
-    if site.error == "BadParameter":
-        return 2
     kinds = vars(errors) | vars(account) | vars(filling) | vars(transport)
     return cli.exit_code(kinds[site.error]("x"))
 

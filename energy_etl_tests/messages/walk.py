@@ -112,7 +112,8 @@ PROJECT = (
     ),
     Case("portfolio/layout.py", "is no date", "push test nope", no_such_day, code=3),
     Case("cli/up.py", "{dagster_home} is in use", "rebuild", held),
-    Case("cli/app.py", "--now {text}", "sandbox --now yesterday"),
+    Case("cli/values.py", "{option} {text}", "sandbox --now yesterday"),
+    Case("cli/values.py", "There is no {path}", "up --replay {root}/nowhere"),
     Case("cli/demo.py", "The demo works", "demo", env("TARGET", "live")),
     Case("cli/support.py", "--vendor {vendor}", "support-bundle --vendor nope --offline"),
     Case("cli/keeping.py", "--json asks no", "prune --json"),
@@ -257,7 +258,7 @@ OUTBOX = (
         needs="project",
     ),
     Case(
-        "cli/outbox.py",
+        "cli/values.py",
         "{option} {text} is no",
         f"{_DROP} --from 1 --to 2025-01-06T00:00Z --reason x",
         needs="project",
@@ -282,7 +283,7 @@ STREAM_MAP = (
     ),
     Case("cli/streams.py", "{register} cannot be", f"{_MAP} --content sample"),
     Case("cli/streams.py", "The credential", f"{_MAP} --content cumulative_wh --credential nope"),
-    Case("cli/streams.py", "--push-from {text}", f"{_MAP} --content cumulative_wh --push-from x"),
+    Case("cli/values.py", "{option} {text}", f"{_MAP} --content cumulative_wh --push-from x"),
     Case(
         "cli/streams.py",
         "{field} is a further",
@@ -422,7 +423,7 @@ FILES = (
         "export --out {root}/out --schema nope",
         needs="project",
     ),
-    Case("cli/transfer_files.py", "{folder} is no complete", "import {root}/data", needs="project"),
+    Case("cli/transfer_files.py", "{folder} is no export", "import {root}/data", needs="project"),
     Case(
         "cli/transfer_files.py",
         "{folder} was exported",

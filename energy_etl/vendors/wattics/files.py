@@ -20,7 +20,7 @@ from typing import Final, Literal
 
 import polars as pl
 
-from energy_etl.errors import ConfigurationError, DeliveryError
+from energy_etl.errors import ConfigurationError, DeliveryError, UsageError
 from energy_etl.vendors.wattics.files_csv import MOST_COLUMNS, column, parse_csv
 from energy_etl.vendors.wattics.files_ini import SwarmIni, read_ini
 from energy_etl.vendors.wattics.files_json import parse_json
@@ -251,6 +251,7 @@ def read_packets(
         on_progress: called with (bytes read, bytes of the file).
 
     Raises:
+        UsageError: there is no such file, or a CSV without `stream_id`.
         DeliveryError: the file cannot be read at all, or is taken for another stream's.
         ConfigurationError: there is no such stream for files.
     """
@@ -270,7 +271,7 @@ def read_packets(
     else:
         wanted = stream_id or (ini.stream_id if ini else None)
         if wanted is None:
-            raise ConfigurationError("A CSV does not say which stream it is for: give --stream.")
+            raise UsageError("A CSV does not say which stream it is for: give --stream.")
         rows = _csv_rows(
             ini.csv_path if ini else path, streams.get(wanted), ini, bad, notes, on_progress
         )

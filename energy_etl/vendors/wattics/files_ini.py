@@ -27,7 +27,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
 
-from energy_etl.errors import DeliveryError
+from energy_etl.errors import DeliveryError, UsageError
 
 ChannelType = Literal["real_electricity", "fake_electricity", "other"]
 _CHANNEL_TYPES: Final[dict[str, ChannelType]] = {
@@ -57,6 +57,7 @@ def read_ini(path: Path) -> SwarmIni:
     """Read Swarm's configuration.
 
     Raises:
+        UsageError: it is missing, or a folder.
         DeliveryError: it cannot be read, or a setting is missing or none; nothing of [Web DC] is
             ever shown.
     """
@@ -83,8 +84,11 @@ def read_ini(path: Path) -> SwarmIni:
     slot_minutes = _whole_number(path, general, "MinutesInSlot", _LONGEST_SLOT_MINUTES)
     if channel_type == "fake_electricity" and (slot_minutes is None or slot_minutes < 1):
         raise _refusal(path, "fake_electricity needs MinutesInSlot of at least 1")
+    csv_path = path.parent / Path(_needed(path, general, "Filename")).expanduser()
+    if not csv_path.is_file():
+        raise _refusal(path, f"Filename names {csv_path}, and there is no such file")
     return SwarmIni(
-        csv_path=path.parent / Path(_needed(path, general, "Filename")).expanduser(),
+        csv_path=csv_path,
         stream_id=_needed(path, general, "ChannelReference"),
         channel_type=channel_type,
         shift=timedelta(minutes=shift_minutes),
@@ -101,9 +105,9 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError:
         raise _refusal(path, "it is not UTF-8") from None
     except IsADirectoryError:
-        raise DeliveryError(f"{path} is a folder: name one file in it.") from None
+        raise UsageError(f"{path} is a folder: name one file in it.") from None
     except FileNotFoundError:
-        raise DeliveryError(f"There is no file {path}: correct its name.") from None
+        raise UsageError(f"There is no file {path}: correct its name.") from None
 
 
 def _needed(path: Path, general: Mapping[str, str | None], name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from energy_etl.errors import DeliveryError
+from energy_etl.errors import DeliveryError, UsageError
 
 BLOCK_BYTES: Final = 8 * 1024 * 1024
 # The longest packet of the vendor's page has about 600 characters.
@@ -58,7 +58,8 @@ def read_lines(
         on_progress: called with (bytes read, bytes of the file) after each block.
 
     Raises:
-        DeliveryError: the file is missing, a folder, unreadable, empty or no text.
+        UsageError: the file is missing, or a folder.
+        DeliveryError: it is unreadable, empty or no text.
     """
     n_lines, n_texts, rest = 0, 0, b""
     try:
@@ -85,9 +86,9 @@ def read_lines(
                 if on_progress:
                     on_progress(file.tell(), n_bytes)
     except IsADirectoryError:
-        raise DeliveryError(f"{path} is a folder: name one file in it.") from None
+        raise UsageError(f"{path} is a folder: name one file in it.") from None
     except FileNotFoundError:
-        raise DeliveryError(f"There is no file {path}: correct its name.") from None
+        raise UsageError(f"There is no file {path}: correct its name.") from None
     except OSError as error:
         raise DeliveryError(
             f"{path} cannot be read ({error.strerror or error}): check its rights and its disk."

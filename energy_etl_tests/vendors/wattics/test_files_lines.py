@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from energy_etl.errors import DeliveryError
+from energy_etl.errors import DeliveryError, UsageError
 from energy_etl.vendors.wattics import files_lines
 from energy_etl.vendors.wattics.files_lines import BadLines, read_lines
 
@@ -44,9 +44,9 @@ def test_what_is_no_file_of_lines_is_refused_with_a_sentence(
 
 
 def test_a_folder_and_a_missing_file_are_refused_with_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DeliveryError, match="is a folder: name one file in it"):
+    with pytest.raises(UsageError, match="is a folder: name one file in it"):
         list(read_lines(tmp_path))
-    with pytest.raises(DeliveryError, match="There is no file"):
+    with pytest.raises(UsageError, match="There is no file"):
         list(read_lines(tmp_path / "missing.csv"))
 
 
