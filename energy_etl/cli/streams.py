@@ -1,14 +1,16 @@
 """`energy-etl streams`: the stream map beside what Wattics lists, new meters, one register."""
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from energy_etl.cli.values import typed_instant
-from energy_etl.errors import MalformedError, UsageError
+from energy_etl.errors import ConfigurationError, MalformedError, UsageError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -196,7 +198,8 @@ def map_(
                 f"{field} is a further field of {stream_id}: its interval, credential and start "
                 "are those of the stream, so leave --interval, --credential and --push-from out."
             )
-        is_new = set_stream_field(settings.portfolio_dir, cells, field_problem)
+        with _typed_cells():
+            is_new = set_stream_field(settings.portfolio_dir, cells, field_problem)
         verb = "Added" if is_new else "Changed"
         print(f"{verb} field {field} of stream {stream_id}: {fed_by}.")
         return
@@ -213,8 +216,18 @@ def map_(
     # Where a register feeds a stream already its start stays; a file is older than today.
     if push_from or not (files or there["register_id"].count()):
         cells["push_from_at"] = _text(_instant(push_from))
-    is_new = set_stream(settings.portfolio_dir, cells, field_problem)
+    with _typed_cells():
+        is_new = set_stream(settings.portfolio_dir, cells, field_problem)
     print(f"{'Added' if is_new else 'Changed'} stream {stream_id}: {fed_by} in {field}.")
+
+
+@contextlib.contextmanager
+def _typed_cells() -> Iterator[None]:
+    """Tell a row that does not fit as a usage error: the files were right before it was typed."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise UsageError(str(error)) from error
 
 
 def _names(names: list[str], *, files: bool) -> tuple[str | None, str]:

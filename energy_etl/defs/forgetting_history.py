@@ -8,6 +8,7 @@ objects of a year of events takes minutes.
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -162,8 +163,10 @@ def _replaced(names: Names, node: Any) -> Any:
 
 def _take_out_of_ticks(instance: dg.DagsterInstance, names: Names) -> None:
     """Delete the ticks, and take the names out of what sensors keep (faults that were told)."""
+    # All of them: Dagster makes an instant of it, which infinity is not.
+    before_s = (datetime.now(UTC) + timedelta(days=1)).timestamp()
     for state in instance.all_instigator_state():
-        instance.purge_ticks(state.instigator_origin_id, state.selector_id, float("inf"))
+        instance.purge_ticks(state.instigator_origin_id, state.selector_id, before_s)
         data = state.instigator_data
         if isinstance(data, SensorInstigatorData) and data.cursor and names.tell(data.cursor):
             without = data._replace(cursor=names.replaced_in(data.cursor))

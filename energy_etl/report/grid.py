@@ -76,7 +76,8 @@ def section(section_id: str, title: str, *content: Child, lead: Child = None) ->
 def fold(summary: Child, *content: Child, is_open: bool = False, class_: str | None = None) -> Html:
     """Return what a reader opens by its summary; a search and a link into it open it, too.
 
-    On paper all of it is shown.
+    Paper has what the reader opened, and what is of the class `on-paper` in any case: all charts
+    of two dozen sites are thirty pages that nobody asked for.
     """
     opened = "" if is_open else None
     return el("details", el("summary", summary), *content, open=opened, class_=class_)

@@ -104,7 +104,7 @@ def attention(
         "div",
         el("h2", "Needs attention", id="attention-h"),
         el("ul", *alerts[: len(alerts) - len(left)]),
-        fold(f"{len(left)} more", el("ul", *left)) if left else None,
+        fold(f"{len(left)} more", el("ul", *left), class_="on-paper") if left else None,
         class_="attention",
     )
 
@@ -159,6 +159,7 @@ def portfolio(sites: Sequence[Site], now: datetime, charts: Mapping[str, str]) -
         fold(
             f"The other {wording.counted(len(others), 'site', 'sites')}, by name",
             table("Electricity of the other sites", heads, rows[len(first) :], class_="portfolio"),
+            class_="on-paper",
         )
         if others
         else None,
@@ -176,8 +177,8 @@ def _first(sites: Sequence[Site], now: datetime) -> str:
     if n_look > MANY:
         return f"{of} {n_look:,} need a look: the {MANY} measured least stand first.{left} "
     if n_look:
-        needs = "needs" if n_look == 1 else "need"
-        return f"{of} {n_look} {needs} a look and stand first, then those that used most.{left} "
+        needs = "needs a look and stands" if n_look == 1 else "need a look and stand"
+        return f"{of} {n_look} {needs} first, then those that used most.{left} "
     return f"{of} none needs a look; those that used most stand first.{left} "
 
 
@@ -236,7 +237,7 @@ def _measured(site: Site, worst: float | None) -> Child:
         return wording.none("no such meter")
     shown = wording.percent(site.coverage_pct)
     if worst is not None and site.coverage_pct == worst < 100:
-        return join([shown, badge("worst", "bad" if worst < ENOUGH_PCT else "plain")])
+        return join([shown, " ", badge("worst", "bad" if worst < ENOUGH_PCT else "plain")])
     return shown
 
 
@@ -245,7 +246,9 @@ def _read(site: Site, now: datetime) -> Child:
         return wording.none("a meter never read")
     minutes = (now - site.last_read_at).total_seconds() / 60
     shown = f"{wording.age(minutes)}\u00a0ago" if minutes >= 0 else wording.age(minutes)
-    return shown if silent_minutes(site, now) is None else join([shown, badge("silent", "bad")])
+    return (
+        shown if silent_minutes(site, now) is None else join([shown, " ", badge("silent", "bad")])
+    )
 
 
 def _others(sites: Sequence[Site]) -> Html:

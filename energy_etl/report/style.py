@@ -164,7 +164,7 @@ td.picture::before{display:none}
 body{font-size:10.5pt}
 header,main,footer{max-width:none;padding:0}
 nav{display:none}
-details::details-content{content-visibility:visible;height:auto}
+.on-paper::details-content{content-visibility:visible;height:auto}
 summary{list-style:none;break-after:avoid;color:inherit}
 a{color:inherit;text-decoration:none}
 section{margin-top:22px}
@@ -178,6 +178,8 @@ tbody th{min-width:7em}
 .picture{min-width:60px}
 .dense .id{display:block;margin-left:0}
 .tiles{grid-template-columns:repeat(5,1fr);gap:8px}
+.panels{grid-template-columns:repeat(2,minmax(0,1fr));gap:12px 24px}
+.panel:nth-child(2){grid-row:span 2}
 .tile{padding:8px 10px}
 .tile .figure{font-size:13pt}
 .tile .label,.tile .note{font-size:8pt}

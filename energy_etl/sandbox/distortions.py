@@ -37,25 +37,31 @@ class Distortions:
     def __init__(self, world: "World") -> None:
         """Distort `world`; nothing is worked out yet."""
         self._world = world
-        self._blocks: dict[str, list[Samples]] = {}
-        self._joined: dict[str, Samples] = {}
+        self._blocks: dict[tuple[str, int], Samples] = {}
+        self._joined: dict[str, tuple[range, Samples]] = {}
         self._reset_targets: list[tuple[int, str]] = []
 
-    def samples(self, register_id: str) -> Samples:
-        """Return a register's samples of all generated blocks, in order of their instants."""
-        n_chunks = self._world.n_slots // CHUNK_SLOTS
-        blocks = self._blocks.setdefault(register_id, [])
-        if len(blocks) < n_chunks:
-            edges = self._world.edges(register_id)
-            for number in range(len(blocks), n_chunks):
-                blocks.append(self._block(register_id, number, edges))
-            self._joined[register_id] = Samples(
+    def samples(self, register_id: str, since_ms: int, until_ms: int | None) -> Samples:
+        """Return a register's samples of the blocks that touch a window, in order of instants."""
+        world = self._world
+        block_ms = CHUNK_SLOTS * world.slot_ms
+        n_blocks = world.n_slots // CHUNK_SLOTS
+        first = max(0, (since_ms - world.origin_ms - JITTER_MS) // block_ms)
+        if until_ms is not None:
+            n_blocks = min(n_blocks, (until_ms - world.origin_ms + JITTER_MS) // block_ms + 1)
+        # One block at least: a window before the world starts, or after its end, has no sample.
+        numbers = range(min(first, max(n_blocks, 1) - 1), max(n_blocks, 1))
+        known, joined = self._joined.get(register_id, (None, None))
+        if joined is None or known != numbers:
+            blocks = [self._kept_block(register_id, number) for number in numbers]
+            joined = Samples(
                 *(
                     np.concatenate([getattr(block, name) for block in blocks])
                     for name in ("at_ms", "value_native", "visible_ms", "fault")
                 )
             )
-        return self._joined[register_id]
+            self._joined[register_id] = (numbers, joined)
+        return joined
 
     def resets(self, register_id: str) -> list[int]:
         """Return the instants (ms) at which a register falls to zero; the last may lie ahead."""
@@ -96,9 +102,15 @@ class Distortions:
         at_ms = world.origin_ms + int((number + 0.05 + 0.9 * place) * RESET_BLOCK_MS)
         return at_ms, candidates[which]
 
-    def _block(self, register_id: str, number: int, edges: FloatArray) -> Samples:
+    def _kept_block(self, register_id: str, number: int) -> Samples:
+        key = (register_id, number)
+        if key not in self._blocks:
+            self._blocks[key] = self._block(register_id, number)
+        return self._blocks[key]
+
+    def _block(self, register_id: str, number: int) -> Samples:
         world = self._world
-        register = world.registers[register_id]
+        register, edges = world.registers[register_id], world.edges(register_id)
         draw = generator(world.seed, register_id, "wattsense", number).random((CHUNK_SLOTS, 5))
         slot = number * CHUNK_SLOTS + np.arange(CHUNK_SLOTS, dtype=np.int64)
         jitter = ((draw[:, 0] * 2.0 - 1.0) * JITTER_MS).astype(np.int64)

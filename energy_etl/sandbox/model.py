@@ -128,8 +128,8 @@ class Truth(Protocol):
         """Return the true register (kWh, m3) or value (degC) at each slot's edge, up to now."""
         ...
 
-    def samples(self, register_id: str) -> Samples:
-        """Return all samples of a register up to now, in order of their instants."""
+    def samples(self, register_id: str, since_ms: int = 0, until_ms: int | None = None) -> Samples:
+        """Return samples of a register in order of their instants: those of a window, or more."""
         ...
 
     def tariffs(self, site_id: str) -> tuple[Tariff, ...]:

@@ -83,8 +83,8 @@ class Replay:
         """Return the register at each hour, linear between the readings of the file."""
         return self._edges[register_id]
 
-    def samples(self, register_id: str) -> Samples:
-        """Return the readings of the file, each one visible from its own instant."""
+    def samples(self, register_id: str, since_ms: int = 0, until_ms: int | None = None) -> Samples:
+        """Return the readings of the file, all of them, each one visible from its own instant."""
         return self._readings[register_id]
 
     def tariffs(self, site_id: str) -> tuple[Tariff, ...]:

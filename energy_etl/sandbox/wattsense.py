@@ -290,7 +290,8 @@ class Wattsense:
     def _items(
         self, register: Register, since_ms: int, until_ms: int, limit: int, newest: bool = False
     ) -> list[dict]:
-        samples, now_ms = self.truth.samples(register.register_id), self.truth.now_ms()
+        samples = self.truth.samples(register.register_id, since_ms, until_ms)
+        now_ms = self.truth.now_ms()
         first, last = np.searchsorted(samples.at_ms, [since_ms, until_ms])
         window = slice(int(first), int(max(first, last)))
         at = np.flatnonzero(samples.visible_ms[window] <= now_ms) + window.start

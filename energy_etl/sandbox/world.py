@@ -83,9 +83,9 @@ class World:
         self._extend(site_id)
         return self._consumption[site_id]
 
-    def samples(self, register_id: str) -> Samples:
-        """Return what a register sent to Wattsense, with its distortions."""
-        return self.distortions.samples(register_id)
+    def samples(self, register_id: str, since_ms: int = 0, until_ms: int | None = None) -> Samples:
+        """Return what a register sent to Wattsense in a window at least, with its distortions."""
+        return self.distortions.samples(register_id, since_ms, until_ms)
 
     def tariffs(self, site_id: str) -> tuple[Tariff, ...]:
         """Return a site's tariffs."""

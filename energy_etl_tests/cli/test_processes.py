@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from energy_etl.cli import main
-from energy_etl.cli.processes import start_child
+from energy_etl.cli.processes import start_child, stop_children, wait_until_answering
+from energy_etl.errors import EnergyEtlError
+from energy_etl_tests.rest.raw_server import RawServer
 
 
 def test_child_sees_neither_the_env_file_nor_the_modules_of_where_it_was_started(
@@ -23,6 +25,22 @@ def test_child_sees_neither_the_env_file_nor_the_modules_of_where_it_was_started
     child = start_child("child", [sys.executable, "-Sc", code], tmp_path / "logs", {})
     assert child.process.wait(20) == 0
     assert child.log_path.read_text() == "False False\n"
+
+
+def test_program_that_speaks_no_http_on_the_port_is_no_answer_yet(tmp_path: Path) -> None:
+    # BadStatusLine is no OSError: `up` ended with its traceback.
+    child = start_child("child", ["sleep", "60"], tmp_path / "logs", {})
+    try:
+        with (
+            RawServer.answering(b"SSH-2.0-OpenSSH_9.6\r\n") as server,
+            pytest.raises(
+                EnergyEtlError, match=r"^The child did not answer at http://127\.0\.0\.1"
+            ),
+        ):
+            wait_until_answering(server.url, child, 0.1)
+        assert server.received
+    finally:
+        stop_children([child])
 
 
 def test_closed_stdout_is_no_error_of_its_own() -> None:

@@ -17,7 +17,7 @@ from energy_etl.cli.transfer_files import export_project, import_project
 from energy_etl.defs.resources import Etl
 from energy_etl.delivery import Outbox, release
 from energy_etl.delivery.acks import Confirmed, Sent, apply
-from energy_etl.errors import ConfigurationError, DeliveryError, WarehouseError
+from energy_etl.errors import ConfigurationError, DeliveryError, UsageError, WarehouseError
 from energy_etl.settings import Settings
 from energy_etl.state import open_state
 from energy_etl.tables.core import INTERVAL, SITE
@@ -140,7 +140,9 @@ def test_damaged_missing_and_later_exports_are_refused_before_anything_changes(
     with pytest.raises(ConfigurationError, match=r"newer than this one: update energy-etl"):
         list(import_project(settings, copy))
     (copy / "manifest.json").unlink()
-    with pytest.raises(ConfigurationError, match=r"no complete export"):
+    with pytest.raises(
+        UsageError, match=r"holds no manifest\.json; name the folder that was given"
+    ):
         list(import_project(settings, copy))
     assert not settings.data_dir.exists()
 

@@ -72,15 +72,24 @@ class SmallDisk:
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    folder = tmp_path / "small"
+@contextlib.contextmanager
+def small_disk_in(place: Path) -> Iterator[SmallDisk]:
+    """Yield a small disk in a folder; it is taken away afterwards."""
+    folder = place / "small"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
     mounted = subprocess.run(command, capture_output=True, check=False)
-    yield SmallDisk(folder, is_mounted=not mounted.returncode)
-    if not mounted.returncode:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    try:
+        yield SmallDisk(folder, is_mounted=not mounted.returncode)
+    finally:
+        if not mounted.returncode:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    with small_disk_in(tmp_path) as made:
+        yield made
 
 
 def filled(path: Path) -> list[str]:

@@ -198,7 +198,7 @@ PUSH = (
         "vendors/wattics/files.py",
         "Stream {stream_id} takes",
         _INI,
-        ini(_GENERAL.format(stream="nope", kind="other")),
+        both(ini(_GENERAL.format(stream="nope", kind="other")), file("a.csv", "")),
     ),
     Case(
         "vendors/wattics/files.py",
@@ -215,7 +215,7 @@ PUSH = (
         "vendors/wattics/files.py",
         "The ini's ChannelType",
         _INI,
-        ini(_GENERAL.format(stream=GAS, kind="real_electricity")),
+        both(ini(_GENERAL.format(stream=GAS, kind="real_electricity")), file("a.csv", "")),
     ),
     Case(
         "vendors/wattics/files.py",

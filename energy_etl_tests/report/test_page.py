@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from energy_etl.errors import ConfigurationError
 from energy_etl.report import render_report
+from energy_etl.report.page import Report
 from energy_etl.report.section_sites import SITES_DRAWN
 from energy_etl_tests.report.world import HOSTILE, NOW, empty, frame, make
 
@@ -210,7 +211,9 @@ def test_hollow_and_missing_days_are_told_in_words(html: str) -> None:
     assert "25 Oct had 25 h (clock change)." in html
 
 
-def test_any_number_of_sites_makes_a_page_of_bounded_size() -> None:
+@pytest.fixture(scope="module")
+def many() -> Report:
+    """The report of thirty sites, more than are drawn, each register of them at fault."""
     # One chart, of the site that was measured best: the others have nothing to draw.
     frames = make([f"Site {place}" for place in range(30)], n_submeters=3, with_energy=False)
     frames["site_daily"] = make(["Site 0"])["site_daily"].with_columns(site_id=pl.lit("site-0"))
@@ -224,14 +227,52 @@ def test_any_number_of_sites_makes_a_page_of_bounded_size() -> None:
             hours=pl.lit(24.0), energy_kwh=pl.lit(None, pl.Float64), n_expected=96, n_measured=50
         )
     )
-    report = render_report(frames, NOW)
-    assert report.numbers["sites"] == 30
-    assert report.numbers["sites_drawn"] == SITES_DRAWN
-    assert len(report.html) < 1_000_000
-    assert 'id="days-' in report.html
-    assert f"The {SITES_DRAWN} of 30 sites with the worst coverage" in report.html
-    assert "The 60 of 120 streams that need a look most; all of the others are ok." in report.html
-    assert "The 40 of 120 registers with the worst coverage; the others have" in report.html
+    # One needs a look: it comes last by its name.
+    frames["coverage"] = frames["coverage"].with_columns(
+        n_measured=pl.when(pl.col("site_id") == "site-9").then(300).otherwise("n_expected")
+    )
+    return render_report(frames, NOW)
+
+
+def test_any_number_of_sites_makes_a_page_of_bounded_size(many: Report) -> None:
+    assert many.numbers["sites"] == 30
+    assert many.numbers["sites_drawn"] == SITES_DRAWN
+    assert len(many.html) < 1_000_000
+    assert 'id="days-' in many.html
+    assert f"The {SITES_DRAWN} of 30 sites that need a look or used most; " in many.html
+    assert "The 24 of 120 streams that need a look most; all of the others are ok." in many.html
+    assert "The 40 of 120 registers with the worst coverage; the others have" in many.html
+
+
+def test_many_sites_are_all_in_the_portfolio_those_that_need_a_look_first(many: Report) -> None:
+    portfolio = many.html.split('id="portfolio"')[1].split("</section>")[0]
+    assert "Of 30\u00a0sites 1 needs a look and stands first" in portfolio
+    names = re.findall(r"<bdi>(Site \d+)</bdi>", portfolio)
+    assert sorted(names) == sorted(f"Site {place}" for place in range(30))
+    # What uses as much stands in the order of the ids: one site alone has figures.
+    assert names[:3] == ["Site 9", "Site 0", "Site 1"]
+    assert portfolio.index("The other 6") < portfolio.index(f"<bdi>{names[24]}</bdi>")
+    assert names[24:] == sorted(names[24:])
+    read = Structure(many.html)
+    assert set(read.references) <= set(read.ids)
+
+
+@in_browser
+def test_link_in_the_portfolio_opens_the_charts_of_a_folded_site(
+    many: Report, browser: Browser, tmp_path: Path
+) -> None:
+    path = tmp_path / "many.html"
+    path.write_text(many.html, encoding="utf-8")
+    page = Opened(browser, path).page
+    page.set_viewport_size({"width": 400, "height": 900})
+    charts = page.locator("#charts-20")
+    assert not charts.is_visible()
+    page.locator('a[href="#charts-20"]').click()
+    assert charts.is_visible()
+    # What is folded may be no wider than the screen, either.
+    page.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    page.context.close()
 
 
 def test_site_of_which_nothing_was_measured_needs_attention() -> None:

@@ -1,10 +1,14 @@
 """What Wattsense sees differs from the truth only where the distortions say so."""
 
 import numpy as np
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from energy_etl.sandbox.calendar import DAY_MS
+from energy_etl.sandbox.calendar import DAY_MS, from_ms
 from energy_etl.sandbox.distortions import JITTER_MS, LATE_MS, RESET_BLOCK_MS, value_at
+from energy_etl.sandbox.loads import CHUNK_SLOTS
 from energy_etl.sandbox.model import FALSE_HIGH, ZERO_GLITCH
+from energy_etl.sandbox.world import World, fixed_clock
 
 CUMULATIVE = ("rome-a.grid_import", "rome-b.fridge", "dublin-a.gas", "berlin-a.heat_pump")
 
@@ -104,3 +108,30 @@ def test_temperatures_have_no_glitches(world):
     samples = world.samples("newyork-a.temperature")
     assert not samples.fault.any()
     assert np.abs(np.diff(samples.value_native)).max() < 5.0
+
+
+_BLOCK_MS = CHUNK_SLOTS * World.slot_ms
+_NOW = fixed_clock(from_ms(World.origin_ms + 4 * _BLOCK_MS))
+_WHOLE = World(now=_NOW)
+_EDGES = st.builds(
+    lambda number, offset_ms: World.origin_ms + number * _BLOCK_MS + offset_ms,
+    st.integers(-1, 6),
+    st.integers(-JITTER_MS - 1, JITTER_MS + 1) | st.integers(-_BLOCK_MS, _BLOCK_MS),
+)
+
+
+@settings(deadline=None, max_examples=25)
+@given(windows=st.lists(st.tuples(_EDGES, st.none() | _EDGES), min_size=1, max_size=5))
+@example(windows=[(0, None)])
+def test_windows_in_any_order_show_the_samples_of_the_whole(windows):
+    asked = World(now=_NOW)
+    whole = _WHOLE.samples("rome-b.fridge")
+    for since_ms, until_ms in windows:
+        part = asked.samples("rome-b.fridge", since_ms, until_ms)
+        last_ms = 2**62 if until_ms is None else until_ms
+        for name in ("at_ms", "value_native", "visible_ms", "fault"):
+            shown, expected = (
+                getattr(all_of, name)[(all_of.at_ms >= since_ms) & (all_of.at_ms < last_ms)]
+                for all_of in (part, whole)
+            )
+            np.testing.assert_array_equal(shown, expected)
