@@ -191,5 +191,5 @@ def _disk_errors_named(home: Path) -> Iterator[None]:
         reason = str(getattr(error, "orig", None) or error)
         raise WarehouseError(
             f"Dagster's history in {home} could not be written ({reason}): make room on its disk, "
-            "and run again; what was done so far stays done."
+            "or end whoever uses it, and run again; what was done so far stays done."
         ) from error

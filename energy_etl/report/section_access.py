@@ -47,17 +47,18 @@ def licences(frame: pl.DataFrame) -> Html:
         Head("Enough?"),
     )
     found = list(frame.iter_rows(named=True))
+    n_first = len(found)
     if len(found) > MANY:
         found.sort(key=lambda row: not _is_bad(row))
-    n_first = sum(_is_bad(row) for row in found) if len(found) > MANY else len(found)
+        n_first = min(MANY, sum(map(_is_bad, found)))
     rows = [_licence(row) for row in found[:_ROWS_SHOWN]]
     return section(
         "licences",
         title,
         table("Licences", heads, rows[:n_first]) if n_first else None,
         fold(
-            f"{len(rows) - n_first:,} with nothing to do about",
-            table("Licences with nothing to do about", heads, rows[n_first:]),
+            f"The other {wording.counted(len(rows) - n_first, 'licence', 'licences')}",
+            table("Other licences", heads, rows[n_first:]),
         )
         if len(rows) > n_first
         else None,

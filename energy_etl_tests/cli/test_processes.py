@@ -41,6 +41,7 @@ def test_program_that_speaks_no_http_on_the_port_is_no_answer_yet(tmp_path: Path
         assert server.received
     finally:
         stop_children([child])
+        child.process.wait(10)
 
 
 def test_closed_stdout_is_no_error_of_its_own() -> None:

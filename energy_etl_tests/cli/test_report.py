@@ -99,7 +99,7 @@ def test_unknown_site_is_a_fault_of_the_call_and_leaves_the_old_report(
     out_file = published / "old.html"
     out_file.write_text("old")
     code, out, err = typed.run("report", "--site", "milll", "--out", str(out_file))
-    assert (code, out) == (3, "")
+    assert (code, out) == (2, "")
     assert "There is no site milll" in err
     assert "did you mean mill?" in err
     assert out_file.read_text() == "old"

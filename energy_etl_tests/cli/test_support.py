@@ -123,7 +123,7 @@ def test_bundle_of_one_vendor_holds_nothing_of_the_others(
     assert "outbox.json" not in members
     assert "digiwatt" not in members["settings.json"]
     code, _, err = typed.run("support-bundle", "--vendor", "wisser", "--offline")
-    assert code == 3
+    assert code == 2
     assert "--vendor wisser is not known" in err
 
 

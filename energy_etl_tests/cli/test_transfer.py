@@ -140,9 +140,7 @@ def test_damaged_missing_and_later_exports_are_refused_before_anything_changes(
     with pytest.raises(ConfigurationError, match=r"newer than this one: update energy-etl"):
         list(import_project(settings, copy))
     (copy / "manifest.json").unlink()
-    with pytest.raises(
-        UsageError, match=r"holds no manifest\.json; name the folder that was given"
-    ):
+    with pytest.raises(UsageError, match=r"holds no manifest\.json; name the folder that"):
         list(import_project(settings, copy))
     assert not settings.data_dir.exists()
 

@@ -108,8 +108,8 @@ def test_status_tells_each_state_and_never_the_token(shell: Shell, sandbox: Sand
         "account": "main",
         "state": "authorised",
         "is_renewable": True,
-        "authorised_at": "2030-05-01T12:00:00+00:00",
-        "access_until_at": "2030-05-01T13:00:00+00:00",
+        "authorised_at": "2030-05-01T12:00:00Z",
+        "access_until_at": "2030-05-01T13:00:00Z",
         "ended_at": None,
     }
     assert "canary" not in out
@@ -125,7 +125,7 @@ def test_status_tells_each_state_and_never_the_token(shell: Shell, sandbox: Sand
     store(refresh_token=None, ended_at_s=at_s)
     code, out, _ = shell.run("wiser", "status", "--json")
     assert code == 4
-    assert json.loads(out)["ended_at"] == "2030-05-01T12:00:00+00:00"
+    assert json.loads(out)["ended_at"] == "2030-05-01T12:00:00Z"
 
 
 def test_pasting_prints_the_address_on_stdout_and_the_rest_on_stderr(shell: Shell) -> None:

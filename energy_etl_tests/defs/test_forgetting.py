@@ -12,12 +12,13 @@ import polars as pl
 import pytest
 
 from energy_etl.cli.rebuild import rebuild_from_raw
-from energy_etl.defs.forgetting import user_subject
+from energy_etl.defs.forgetting import forget_subject, user_subject
 from energy_etl.defs.instance import create_instance, open_instance
 from energy_etl.errors import ConfigurationError
 from energy_etl.settings import Settings
 from energy_etl.tables.raw import BODY, REQUEST
 from energy_etl.vendors.wattsense.tables_access import USER_ACCOUNT
+from energy_etl.warehouse.deleting import delete_rows
 from energy_etl_tests.cli.typed import Typed
 from energy_etl_tests.defs.project import Project
 from energy_etl_tests.defs.test_retention import ended_run
@@ -117,6 +118,26 @@ def rows_naming(project: Project, *names: str) -> list[str]:
     return found
 
 
+def kill_when_rows_of_the_person_are_gone(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leave what a kill left: the name stood in those rows only, and the id was unknown then."""
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    subject = user_subject(project.settings, PERSON[0])
+    with monkeypatch.context() as patched:
+        patched.setattr("energy_etl.defs.forgetting.redact_raw", die)
+        with (
+            open_instance(project.settings.dagster_home) as instance,
+            pytest.raises(KeyboardInterrupt),
+        ):
+            forget_subject(project.settings, instance, subject)
+    with project.warehouse.write() as writer:
+        delete_rows(writer, USER_ACCOUNT, "t.user_id_wattsense = ?", [PERSON[0]])
+
+
 def test_meter_is_gone_from_everything_and_stays_gone(computed: Project, typed: Typed) -> None:
     assert {p.split(":")[0] for p in places(computed.settings, *NAMES)} >= {
         "warehouse.duckdb",
@@ -164,9 +185,14 @@ def test_person_is_gone_with_the_name_that_stands_beside_the_id(
 ) -> None:
     # Publishing is the other test's.
     monkeypatch.setattr("energy_etl.defs.forgetting.publish", lambda *_, **__: None)
+    kill_when_rows_of_the_person_are_gone(computed, monkeypatch)
+    note = computed.settings.data_dir / ".forgetting.json"
+    assert note.stat().st_mode & 0o777 == 0o600
     code, out, err = typed.run("forget", "--user", PERSON[0], "--yes")
     assert code == 0, err
-    assert "wattsense.user_account: 1 rows" in out
+    assert "what an earlier attempt left that did not end" in out
+    assert "wattsense.user_account" not in out
+    assert not note.exists()
     assert places(computed.settings, *PERSON) == []
     left = rows_naming(computed, *PERSON, "Somebody else")
     assert "raw.body: Somebody else" in left

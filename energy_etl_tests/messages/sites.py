@@ -10,9 +10,20 @@ import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-PACKAGE = Path(__file__).parents[2] / "energy_etl"
+from energy_etl_tests.messages.source import (
+    Module,
+    Scope,
+    called_name,
+    error_names,
+    given_for,
+    imported,
+    is_none,
+    modules,
+    rows_of,
+    scope_of,
+)
+
 # Sentences that end a stream are met like errors of ours.
 _BESIDE = ("StreamEndError",)
 # Functions that take a text (position) and are no errors: faults of the portfolio's files.
@@ -67,9 +78,6 @@ _OF_ITSELF = (
     "keys",
 )
 
-Scope = dict[str, list[ast.expr]]
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
-
 
 @dataclass(frozen=True)
 class Site:
@@ -95,176 +103,12 @@ class Site:
     choices: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
-class _Module:
-    """One module's tree, with what its names stand for."""
-
-    def __init__(self, path: Path) -> None:
-        self.name = path.relative_to(PACKAGE).as_posix()
-        self.tree = ast.parse(path.read_text(encoding="utf-8"))
-        # Of the module itself, not of what its functions call so.
-        tops = [n for n in self.tree.body if isinstance(n, ast.Assign | ast.AnnAssign)]
-        self.constants = _assigned(tops)
-        self.functions: dict[str, list[_Function]] = {}
-        self.imports: dict[str, tuple[str, str]] = {}
-        self.classes: list[ast.ClassDef] = []
-        # With the functions around it, the outermost first.
-        self.calls: list[tuple[ast.Call, tuple[_Function, ...]]] = []
-        # What `for key, (name, other) in CONSTANT.items()` gives to its names.
-        self.looped: Scope = {}
-        self._look_at(self.tree, ())
-
-    def _look_at(self, node: ast.AST, around: tuple[_Function, ...]) -> None:
-        """Note what stands below a node, in the order of the source."""
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.expr_context):
-                continue
-            inside = around
-            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                self.functions.setdefault(child.name, []).append(child)
-                inside = (*around, child)
-            elif isinstance(child, ast.Call):
-                self.calls.append((child, around))
-            elif isinstance(child, ast.comprehension):
-                self._note_loop(child)
-            elif isinstance(child, ast.ClassDef):
-                self.classes.append(child)
-            elif isinstance(child, ast.ImportFrom) and (child.module or "").startswith(
-                "energy_etl"
-            ):
-                for alias in child.names:
-                    self.imports[alias.asname or alias.name] = (child.module or "", alias.name)
-            self._look_at(child, inside)
-
-    def _note_loop(self, loop: ast.comprehension) -> None:
-        rows = _rows_of(loop.iter, self.constants)
-        if isinstance(loop.target, ast.Tuple) and isinstance(loop.target.elts[-1], ast.Tuple):
-            for position, name in enumerate(loop.target.elts[-1].elts):
-                if isinstance(name, ast.Name) and rows:
-                    self.looped.setdefault(name.id, []).extend(r.elts[position] for r in rows)
-
-
-@functools.cache
-def _scope(function: _Function) -> Scope:
-    """Return what the names of a function stand for; nothing for its arguments."""
-    arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-    # An argument that is assigned anew is no longer one.
-    return {each.arg: [] for each in arguments} | _assigned(function.body)
-
-
-def _rows_of(node: ast.expr, constants: Scope) -> list[ast.Tuple]:
-    """Return the tuples that `CONSTANT.get(...)` or `CONSTANT.items()` takes from a mapping."""
-    if (
-        not isinstance(node, ast.Call)
-        or not isinstance(node.func, ast.Attribute)
-        or node.func.attr not in ("get", "items")
-        or not isinstance(node.func.value, ast.Name)
-    ):
-        return []
-    mappings = [v for v in constants.get(node.func.value.id, []) if isinstance(v, ast.Dict)]
-    return [row for each in mappings for row in each.values if isinstance(row, ast.Tuple)]
-
-
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
-
-
-def _assigned(body: Sequence[ast.stmt]) -> Scope:
-    found: Scope = {}
-    for statement in body:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Assign):
-                for target in node.targets:
-                    if isinstance(target, ast.Name):
-                        found.setdefault(target.id, []).append(node.value)
-                    elif isinstance(target, ast.Tuple):
-                        for name, value in _unpacked(target, node.value):
-                            found.setdefault(name, []).append(value)
-            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                if node.value is not None:
-                    found.setdefault(node.target.id, []).append(node.value)
-            elif isinstance(node, ast.AugAssign | ast.For) and isinstance(node.target, ast.Name):
-                # More than a text that stands somewhere.
-                found.setdefault(node.target.id, []).append(node.target)
-            elif (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and node.func.attr == "append"
-                and isinstance(node.func.value, ast.Name)
-            ):
-                found.setdefault(f"{node.func.value.id}[]", []).append(node.args[0])
-    return found
-
-
-def _unpacked(target: ast.Tuple, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
-    for position, name in enumerate(target.elts):
-        if not isinstance(name, ast.Name):
-            continue
-        if isinstance(value, ast.Tuple) and len(value.elts) == len(target.elts):
-            yield name.id, value.elts[position]
-        elif isinstance(value, ast.Call):
-            index = ast.Constant(position)
-            yield name.id, ast.copy_location(ast.Subscript(value, index), value)
-
-
-@functools.cache
-def _modules() -> dict[str, _Module]:
-    paths = (path for path in sorted(PACKAGE.rglob("*.py")) if "sandbox" not in path.parts)
-    return {module.name: module for module in map(_Module, paths)}
-
-
-def _defined(module: _Module, name: str) -> tuple[str, str]:
-    """Return the module of a class that a name stands for, as far as its import tells it."""
-    dotted, original = module.imports.get(name, ("", ""))
-    return ("/".join(dotted.split(".")[1:]) + ".py", original) if dotted else (module.name, name)
-
-
-@functools.cache
-def _given(name: str) -> tuple[tuple[_Module, ast.expr, Scope], ...]:
-    """Return what an attribute of that name may be: a property, or what is given for a field."""
-    found: list[tuple[_Module, ast.expr, Scope]] = []
-    # Of the classes that have such a field: their modules, and its place among the fields.
-    places: dict[tuple[str, str], int] = {}
-    for module in _modules().values():
-        for function in module.functions.get(name, []):
-            if any("property" in ast.unparse(each) for each in function.decorator_list):
-                returned = [n.value for n in ast.walk(function) if isinstance(n, ast.Return)]
-                found += [(module, value, _scope(function)) for value in returned if value]
-        for each in module.classes:
-            fields = [n for n in each.body if isinstance(n, ast.AnnAssign)]
-            for place, field in enumerate(fields):
-                if isinstance(field.target, ast.Name) and field.target.id == name:
-                    places[module.name, each.name] = place
-                    found += [(module, field.value, {})] if field.value else []
-    for module in _modules().values() if places else ():
-        for call, around in module.calls:
-            values = [each.value for each in call.keywords if each.arg == name]
-            place = places.get(_defined(module, _called(call)))
-            values += [] if place is None else call.args[place : place + 1]
-            scope = {key: value for each in around for key, value in _scope(each).items()}
-            found += [(module, value, scope) for value in values]
-    return tuple(found)
-
-
-def _imported(module: _Module, name: str) -> tuple[_Module, str] | None:
-    """Return the module of the package that a name was imported from."""
-    dotted, original = module.imports.get(name, ("", ""))
-    stem = "/".join(dotted.split(".")[1:])
-    for candidate in (f"{stem}.py", f"{stem}/__init__.py"):
-        found = _modules().get(candidate)
-        if found is None:
-            continue
-        if original in found.functions or original in found.constants:
-            return found, original
-        return _imported(found, original)
-    return None
-
-
 class _Texts:
     """What an expression of one function can say."""
 
     def __init__(
         self,
-        module: _Module,
+        module: Module,
         scope: Scope,
         depth: int = 0,
         choices: dict[str, tuple[str, ...]] | None = None,
@@ -293,7 +137,7 @@ class _Texts:
     def _given(self, node: ast.Attribute) -> list[str]:
         """Return what is given for an attribute anywhere."""
         texts: list[str] = []
-        for module, value, scope in _given(node.attr) if self.depth < _DEPTH else ():
+        for module, value, scope in given_for(node.attr) if self.depth < _DEPTH else ():
             there = _Texts(module, scope, self.depth + 1, self.choices)
             is_passed = isinstance(value, ast.Attribute) and value.attr in _ADVICE
             texts += there._given(value) if is_passed else there.texts_only(value)  # pyright: ignore
@@ -352,11 +196,11 @@ class _Texts:
                 return deeper.all_of(before)
             other, name = self.module, node.id
             if name not in other.constants:
-                other, name = _imported(other, name) or (other, name)
+                other, name = imported(other, name) or (other, name)
             outside = _Texts(other, {}, self.depth + 1, self.choices)
             return outside.all_of(other.constants.get(name, []))
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-            rows = _rows_of(node.value, self.module.constants)
+            rows = rows_of(node.value, self.module.constants)
             position = node.slice.value
             return deeper.all_of([row.elts[position] for row in rows]) if rows else []  # pyright: ignore
         if not isinstance(node, ast.Call):
@@ -365,20 +209,20 @@ class _Texts:
             return deeper.texts_only(node.func.value)
         if isinstance(node.func, ast.Attribute) and node.func.attr == "join" and node.args:
             return deeper.joined(node)
-        name = _called(node)
+        name = called_name(node)
         other = self.module
         if name not in other.functions and isinstance(node.func, ast.Name):
-            other, name = _imported(self.module, name) or (other, name)
+            other, name = imported(self.module, name) or (other, name)
         texts: list[str] = []
         for function in other.functions.get(name, []):
-            inside = _Texts(other, _scope(function), self.depth + 1, self.choices)
+            inside = _Texts(other, scope_of(function), self.depth + 1, self.choices)
             returned = [each.value for each in ast.walk(function) if isinstance(each, ast.Return)]
             texts += inside.all_of([each for each in returned if each is not None])
         return texts
 
     def all_of(self, nodes: list[ast.expr]) -> list[str]:
         """Return what several expressions say; nothing when one of them is no text."""
-        there = [node for node in nodes if not _is_none(node)]
+        there = [node for node in nodes if not is_none(node)]
         found = [self.texts_only(node) for node in there]
         return [text for texts in found for text in texts] if all(found) else []
 
@@ -419,14 +263,8 @@ def _capitalised(node: ast.JoinedStr) -> ast.Name | ast.Attribute | None:
         or not isinstance(parts[1], ast.Subscript)
     ):
         return None
-    whole, is_upper = parts[1].value, _called(parts[0]) == "upper"
+    whole, is_upper = parts[1].value, called_name(parts[0]) == "upper"
     return whole if is_upper and isinstance(whole, ast.Name | ast.Attribute) else None
-
-
-def _called(node: ast.Call) -> str:
-    if isinstance(node.func, ast.Name):
-        return node.func.id
-    return node.func.attr if isinstance(node.func, ast.Attribute) else ""
 
 
 def _name(node: ast.AST) -> str:
@@ -440,7 +278,7 @@ def _name(node: ast.AST) -> str:
         is_named = isinstance(key, ast.Constant) and isinstance(key.value, str)
         return str(key.value) if is_named else _name(node.value)  # pyright: ignore
     if isinstance(node, ast.Call):
-        called = _called(node)
+        called = called_name(node)
         if called in _OF_ITS_ARGUMENT and node.args:
             return ("n_" if called == "len" else "") + _name(node.args[-1])
         if isinstance(node.func, ast.Attribute) and called in _OF_ITSELF:
@@ -467,28 +305,14 @@ def _name(node: ast.AST) -> str:
     return "text"
 
 
-@functools.cache
-def error_names() -> frozenset[str]:
-    """Return the names of the tree of errors, with those that modules add to it."""
-    names = {"EnergyEtlError"}
-    classes = [each for module in _modules().values() for each in module.classes]
-    n_before = 0
-    while n_before != len(names):
-        n_before = len(names)
-        names |= {c.name for c in classes for b in c.bases if _name_of_class(b) in names}
-    return frozenset(names)
-
-
-def _name_of_class(node: ast.expr) -> str:
-    return node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")
-
-
-def _kind_of(module: _Module, call: ast.Call) -> str:
+def _kind_of(module: Module, call: ast.Call) -> str:
     """Return which kind of message a call makes, empty when none."""
-    name = _called(call)
+    name = called_name(call)
     if name in error_names() or name in _BESIDE:
         return "error"
-    is_drawn = name == "kind" or (isinstance(call.func, ast.Call) and _called(call.func) == "type")
+    is_drawn = name == "kind" or (
+        isinstance(call.func, ast.Call) and called_name(call.func) == "type"
+    )
     if is_drawn and call.args and isinstance(call.args[0], ast.JoinedStr):
         return "error"
     if name == "_end" and module.name.startswith("delivery/"):
@@ -505,21 +329,21 @@ def _kind_of(module: _Module, call: ast.Call) -> str:
     return "note" if is_note and any(each.arg == "file" for each in call.keywords) else ""
 
 
-def _sites_of(module: _Module) -> Iterator[Site]:
+def _sites_of(module: Module) -> Iterator[Site]:
     for call, around in module.calls:
         kind = _kind_of(module, call)
         if not kind:
             continue
         scope: Scope = {}
         for each in around:
-            scope |= _scope(each)
+            scope |= scope_of(each)
         function = around[-1].name if around else ""
-        texts, error = _Texts(module, scope), _called(call)
+        texts, error = _Texts(module, scope), called_name(call)
         if kind == "error":
             if not call.args or isinstance(call.args[0], ast.Starred):
                 continue
             error = error if error in error_names() or error in _BESIDE else "VendorError"
-            error = "StreamEndError" if _called(call) == "_end" else error
+            error = "StreamEndError" if called_name(call) == "_end" else error
             for text in texts.of(call.args[0]):
                 yield Site(module.name, call.lineno, kind, error, text, choices=texts.told(text))
         elif kind == "note":
@@ -561,7 +385,7 @@ def _column(node: ast.AST) -> str:
 def find_sites() -> tuple[Site, ...]:
     """Return every message that the package can make, by module and line; the same text once."""
     found: dict[tuple[str, str, str], Site] = {}
-    for module in _modules().values():
+    for module in modules().values():
         for site in _sites_of(module):
             found.setdefault((site.module, site.error, site.text), site)
     return tuple(sorted(found.values(), key=lambda site: (site.module, site.line)))

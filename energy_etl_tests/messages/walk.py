@@ -110,7 +110,7 @@ PROJECT = (
     Case(
         "state.py", "{path} cannot be used", "outbox status", file("data/state.sqlite", "x" * 4096)
     ),
-    Case("portfolio/layout.py", "is no date", "push test nope", no_such_day, code=3),
+    Case("portfolio/layout.py", "is no date", "push test nope", no_such_day, code=2),
     Case("cli/up.py", "{dagster_home} is in use", "rebuild", held),
     Case("cli/values.py", "{option} {text}", "sandbox --now yesterday"),
     Case("cli/values.py", "There is no {path}", "up --replay {root}/nowhere"),

@@ -17,7 +17,7 @@ def test_many_licences_show_those_to_act_on_and_fold_the_others() -> None:
     ]
     first, rest = licences(frame("licence", rows)).split("<details")
     assert [f">K{place}<" in first for place in (0, 28, 29)] == [False, True, True]
-    assert ">28 with nothing to do about<" in rest
+    assert ">The other 28\u00a0licences<" in rest
     assert ">K0<" in rest
     assert "<details" not in licences(frame("licence", rows[:5]))
 

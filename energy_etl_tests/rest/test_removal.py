@@ -54,6 +54,23 @@ def test_id_is_found_however_it_is_written(text: str) -> None:
     assert not names.tell(text.replace("50%", "150%"))
 
 
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("The meter m-1.", "The meter gone."),
+        ("m-1,m-1 m-11 m-1.sub", "gone,gone m-11 m-1.sub"),
+        (json.dumps("line\nm-1"), json.dumps("line\ngone")),
+        # The box serves others too.
+        ("box m-1", "box gone"),
+        ("box has p-1 and p-10", "gone has gone and p-10"),
+        ("box has p-10", "box has p-10"),
+    ],
+)
+def test_id_is_replaced_where_it_tells_the_thing(text: str, left: str) -> None:
+    assert METER.replaced_in(text) == left
+    assert not METER.tell(left)
+
+
 def test_reading_with_the_digits_of_an_id_stays() -> None:
     names = Names([frozenset({"4711"})])
     body = json.dumps([{"id": 4712, "kwh": 4711.0}, {"id": 4711, "kwh": 1.5}]).encode()

@@ -44,16 +44,18 @@ def test_server_that_never_started_can_be_stopped(world: World):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "code", "message"),
     [
-        ({"now": datetime(2020, 1, 1, tzinfo=UTC)}, "lies before its world starts"),
-        ({"replay": Path("/nowhere")}, "holds no opsd_DE_KN"),
+        ({"now": datetime(2020, 1, 1, tzinfo=UTC)}, 2, "lies before its world starts"),
+        ({"replay": Path("/nowhere")}, 3, "holds no opsd_DE_KN"),
     ],
 )
-def test_foreground_sandbox_that_cannot_start_says_why_in_one_sentence(capsys, options, message):
+def test_foreground_sandbox_that_cannot_start_says_why_in_one_sentence(
+    capsys, options, code, message
+):
     with pytest.raises(SystemExit) as caught:
         serve(port=0, **options)
-    assert caught.value.code == 3
+    assert caught.value.code == code
     assert message in capsys.readouterr().err
 
 
