@@ -13,8 +13,9 @@ _HEAD: Final = """\
 Generated from the commands' own help by `energy-etl dictionary commands`; do not edit. What you
 see here is what `energy-etl COMMAND --help` says.
 
-Data goes to stdout, progress and errors to stderr. Exit codes: 0 ok, 1 failed, 2 usage,
-3 configuration, 4 authentication, 5 network.
+Data goes to stdout, progress and errors to stderr. Exit codes: 0 ok, 1 failed, 2 usage (an option,
+argument or name that was typed is wrong), 3 configuration (what stands in settings or files is),
+4 authentication, 5 network.
 """
 
 

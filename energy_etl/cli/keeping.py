@@ -25,7 +25,7 @@ def prune(
     from energy_etl.cli.standing import refuse_no_project
     from energy_etl.defs.instance import create_instance, open_instance
     from energy_etl.defs.keeping import old_sentence
-    from energy_etl.defs.retention import plan_pruning
+    from energy_etl.defs.retention import finish_pruning, plan_pruning
     from energy_etl.defs.retention import prune as prune_old
     from energy_etl.vendors import project_settings
 
@@ -44,6 +44,9 @@ def prune(
                 print(old_sentence(old))
             if not found:
                 print("Nothing is older than it is to be kept.")
+                if not dry_run:
+                    # An earlier one may have been stopped by a full disk, or killed.
+                    finish_pruning(settings, lambda note: print(note, file=sys.stderr))
                 return
             if dry_run:
                 print("Nothing was deleted: it is a dry run.")

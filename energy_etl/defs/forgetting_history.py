@@ -7,7 +7,6 @@ objects of a year of events takes minutes.
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -18,11 +17,11 @@ from dagster._core.scheduler.instigation import SensorInstigatorData
 from dagster._core.storage.runs.schema import BackfillTagsTable
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._serdes import serialize_value
-from sqlalchemy.exc import SQLAlchemyError
 
 from energy_etl.defs.forgetting_files import tells_file
+from energy_etl.defs.instance import history_in_our_words
 from energy_etl.defs.retention import delete_runs
-from energy_etl.errors import ConfigurationError, WarehouseError
+from energy_etl.errors import ConfigurationError
 from energy_etl.rest.removal import Names
 from energy_etl.state import give_back_space
 
@@ -68,7 +67,7 @@ def forget_in_history(instance: dg.DagsterInstance, home: Path, names: Names) ->
     Raises:
         WarehouseError: one of the files cannot be written, as on a full disk; do it again.
     """
-    with _disk_errors_named(home):
+    with history_in_our_words(home):
         delete_runs(instance, home, runs_naming(instance, home, names))
         _delete_left_of_runs(instance, home, names)
         _take_out_of_backfills(instance, names)
@@ -180,16 +179,3 @@ def _wipe(instance: dg.DagsterInstance, names: Names, *, is_every_asset: bool) -
         if is_every_asset or (newest is not None and names.tell(serialize_value(newest))):
             keys.append(key)
     instance.wipe_assets(keys)
-
-
-@contextmanager
-def _disk_errors_named(home: Path) -> Iterator[None]:
-    # Dagster's own storage speaks SQLAlchemy.
-    try:
-        yield
-    except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error)
-        raise WarehouseError(
-            f"Dagster's history in {home} could not be written ({reason}): make room on its disk, "
-            "or end whoever uses it, and run again; what was done so far stays done."
-        ) from error

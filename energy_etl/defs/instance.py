@@ -3,9 +3,14 @@
 The values are those that were measured to work on two cores; each line says why.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+from sqlalchemy.exc import SQLAlchemyError
+
+from energy_etl.errors import WarehouseError
 
 DAGSTER_YAML = """\
 # Written by `energy-etl init`; edit it freely, it is written only when it is not there.
@@ -39,6 +44,32 @@ def create_instance(dagster_home: Path) -> None:
         pass
 
 
-def open_instance(dagster_home: Path) -> dg.DagsterInstance:
-    """Open the instance (a context manager) without touching the environment."""
-    return dg.DagsterInstance.from_config(str(dagster_home))
+@contextmanager
+def open_instance(dagster_home: Path) -> Iterator[dg.DagsterInstance]:
+    """Open the instance without touching the environment.
+
+    Raises:
+        WarehouseError: one of its files cannot be used, as on a full disk.
+    """
+    with (
+        history_in_our_words(dagster_home),
+        dg.DagsterInstance.from_config(str(dagster_home)) as instance,
+    ):
+        yield instance
+
+
+@contextmanager
+def history_in_our_words(dagster_home: Path) -> Iterator[None]:
+    """Tell in a sentence what Dagster's storage says in SQLAlchemy's words, with its statement.
+
+    Raises:
+        WarehouseError: a disk is full, or somebody else holds a file for too long.
+    """
+    try:
+        yield
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error)
+        raise WarehouseError(
+            f"Dagster's history in {dagster_home} cannot be used ({reason}): make room on its "
+            "disk, or end whoever uses it, and run again; what was done so far stays done."
+        ) from error

@@ -18,6 +18,7 @@ from typing import Final
 import dagster as dg
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
+from energy_etl.defs.instance import history_in_our_words
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.delivery.pruning import (
     OldRows,
@@ -179,13 +180,28 @@ def prune(
         if settings.keep.response_days:
             prune_responses(outbox, now - timedelta(days=settings.keep.response_days))
     if settings.keep.dagster_days:
-        _prune_history(settings, instance, now)
+        with history_in_our_words(settings.dagster_home):
+            _prune_history(settings, instance, now)
     for path, _ in _old_bundles(settings, now):
         path.unlink(missing_ok=True)
     deleted_bytes = sum(old.n_bytes or 0 for old in by_what.values())
-    n_bytes_back = _give_back(settings, deleted_bytes, note)
-    publish(_warehouse(settings), data_dir=settings.data_dir)
+    n_bytes_back = finish_pruning(settings, note, deleted_bytes)
     return Pruned(tuple(by_what.values()), n_bytes_back, tuple(notes))
+
+
+def finish_pruning(
+    settings: Settings, on_note: Callable[[str], None], deleted_bytes: int = 0
+) -> int:
+    """Give back the space and publish, also what an attempt left that a full disk or a kill ended.
+
+    Returns how many bytes the disk got back.
+
+    Raises:
+        WarehouseError: there is no room for the publication.
+    """
+    n_bytes_back = _give_back(settings, deleted_bytes, on_note)
+    publish(_warehouse(settings), data_dir=settings.data_dir)
+    return n_bytes_back
 
 
 def raw_reaches_back_to(settings: Settings) -> datetime | None:

@@ -144,7 +144,9 @@ def test_json_is_all_that_is_on_stdout(name: str, typed: Typed, root: Path) -> N
     assert "\x1b" not in out + err
 
 
-@pytest.mark.parametrize("name", ["status", "streams list"])
+@pytest.mark.parametrize(
+    "name", ["license list", "outbox status", "status", "streams list", "vendors"]
+)
 def test_pipe_gets_no_colour(name: str, typed: Typed) -> None:
     code, out, err = typed.run(*name.split())
     assert code == 0
@@ -159,6 +161,12 @@ def test_pipe_gets_no_colour(name: str, typed: Typed) -> None:
         ("failed", "sql SELCT", {}),
         ("usage", "sql --limit 0", {}),
         ("usage", "outbox stat", {}),
+        ("usage", "sql --csv --json", {}),
+        ("usage", "sql --file nowhere.sql", {}),
+        ("usage", "backfill --from 2025-02-01 --to 2025-01-01", {}),
+        ("usage", "push test no-such-stream", {}),
+        ("usage", "outbox responses --stream no-such-stream", {}),
+        ("usage", "import nowhere", {}),
         ("configuration", "status", {"ENERGY_ETL_TARGTE": "live"}),
         ("configuration", "status", {"ENERGY_ETL_ROOT": "/dev/null/nowhere"}),
         ("authentication", "license list", {"ENERGY_ETL_SMARTGRIDONE__PASSWORD": "wrong"}),

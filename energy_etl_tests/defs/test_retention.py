@@ -25,7 +25,7 @@ from energy_etl.defs.retention import (
 from energy_etl.delivery import Outbox
 from energy_etl.delivery.acks import Response, apply
 from energy_etl.delivery.mirror import show
-from energy_etl.errors import ConfigurationError
+from energy_etl.errors import ConfigurationError, WarehouseError
 from energy_etl.settings import Settings
 from energy_etl.state import instant_to_us, open_state
 from energy_etl.tables.push import MIRROR, PUSH_TABLES
@@ -218,6 +218,26 @@ def test_command_tells_what_is_too_old_before_it_asks(
     assert code == 0
     assert json.loads(out)[0]["n_rows"] == 2
     assert "--json asks no question" in typed.run("prune", "--json")[2]
+
+
+def test_prune_that_a_full_disk_ended_is_finished_by_the_next_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It found nothing old any more and did nothing: people went on seeing what was deleted."""
+    typed = Typed(settings.root, "http://127.0.0.1:1", monkeypatch, capsys)
+
+    def full(*_: object, **__: object) -> None:
+        raise WarehouseError("The disk is full: make room and run again.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("energy_etl.defs.retention.publish", full)
+        assert typed.run("prune", "--yes")[0] == 1
+    assert not settings.published_path.exists()
+    told = "Nothing is older than it is to be kept.\n"
+    assert typed.run("prune", "--dry-run")[:2] == (0, told)
+    assert not settings.published_path.exists()
+    assert typed.run("prune", "--yes")[:2] == (0, told)
+    assert settings.published_path.exists()
 
 
 def test_job_tells_in_a_dry_run_and_deletes_nothing(settings: Settings) -> None:

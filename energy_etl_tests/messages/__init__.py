@@ -1,8 +1,8 @@
 """The table of every message that a user can meet: what, where, next, and what shows it.
 
-`source.py` reads the package's syntax trees, `sites.py` finds the messages in them; `messages.csv` has one row for each;
-`walk.py` holds the cases that provoke them through the command line; `page.py` writes
-docs/messages.md: `python -m energy_etl_tests.messages`.
+`source.py` reads the package's syntax trees, `sites.py` finds the messages in them; `messages.csv`
+has one row for each; `walk.py` holds the cases that provoke them through the command line;
+`page.py` writes docs/messages.md: `python -m energy_etl_tests.messages`.
 """
 
 import csv

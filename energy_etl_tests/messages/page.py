@@ -19,6 +19,7 @@ it is stale, when a message has no next step, and when nothing provokes it. `{na
 is filled in. The exit code is that of the command that ends with the message (0 ok, 1 failed,
 2 usage, 3 configuration, 4 authentication, 5 network); where none is given the command goes on, or
 the message stands in a list: the outbox, `energy-etl doctor`, mart.finding, core.portfolio_problem.
+Where a message ends in one of several steps, each is told, with `Or:` between them.
 """
 # Title and the beginnings of the modules whose messages stand there; the first that fits.
 _GROUPS: Final = (
@@ -111,6 +112,9 @@ def _group_of(site: Site) -> int:
 def _line(site: Site, row: Row) -> str:
     advice = next_step_of(site, row)
     what = site.text if site.next_step else site.text.removesuffix(advice).rstrip(" :;,.(")
+    if re.fullmatch(r"\{[^{}]*\}", what):
+        # All of it is filled in: what that can be.
+        what = OR.join(_filled_in(what, dict(site.choices)))
     steps = OR.join(steps_of(site, row))
     code = exit_code_of(site)
     # A status decides about the class: 401 and 403 end with 4, 5xx with 5.

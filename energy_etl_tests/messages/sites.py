@@ -8,7 +8,7 @@ here as well, as far as that can be read; the rest is a `{name}`.
 import ast
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from energy_etl_tests.messages.source import (
