@@ -23,8 +23,3 @@ SECONDS_PER_HOUR: Final = 3600.0
 def energy_wh_to_power_w(energy_wh: float, interval_s: float) -> float:
     """Return the mean power in W of an energy in Wh over an interval in s (interval_s > 0)."""
     return energy_wh * SECONDS_PER_HOUR / interval_s
-
-
-def power_w_to_energy_wh(power_w: float, interval_s: float) -> float:
-    """Return the energy in Wh of a mean power in W over an interval in s."""
-    return power_w * interval_s / SECONDS_PER_HOUR

@@ -4,7 +4,7 @@ One transaction writes the request log, the quarantine and the vendor's tables, 
 changed before it commits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,6 +13,7 @@ import polars as pl
 from pydantic import Field
 
 from energy_etl.defs.marks import mark_for, windows_of
+from energy_etl.defs.metadata import materialized, rows_per_day, show_days
 from energy_etl.defs.resources import Etl
 from energy_etl.portfolio import Portfolio
 from energy_etl.rest import FetchReport, RequestLog
@@ -141,7 +142,7 @@ def _makes_figures(vendor: Vendor, changed: set[Table]) -> bool:
     return not changed.isdisjoint(inputs)
 
 
-def tell(
+def _tell(
     context: dg.AssetExecutionContext, vendor: Vendor, report: FetchReport, batch: VendorBatch
 ) -> dict[str, object]:
     """Log what failed and return the numbers of a fetch; raise when nothing of it worked.
@@ -169,6 +170,40 @@ def tell(
     if lines:
         numbers["warnings"] = dg.MetadataValue.md("\n".join(f"- {line}" for line in lines[:50]))
     return numbers
+
+
+def stored(
+    context: dg.AssetExecutionContext,
+    etl: Etl,
+    vendor: Vendor,
+    log: RequestLog,
+    report: FetchReport,
+    tables: Iterable[Table],
+    *,
+    is_by_day: bool = False,
+) -> Iterator[dg.MaterializeResult]:
+    """Write what a fetch brought and yield one result per table; the end of every extraction.
+
+    Args:
+        context: of the running asset.
+        etl: the project's resources.
+        vendor: who was asked.
+        log: the calls of the fetch.
+        report: how they went.
+        tables: those of the asset.
+        is_by_day: also tell each partition of the run its rows of the tables that have a time.
+
+    Raises:
+        EnergyEtlError: the vendor refused the credential or nothing answered.
+    """
+    batch = vendor.to_batch(log.calls()) if vendor.to_batch else VendorBatch()
+    written = write_batch(etl, vendor, batch, log)
+    numbers = _tell(context, vendor, report, batch)
+    for table in tables:
+        if is_by_day and table.time_column is not None:
+            show_days(context, table, rows_per_day(table, batch.frame(table)))
+        rows = sum(write.frame.height for write in batch.writes if write.table is table)
+        yield materialized(table, rows=rows, rows_changed=written.rows_changed(table), **numbers)
 
 
 def progress_log(

@@ -20,7 +20,6 @@ from energy_etl.delivery.plan import StreamPlan
 from energy_etl.delivery.schema import EARLIEST_MS, HOLD_REASON, REASONS
 from energy_etl.delivery.watching import (
     Watched,
-    hole_frame,
     last_accepted,
     note_watched,
     status_frame,
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "correction_frame",
-    "hole_frame",
     "last_accepted",
     "newest_responses",
     "offset_frame",

@@ -124,11 +124,6 @@ def status_frame(
     return watch(outbox, plans, now).status
 
 
-def hole_frame(outbox: Outbox, plans: Iterable[StreamPlan]) -> pl.DataFrame:
-    """Return one row per hole in the columns of push.hole (`watch`)."""
-    return watch(outbox, plans).holes
-
-
 def lags(outbox: Outbox, plans: Iterable[StreamPlan], now: datetime) -> pl.DataFrame:
     """Return how long the next packet of each stream is overdue; a row or two are read of each.
 

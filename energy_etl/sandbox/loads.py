@@ -93,7 +93,7 @@ def chunk_flows(seed: int, site_id: str, number: int, origin_ms: int) -> dict[st
     activity = _activity(chunk)
     thermal = _thermal_kw(chunk, load, outdoor, activity) * SLOT_H
     flows: dict[str, FloatArray] = {"temperature": temperature, "heat": thermal}
-    flows |= _appliances(chunk, load, outdoor, activity)
+    flows |= _appliances(chunk, load, outdoor)
     flows["water"] = _water_m3(chunk, load, activity)
     cooking_m3 = 0.04 * activity * _peak(chunk.hour, 19.0, 1.0) * SLOT_H
     flows["gas"] = thermal / 0.92 / GAS_KWH_PER_M3 + cooking_m3
@@ -191,9 +191,7 @@ def _pv_kw(chunk: _Chunk, load: Load, mid_ms: NDArray[np.int64]) -> FloatArray:
     return power * (0.75 + 0.25 * chunk.slots("cloud"))
 
 
-def _appliances(
-    chunk: _Chunk, load: Load, outdoor: FloatArray, activity: FloatArray
-) -> dict[str, FloatArray]:
+def _appliances(chunk: _Chunk, load: Load, outdoor: FloatArray) -> dict[str, FloatArray]:
     days = chunk.days
     weekend = (days + 3) % 7 >= 5
     draw = chunk.daily("cycles", days, 9)

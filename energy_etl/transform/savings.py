@@ -115,7 +115,7 @@ def compute_savings(
         row = _row(each, of_register)
         if each.measure_id == LAST_30_DAYS:
             figure = figures.get((register_id, each.computed_on))
-            row |= _beside_vendor(figure, row, of_register, each)
+            row |= _beside_vendor(figure, of_register, each)
         # A measure that somebody called last-30-days comes first, and stays.
         by_key.setdefault((each.measure_id, register_id), row)
     return pl.DataFrame(list(by_key.values()), schema=SAVINGS.polars_schema).sort(SAVINGS.key)
@@ -305,9 +305,7 @@ def _vendor_figures(
     return {(row["register_id"], row["fetched_on"]): row for row in rows}
 
 
-def _beside_vendor(
-    figure: dict[str, Any] | None, row: dict[str, Any], days: Days, each: _Comparison
-) -> dict[str, Any]:
+def _beside_vendor(figure: dict[str, Any] | None, days: Days, each: _Comparison) -> dict[str, Any]:
     if figure is None:
         return {}
     own = days.between(each.reporting_start_on, each.reporting_end_on)

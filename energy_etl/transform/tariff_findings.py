@@ -13,7 +13,6 @@ from energy_etl.transform.sums import exact_sum
 from energy_etl.transform.tariffs import SITE_TARIFF, build_schedule, list_prices
 
 _LOCAL: Final = "%Y-%m-%d %H:%M"
-_SECONDS_PER_HOUR: Final = 3600.0
 
 
 def find_tariff_faults(

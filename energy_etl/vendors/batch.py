@@ -1,17 +1,22 @@
 """What the calls of one fetch say: rows, and the way each table takes them.
 
-Data only: what an answer means is in the vendor's `rows.py`, `warehouse` does the writing.
+Nothing is decided here: what an answer means is in the vendor's `rows.py`, `warehouse` does the writing.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Final, Literal
 
 import polars as pl
 
 from energy_etl.errors import EnergyEtlError
 from energy_etl.tables import Table
 from energy_etl.tables.raw import QUARANTINE
+
+# Between which instants a version held; `write_listing` fills them in.
+FROM_AT: Final = "valid_from_at"
+_BOUNDS: Final = frozenset({FROM_AT, "valid_to_at"})
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,14 @@ class Listing:
 
     scopes: pl.DataFrame
     at: datetime
+
+
+def listing_frame(table: Table, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return what was listed as a `Listing` takes it; of two rows for one thing the last counts."""
+    schema = {name: kind for name, kind in table.polars_schema.items() if name not in _BOUNDS}
+    things = [name for name in table.key if name != FROM_AT]
+    frame = pl.DataFrame(rows, schema=schema)
+    return frame.unique(subset=things, keep="last", maintain_order=True)
 
 
 How = Window | Whole | Listing | Literal["merge", "append_versions"]

@@ -11,7 +11,6 @@ from energy_etl_tests.defs.project import Project
 
 FOLDER = os.environ.get("ENERGY_ETL_REAL_DATA")
 FIRST_ON = date(2015, 10, 4)
-LAST_READ_AT = datetime(2017, 2, 9, 11, tzinfo=UTC)
 NOW = datetime(2017, 2, 9, 12, tzinfo=UTC)
 N_STRICT = 4184
 

@@ -44,10 +44,6 @@ class CollectorServer:
     def clear(self) -> None:
         self.sandbox.app.faults.clear()
 
-    def set_password(self, account: str, password: str) -> None:
-        assert self.sandbox.app.credentials.change(account, password)
-        self.sandbox.app.wattics.refresh()
-
     def collected(self, stream_id: str, account: str = "main") -> Collected:
         log = self.sandbox.app.wattics.streams[account].get(stream_id)
         if log is None:

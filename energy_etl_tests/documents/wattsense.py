@@ -16,7 +16,6 @@ _INVENTORY = f"{_TESTS}test_client.py::test_inventory_lists_boxes_properties_and
 _REFUSED = f"{_ACCESS}test_service_account_reads_boxes_and_is_refused_where_people_are_listed"
 _GENERATIONS = f"{_ACCESS}test_three_generations_of_names_give_the_same_canonical_rows"
 _REACH = f"{_ACCESS}test_mart_says_who_reaches_which_organization_by_which_key_and_role"
-_FOUND = f"{_ACCESS}test_what_was_planted_is_found_with_its_next_step"
 _TENANTS = f"{_ACCESS}test_organizations_that_manage_others_exist_in_the_newest_version_only"
 _API_PAGES = "docs.wattsense.com/api"
 

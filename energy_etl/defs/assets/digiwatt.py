@@ -6,16 +6,15 @@ What they give is relative to now, so nothing here is partitioned.
 import dagster as dg
 import polars as pl
 
-from energy_etl.defs.extraction import OnlyConfig, progress_log, tell, write_batch
+from energy_etl.defs.extraction import OnlyConfig, progress_log, stored
 from energy_etl.defs.failures import plainly
-from energy_etl.defs.metadata import materialized, table_spec
+from energy_etl.defs.metadata import table_spec
 from energy_etl.defs.resources import Etl
 from energy_etl.periods import local_day_of
 from energy_etl.rest import RequestLog
 from energy_etl.tables import core
 from energy_etl.vendors.digiwatt import VENDOR
 from energy_etl.vendors.digiwatt.client import DigiwattClient, SmartMeter
-from energy_etl.vendors.digiwatt.rows import to_batch
 from energy_etl.vendors.digiwatt.settings import DigiwattSettings
 
 
@@ -51,9 +50,4 @@ def snapshot(context: dg.AssetExecutionContext, etl: Etl, config: OnlyConfig):
     )
     with client:
         report = client.fetch_meters(meters, progress=progress_log(context, "calls", step=100))
-    batch = to_batch(log.calls())
-    written = write_batch(etl, VENDOR, batch, log)
-    numbers = tell(context, VENDOR, report, batch)
-    for table in VENDOR.tables:
-        rows = batch.frame(table).height
-        yield materialized(table, rows=rows, rows_changed=written.rows_changed(table), **numbers)
+    yield from stored(context, etl, VENDOR, log, report, VENDOR.tables)

@@ -6,9 +6,9 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
-from energy_etl.defs.extraction import OnlyConfig, progress_log, tell, write_batch
+from energy_etl.defs.extraction import OnlyConfig, progress_log, stored
 from energy_etl.defs.failures import plainly
-from energy_etl.defs.metadata import materialized, rows_per_day, show_days, table_spec
+from energy_etl.defs.metadata import table_spec
 from energy_etl.defs.partitions import BATCHES, CATCH_UP_TAG, DAYS, HOURLY, LOOKBACK, keys_span
 from energy_etl.defs.resources import Etl
 from energy_etl.rest import RequestLog
@@ -58,12 +58,7 @@ def inventory(context: dg.AssetExecutionContext, etl: Etl):
             with_licences=context.run.tags.get(CATCH_UP_TAG) != HOURLY,
             progress=progress_log(context, "licence calls"),
         )
-    batch = to_batch(log.calls())
-    written = write_batch(etl, VENDOR, batch, log)
-    numbers = tell(context, VENDOR, report, batch)
-    for table in INVENTORY:
-        rows = batch.frame(table).height
-        yield materialized(table, rows=rows, rows_changed=written.rows_changed(table), **numbers)
+    yield from stored(context, etl, VENDOR, log, report, INVENTORY)
 
 
 def _devices_in_force(etl: Etl) -> pl.DataFrame:
@@ -118,14 +113,7 @@ def telemetry(context: dg.AssetExecutionContext, etl: Etl, config: OnlyConfig):
         series = to_batch(log.calls()).frame(SERIES)
         progress = progress_log(context, "telemetry calls")
         report = fetch_telemetry(client, wanted, series, progress=progress)
-    batch = to_batch(log.calls())
-    written = write_batch(etl, VENDOR, batch, log)
-    numbers = tell(context, VENDOR, report, batch)
-    rows = batch.frame(TELEMETRY)
-    show_days(context, TELEMETRY, rows_per_day(TELEMETRY, rows))
-    yield materialized(
-        TELEMETRY, rows=rows.height, rows_changed=written.rows_changed(TELEMETRY), **numbers
-    )
+    yield from stored(context, etl, VENDOR, log, report, [TELEMETRY], is_by_day=True)
 
 
 def start_of(

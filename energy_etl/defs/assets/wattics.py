@@ -7,15 +7,15 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
-from energy_etl.defs.extraction import OnlyConfig, progress_log, tell, write_batch
+from energy_etl.defs.extraction import OnlyConfig, progress_log, stored
 from energy_etl.defs.failures import plainly
-from energy_etl.defs.metadata import materialized, rows_per_day, show_days, table_spec
+from energy_etl.defs.metadata import materialized, table_spec
 from energy_etl.defs.partitions import BATCHES, CATCH_UP_TAG, DAYS, HOURLY, keys_span, tagged_span
 from energy_etl.defs.resources import Etl
 from energy_etl.delivery.mirror import last_accepted
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.periods import local_day_of
-from energy_etl.rest import FetchReport, RequestLog
+from energy_etl.rest import RequestLog
 from energy_etl.state import open_state
 from energy_etl.tables import Table, core, push
 from energy_etl.vendors.wattics import VENDOR
@@ -26,7 +26,6 @@ from energy_etl.vendors.wattics.api_client import (
     WatticsApiClient,
 )
 from energy_etl.vendors.wattics.reach import API_LOGIN
-from energy_etl.vendors.wattics.rows import to_batch
 from energy_etl.vendors.wattics.settings import WatticsSettings
 from energy_etl.vendors.wattics.tables import (
     ASKED_MONTH,
@@ -67,24 +66,6 @@ def _unread(tables: tuple[Table, ...]) -> Iterator[dg.MaterializeResult]:
     return (materialized(table, rows=0, note=NO_TOKEN) for table in tables)
 
 
-def _results(
-    context: dg.AssetExecutionContext,
-    etl: Etl,
-    log: RequestLog,
-    report: FetchReport,
-    tables: tuple[Table, ...],
-) -> Iterator[dg.MaterializeResult]:
-    batch = to_batch(log.calls())
-    written = write_batch(etl, VENDOR, batch, log)
-    numbers = tell(context, VENDOR, report, batch)
-    for table in tables:
-        if table.time_column is not None:
-            show_days(context, table, rows_per_day(table, batch.frame(table)))
-        rows = sum(write.frame.height for write in batch.writes if write.table is table)
-        changed = written.rows_changed(table)
-        yield materialized(table, rows=rows, rows_changed=changed, **numbers)
-
-
 def _mapped(etl: Etl, config: OnlyConfig) -> pl.DataFrame:
     """The streams of the portfolio that Wattics lists a meter for, with their register's zone."""
     frames = etl.portfolio().frames
@@ -121,7 +102,7 @@ def listing(context: dg.AssetExecutionContext, etl: Etl):
     log = RequestLog(VENDOR.name)
     with _client(etl, log) as client:
         report = client.fetch_listing(progress_log(context, "sites"))
-    yield from _results(context, etl, log, report, LISTING)
+    yield from stored(context, etl, VENDOR, log, report, LISTING)
 
 
 @dg.multi_asset(
@@ -163,7 +144,7 @@ def consumption(context: dg.AssetExecutionContext, etl: Etl, config: OnlyConfig)
             with_costs=context.run.tags.get(CATCH_UP_TAG) != HOURLY,
             progress=progress_log(context, "months", step=100),
         )
-    yield from _results(context, etl, log, report, MONTHS)
+    yield from stored(context, etl, VENDOR, log, report, MONTHS)
 
 
 @dg.multi_asset(
@@ -196,7 +177,7 @@ def raw_data(context: dg.AssetExecutionContext, etl: Etl, config: OnlyConfig):
     log = RequestLog(VENDOR.name)
     with _client(etl, log) as client:
         report = client.fetch_raw_windows(wanted, progress_log(context, "meters"))
-    yield from _results(context, etl, log, report, (RAW_DATA,))
+    yield from stored(context, etl, VENDOR, log, report, [RAW_DATA], is_by_day=True)
 
 
 def wanted_months(zone: str, now: datetime, span: tuple[datetime, datetime] | None) -> list[date]:

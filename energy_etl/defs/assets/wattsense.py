@@ -7,16 +7,15 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
-from energy_etl.defs.extraction import OnlyConfig, progress_log, tell, write_batch
+from energy_etl.defs.extraction import OnlyConfig, progress_log, stored
 from energy_etl.defs.failures import plainly
-from energy_etl.defs.metadata import materialized, rows_per_day, show_days, table_spec
+from energy_etl.defs.metadata import materialized, table_spec
 from energy_etl.defs.partitions import BATCHES, CATCH_UP_TAG, DAYS, HOURLY, LOOKBACK, keys_span
 from energy_etl.defs.resources import Etl
 from energy_etl.rest import RequestLog
 from energy_etl.tables import core
 from energy_etl.vendors.wattsense import VENDOR
 from energy_etl.vendors.wattsense.client import PropertyWindow, WattsenseClient
-from energy_etl.vendors.wattsense.rows import to_batch
 from energy_etl.vendors.wattsense.settings import WattsenseSettings
 from energy_etl.vendors.wattsense.tables import (
     CONFIGURATION,
@@ -61,12 +60,7 @@ def inventory(context: dg.AssetExecutionContext, etl: Etl):
     log = RequestLog(VENDOR.name)
     with _client(etl, log) as client:
         report = client.fetch_inventory(progress=progress_log(context, "inventory calls"))
-    batch = to_batch(log.calls())
-    written = write_batch(etl, VENDOR, batch, log)
-    numbers = tell(context, VENDOR, report, batch)
-    for table in INVENTORY:
-        rows = batch.frame(table).height
-        yield materialized(table, rows=rows, rows_changed=written.rows_changed(table), **numbers)
+    yield from stored(context, etl, VENDOR, log, report, INVENTORY)
 
 
 @dg.multi_asset(
@@ -92,12 +86,7 @@ def access(context: dg.AssetExecutionContext, etl: Etl):
     log = RequestLog(VENDOR.name)
     with _client(etl, log) as client:
         report = client.fetch_access(progress=progress_log(context, "lists"))
-    batch = to_batch(log.calls())
-    written = write_batch(etl, VENDOR, batch, log)
-    numbers = tell(context, VENDOR, report, batch)
-    for table in ACCESS_TABLES:
-        rows = sum(write.frame.height for write in batch.writes if write.table is table)
-        yield materialized(table, rows=rows, rows_changed=written.rows_changed(table), **numbers)
+    yield from stored(context, etl, VENDOR, log, report, ACCESS_TABLES)
 
 
 @dg.multi_asset(
@@ -134,14 +123,7 @@ def history(context: dg.AssetExecutionContext, etl: Etl, config: OnlyConfig):
     log = RequestLog(VENDOR.name)
     with _client(etl, log) as client:
         report = client.fetch_histories(wanted, progress=progress_log(context, "registers"))
-    batch = to_batch(log.calls())
-    written = write_batch(etl, VENDOR, batch, log)
-    numbers = tell(context, VENDOR, report, batch)
-    rows = batch.frame(HISTORY)
-    show_days(context, HISTORY, rows_per_day(HISTORY, rows))
-    yield materialized(
-        HISTORY, rows=rows.height, rows_changed=written.rows_changed(HISTORY), **numbers
-    )
+    yield from stored(context, etl, VENDOR, log, report, [HISTORY], is_by_day=True)
 
 
 def _beginnings(etl: Etl, schedule: str | None, from_at: datetime) -> Callable[[str], datetime]:

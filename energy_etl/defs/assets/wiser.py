@@ -2,14 +2,13 @@
 
 import dagster as dg
 
-from energy_etl.defs.extraction import progress_log, tell, write_batch
+from energy_etl.defs.extraction import progress_log, stored
 from energy_etl.defs.failures import plainly
-from energy_etl.defs.metadata import materialized, table_spec
+from energy_etl.defs.metadata import table_spec
 from energy_etl.defs.resources import Etl
 from energy_etl.rest import RequestLog
 from energy_etl.vendors.wiser import VENDOR
 from energy_etl.vendors.wiser.client import WiserClient
-from energy_etl.vendors.wiser.rows import to_batch
 from energy_etl.vendors.wiser.settings import WiserSettings
 
 
@@ -38,9 +37,4 @@ def inventory(context: dg.AssetExecutionContext, etl: Etl):
     )
     with client:
         report = client.fetch_inventory(progress=progress_log(context, "lists"))
-    batch = to_batch(log.calls())
-    written = write_batch(etl, VENDOR, batch, log)
-    numbers = tell(context, VENDOR, report, batch)
-    for table in VENDOR.tables:
-        rows = batch.frame(table).height
-        yield materialized(table, rows=rows, rows_changed=written.rows_changed(table), **numbers)
+    yield from stored(context, etl, VENDOR, log, report, VENDOR.tables)

@@ -38,6 +38,7 @@ PERIODS: Final = (
     "last-month",
 )
 TOKEN_PATH: Final = "/auth/token"
+QUOTA_WINDOW_S: Final = 60.0
 _WITH_PERIOD: Final = "/smartmeters/{smartmeter_id}/{name}/{period}"
 _WITHOUT_PERIOD: Final = "/smartmeters/{smartmeter_id}/{name}"
 # Only the token's path is documented; these are modelled, not verified, and stand only here.
@@ -70,6 +71,11 @@ class SmartMeter:
     smartmeter_id: str
     fetched_on: date
     subject: str
+
+
+def quota_name(settings: DigiwattSettings) -> str:
+    """Return the name of the stored budget of calls."""
+    return f"digiwatt at {settings.base_url}"
 
 
 class DigiwattClient(Closing):
@@ -114,7 +120,7 @@ class DigiwattClient(Closing):
             TokenStore(token_folder),
             vendor="digiwatt",
         )
-        quota = Quota(state_path, f"digiwatt at {base_url}", settings.calls_per_minute, 60.0)
+        quota = Quota(state_path, quota_name(settings), settings.calls_per_minute, QUOTA_WINDOW_S)
         self._rest = RestClient(
             vendor="digiwatt",
             base_url=base_url,

@@ -8,8 +8,10 @@ from energy_etl.vendors.digiwatt.client import (
     DISAGGREGATION_PERIODS,
     ENDPOINTS,
     PERIODS,
+    QUOTA_WINDOW_S,
     DigiwattClient,
     SmartMeter,
+    quota_name,
 )
 from energy_etl.vendors.digiwatt.settings import DigiwattSettings
 from energy_etl.vendors.reach import (
@@ -25,8 +27,7 @@ from energy_etl.vendors.reach import (
 
 
 def _budgets(section: DigiwattSettings) -> list[Budget]:
-    # The name under which the client counts; a test holds the two together.
-    return [Budget(f"digiwatt at {section.base_url}", "calls", section.calls_per_minute, 60.0)]
+    return [Budget(quota_name(section), "calls", section.calls_per_minute, QUOTA_WINDOW_S)]
 
 
 def _trials(settings: Settings, known: Known) -> list[Trial]:

@@ -37,7 +37,7 @@ PATHS: Final = {
 }
 ALL_ROLES: Final = "*"
 _LONGEST_KEY: Final = 50
-_MINUTE_S: Final = 60.0
+QUOTA_WINDOW_S: Final = 60.0
 _TOO_MANY_REQUESTS: Final = 429
 # A `Retry-After` of 0, or of an instant that has passed by our clock, names no pause.
 _SOONEST_S: Final = 1.0
@@ -82,7 +82,7 @@ class SmartgridOneClient(Closing):
                 "or in .env."
             )
         self.settings = settings
-        quota = Quota(state_path, quota_name(settings), settings.calls_per_minute, _MINUTE_S)
+        quota = Quota(state_path, quota_name(settings), settings.calls_per_minute, QUOTA_WINDOW_S)
         self._rest = RestClient(
             vendor="smartgridone",
             base_url=settings.base_url,

@@ -9,11 +9,10 @@ from energy_etl.vendors import (
     PlannedCalls,
     oldest_sentence,
 )
-from energy_etl.vendors.smartgridone.client import quota_name
+from energy_etl.vendors.smartgridone.client import QUOTA_WINDOW_S, quota_name
 from energy_etl.vendors.smartgridone.settings import SmartgridOneSettings
 from energy_etl.vendors.smartgridone.telemetry import FieldWindow, Place, cut, in_calls
 
-_WINDOW_S: Final = 60.0
 _ENDPOINT: Final = "telemetry/query"
 
 
@@ -48,7 +47,7 @@ def preview_past(question: PastQuestion) -> PastPreview:
                 n_calls,
                 quota_name(settings),
                 settings.calls_per_minute,
-                _WINDOW_S,
+                QUOTA_WINDOW_S,
                 question.call_s.get(_ENDPOINT, GUESSED_CALL_S),
                 _ENDPOINT in question.call_s,
                 settings.max_parallel,

@@ -17,7 +17,12 @@ from energy_etl.vendors.reach import (
     Trial,
     date_of,
 )
-from energy_etl.vendors.smartgridone.client import PATHS, SmartgridOneClient, quota_name
+from energy_etl.vendors.smartgridone.client import (
+    PATHS,
+    QUOTA_WINDOW_S,
+    SmartgridOneClient,
+    quota_name,
+)
 from energy_etl.vendors.smartgridone.settings import SmartgridOneSettings
 
 # Devices, roles, monitors, companies; licences are a call each of what those bring.
@@ -25,7 +30,7 @@ _N_LISTS: Final = 4
 
 
 def _budgets(section: SmartgridOneSettings) -> list[Budget]:
-    return [Budget(quota_name(section), "calls", section.calls_per_minute, 60.0)]
+    return [Budget(quota_name(section), "calls", section.calls_per_minute, QUOTA_WINDOW_S)]
 
 
 def _trials(settings: Settings, known: Known) -> list[Trial]:

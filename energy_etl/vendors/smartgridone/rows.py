@@ -19,6 +19,7 @@ from energy_etl.errors import MalformedError
 from energy_etl.rest import RawCall
 from energy_etl.tables.model import Table
 from energy_etl.vendors import Listing, Problem, VendorBatch, Write
+from energy_etl.vendors.batch import listing_frame
 from energy_etl.vendors.page_rows import (
     NO_CONTENT,
     BadRow,
@@ -48,8 +49,6 @@ from energy_etl.vendors.smartgridone.wire import (
 )
 
 Row = dict[str, Any]
-_VERSION: Final = "valid_from_at"
-_BOUNDS: Final = frozenset({_VERSION, "valid_to_at"})
 _DEVICES: Final = "device/query"
 _TELEMETRY: Final = "telemetry/query"
 
@@ -132,7 +131,7 @@ def _add_listing(
         scopes["listed_for"] = [_listed_for(call) for call in whole]
     schema = dict.fromkeys(scopes, pl.String)
     how = Listing(pl.DataFrame(scopes, schema=schema).unique(), calls[-1].requested_at)
-    batch.writes.append(Write(listed.table, _frame(listed.table, rows), how))
+    batch.writes.append(Write(listed.table, listing_frame(listed.table, rows), how))
 
 
 def _add_devices(calls: Sequence[RawCall], batch: VendorBatch) -> pl.DataFrame:
@@ -164,8 +163,8 @@ def _add_devices(calls: Sequence[RawCall], batch: VendorBatch) -> pl.DataFrame:
     device_scope = scope if not found.bad and not found.unread else scope.clear()
     series_scope = scope if not bad and not found.unread else scope.clear()
     batch.writes += [
-        Write(DEVICE, _frame(DEVICE, device_rows), Listing(device_scope, at)),
-        Write(SERIES, _frame(SERIES, series_rows), Listing(series_scope, at)),
+        Write(DEVICE, listing_frame(DEVICE, device_rows), Listing(device_scope, at)),
+        Write(SERIES, listing_frame(SERIES, series_rows), Listing(series_scope, at)),
     ]
     return quarantine_of(bad, whole)
 
@@ -204,13 +203,6 @@ def _nearest_controller(
         seen |= level
         level = {above for node in level for above in parents.get(node, set())} - seen
     return None
-
-
-def _frame(table: Table, rows: Sequence[Row]) -> pl.DataFrame:
-    schema = {name: kind for name, kind in table.polars_schema.items() if name not in _BOUNDS}
-    things = [name for name in table.key if name != _VERSION]
-    frame = pl.DataFrame(rows, schema=schema)
-    return frame.unique(subset=things, keep="last", maintain_order=True)
 
 
 def _brought_by(call: RawCall) -> Row:

@@ -13,6 +13,7 @@ import polars as pl
 
 from energy_etl.tables.core import READING
 from energy_etl.vendors import UNMAPPED_SCHEMA, Proposal, VendorBatch, WhoIsWho, Write
+from energy_etl.vendors.naming import mapped_registers, slug
 from energy_etl.vendors.smartgridone.tables import DEVICE, SERIES, TELEMETRY
 
 NAME: Final = "smartgridone"
@@ -87,16 +88,8 @@ def to_readings(
         register: core.register (register_id, role).
     """
     gives = register.select("register_id", gives=pl.col("role").is_in(_GIVING_ROLES))
-    mapped = (
-        telemetry.select(_IDS)
-        .unique()
-        .with_columns(vendor_id=pl.concat_str(_IDS, separator="/"))
-        .join(
-            alias.filter((pl.col("thing") == "register") & (pl.col("vendor") == NAME)),
-            on="vendor_id",
-        )
-        .select(*_IDS, register_id="thing_id")
-        .join(gives, on="register_id", how="left")
+    mapped = mapped_registers(telemetry, _IDS, alias, NAME).join(
+        gives, on="register_id", how="left"
     )
     is_turned = pl.col("field").str.ends_with(_POWER_SUFFIX) & pl.col("gives").fill_null(
         value=False
@@ -189,7 +182,7 @@ def propose(batch: VendorBatch) -> Proposal:
     sites: dict[str | None, str] = {}
     for node_id, row in devices.items():
         if row["is_controller"]:
-            sites[node_id] = _free(_slug(row["name"] or node_id), sites.values())
+            sites[node_id] = _free(slug(row["name"] or node_id), sites.values())
             proposal.sites.append(
                 {
                     "site_id": sites[node_id],
@@ -207,7 +200,7 @@ def propose(batch: VendorBatch) -> Proposal:
             continue
         if each.node_id not in meters:
             name = device["name"] or each.node_id
-            meters[each.node_id] = _free(f"{site_id}.{_slug(name)}", meters.values())
+            meters[each.node_id] = _free(f"{site_id}.{slug(name)}", meters.values())
             proposal.meters.append(
                 {
                     "meter_id": meters[each.node_id],
@@ -247,8 +240,3 @@ def _free(wanted: str, taken: Collection[str]) -> str:
         number += 1
         name = f"{wanted}-{number}"
     return name
-
-
-def _slug(text: str) -> str:
-    kept = "".join(character if character.isalnum() else "-" for character in text.strip().lower())
-    return "-".join(part for part in kept.split("-") if part) or "unnamed"

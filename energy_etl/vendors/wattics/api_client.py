@@ -58,6 +58,7 @@ PATHS: Final = {
     "costs": "/meters/{meter_id}/costs",
 }
 MAX_RAW_DATA: Final = timedelta(days=90)
+QUOTA_WINDOW_S: Final = 60.0
 NO_TOKEN: Final = (
     "wattics.api_token is empty, so nothing is read from Wattics' API (pushing needs none): ask "
     "Wattics for a token and set ENERGY_ETL_WATTICS__API_TOKEN in the environment or in .env."
@@ -99,6 +100,11 @@ class RawDataWanted:
             from_at = to_at
 
 
+def quota_name(settings: WatticsSettings) -> str:
+    """Return the name of the stored budget of calls."""
+    return f"wattics at {settings.api_url}"
+
+
 class WatticsApiClient(Closing):
     """The API; safe to share between threads; close it, or use it in a `with`."""
 
@@ -117,7 +123,7 @@ class WatticsApiClient(Closing):
         if not token:
             raise ConfigurationError(NO_TOKEN)
         self._max_parallel = settings.max_parallel
-        quota = Quota(state_path, f"wattics at {settings.api_url}", settings.calls_per_minute, 60.0)
+        quota = Quota(state_path, quota_name(settings), settings.calls_per_minute, QUOTA_WINDOW_S)
         self._rest = RestClient(
             vendor="wattics",
             base_url=settings.api_url,

@@ -6,11 +6,15 @@ from typing import Final, cast
 import polars as pl
 
 from energy_etl.vendors import GUESSED_CALL_S, PastPreview, PastQuestion, PlannedCalls
-from energy_etl.vendors.wattics.api_client import MAX_RAW_DATA, NO_TOKEN
+from energy_etl.vendors.wattics.api_client import (
+    MAX_RAW_DATA,
+    NO_TOKEN,
+    QUOTA_WINDOW_S,
+    quota_name,
+)
 from energy_etl.vendors.wattics.settings import WatticsSettings
 from energy_etl.vendors.wattics.wire import SINGLE_FIELD
 
-_WINDOW_S: Final = 60.0
 _ENDPOINT: Final = "raw-data"
 
 
@@ -30,10 +34,9 @@ def preview_past(question: PastQuestion) -> PastPreview:
             PlannedCalls(
                 "windows of raw data",
                 n_streams * n_windows,
-                # The name under which the client counts; a test holds the two together.
-                f"wattics at {settings.api_url}",
+                quota_name(settings),
                 settings.calls_per_minute,
-                _WINDOW_S,
+                QUOTA_WINDOW_S,
                 question.call_s.get(_ENDPOINT, GUESSED_CALL_S),
                 _ENDPOINT in question.call_s,
                 settings.max_parallel,

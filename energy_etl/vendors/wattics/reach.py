@@ -22,7 +22,12 @@ from energy_etl.vendors.reach import (
     Trial,
     date_of,
 )
-from energy_etl.vendors.wattics.api_client import PATHS, WatticsApiClient
+from energy_etl.vendors.wattics.api_client import (
+    PATHS,
+    QUOTA_WINDOW_S,
+    WatticsApiClient,
+    quota_name,
+)
 from energy_etl.vendors.wattics.settings import WatticsCredential, WatticsSettings
 
 API_LOGIN = "api"
@@ -54,9 +59,9 @@ def _logins(section: WatticsSettings) -> list[Login]:
 
 
 def _budgets(section: WatticsSettings) -> list[Budget]:
-    # The name under which the client counts; a test holds the two together. The collector has none.
+    # The collector has none.
     limit = section.calls_per_minute
-    return [Budget(f"wattics at {section.api_url}", "calls of the API", limit, 60.0)]
+    return [Budget(quota_name(section), "calls of the API", limit, QUOTA_WINDOW_S)]
 
 
 def _trials(settings: Settings, known: Known) -> list[Trial]:

@@ -53,7 +53,7 @@ PATHS: Final = {
     "apiKeys": "/v1/apiKeys",
     "roles": "/v1/roles",
 }
-_WINDOW_S: Final = 300.0
+QUOTA_WINDOW_S: Final = 300.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _REVISIONS: Final = "configurations"
@@ -91,6 +91,16 @@ class PropertyWindow:
         return cls(device_id, property_id, from_at, to_at, subject)
 
 
+def quota_name(settings: WattsenseSettings) -> str:
+    """Return the name of the stored budget of calls."""
+    return f"wattsense at {settings.base_url}"
+
+
+def configuration_quota_name(settings: WattsenseSettings) -> str:
+    """Return the name of the stored budget of calls on configurations."""
+    return f"wattsense configurations at {settings.base_url}"
+
+
 class WattsenseClient(Closing):
     """Wattsense's API; safe to share between threads; close it, or use it in a `with`."""
 
@@ -105,22 +115,20 @@ class WattsenseClient(Closing):
         Raises:
             ConfigurationError: a credential is missing or holds characters no header can carry.
         """
-        base_url = settings.base_url
         login = login_of(settings)
         self._page_size = settings.page_size
         self._max_parallel = settings.max_parallel
         self._configuration_quota = Quota(
             state_path,
-            f"wattsense configurations at {base_url}",
+            configuration_quota_name(settings),
             settings.configuration_calls_per_5_minutes,
-            _WINDOW_S,
+            QUOTA_WINDOW_S,
         )
-        quota = Quota(
-            state_path, f"wattsense at {base_url}", settings.calls_per_5_minutes, _WINDOW_S
-        )
+        limit = settings.calls_per_5_minutes
+        quota = Quota(state_path, quota_name(settings), limit, QUOTA_WINDOW_S)
         self._rest = RestClient(
             vendor="wattsense",
-            base_url=base_url,
+            base_url=settings.base_url,
             log=log,
             auth=login.auth,
             limits=settings.limits,

@@ -10,9 +10,9 @@ from energy_etl.vendors import (
     PlannedCalls,
     oldest_sentence,
 )
+from energy_etl.vendors.wattsense.client import QUOTA_WINDOW_S, quota_name
 from energy_etl.vendors.wattsense.settings import WattsenseSettings
 
-_WINDOW_S: Final = 300.0
 # Of a register that was never loaded: a value every 15 minutes.
 _GUESSED_ROWS_PER_DAY: Final = 96.0
 
@@ -33,10 +33,9 @@ def preview_past(question: PastQuestion) -> PastPreview:
             PlannedCalls(
                 "pages of history",
                 n_pages,
-                # The name under which the client counts; a test holds the two together.
-                f"wattsense at {settings.base_url}",
+                quota_name(settings),
                 settings.calls_per_5_minutes,
-                _WINDOW_S,
+                QUOTA_WINDOW_S,
                 question.call_s.get("history", GUESSED_CALL_S),
                 "history" in question.call_s,
                 settings.max_parallel,

@@ -16,10 +16,15 @@ from energy_etl.vendors.reach import (
     Trial,
     date_of,
 )
-from energy_etl.vendors.wattsense.client import PATHS, WattsenseClient
+from energy_etl.vendors.wattsense.client import (
+    PATHS,
+    QUOTA_WINDOW_S,
+    WattsenseClient,
+    configuration_quota_name,
+    quota_name,
+)
 from energy_etl.vendors.wattsense.settings import WattsenseSettings
 
-_WINDOW_S = 300.0
 # A key is shown by its end, as a licence is; of a short one that would be too much of it.
 _SHOWN_END: Final = 4
 _SHOWN_FROM: Final = 12
@@ -42,15 +47,14 @@ def _logins(section: WattsenseSettings) -> list[Login]:
 
 
 def _budgets(section: WattsenseSettings) -> list[Budget]:
-    # The names under which the client counts; a test holds the two together.
     calls, configurations = section.calls_per_5_minutes, section.configuration_calls_per_5_minutes
     return [
-        Budget(f"wattsense at {section.base_url}", "calls", calls, _WINDOW_S),
+        Budget(quota_name(section), "calls", calls, QUOTA_WINDOW_S),
         Budget(
-            f"wattsense configurations at {section.base_url}",
+            configuration_quota_name(section),
             "calls on configurations",
             configurations,
-            _WINDOW_S,
+            QUOTA_WINDOW_S,
         ),
     ]
 

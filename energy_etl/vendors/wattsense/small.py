@@ -17,11 +17,10 @@ from energy_etl.errors import MalformedError
 from energy_etl.rest import RawCall
 from energy_etl.tables.model import Table
 from energy_etl.vendors import Listing, Problem, VendorBatch, Write
+from energy_etl.vendors.batch import FROM_AT, listing_frame
 from energy_etl.vendors.page_rows import quarantine_of, read_objects
 
 Row = dict[str, Any]
-_VERSION: Final = "valid_from_at"
-_BOUNDS: Final = frozenset({_VERSION, "valid_to_at"})
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def add_small(endpoint: Endpoint, calls: Sequence[RawCall], batch: VendorBatch) 
     batch.problems += [_unread(endpoint, calls[index]) for index in objects.unread]
     is_whole = _every_page_came(calls) and not objects.bad and not objects.unread
     for table, found in rows.items():
-        if _VERSION not in table.key:
+        if FROM_AT not in table.key:
             if found:
                 frame = pl.DataFrame(found, schema=table.polars_schema)
                 unique = frame.unique(subset=table.key, keep="last", maintain_order=True)
@@ -76,9 +75,9 @@ def add_small(endpoint: Endpoint, calls: Sequence[RawCall], batch: VendorBatch) 
 def gone(endpoint: Endpoint, name: str, asked: RawCall) -> list[Write]:
     """Return the writes of a list that the vendor does not have (any more): all of it vanished."""
     return [
-        Write(table, _frame(table, []), Listing(_scope(name), asked.requested_at))
+        Write(table, listing_frame(table, []), Listing(_scope(name), asked.requested_at))
         for table in endpoint.tables
-        if _VERSION in table.key
+        if FROM_AT in table.key
     ]
 
 
@@ -86,17 +85,10 @@ def _listing(
     table: Table, rows: Sequence[Row], calls: Sequence[RawCall], *, is_whole: bool
 ) -> Write:
     name = calls[-1].endpoint
-    frame = _frame(table, [row | {"listed_in": name} for row in rows])
+    frame = listing_frame(table, [row | {"listed_in": name} for row in rows])
     scopes = _scope(name)
     how = Listing(scopes if is_whole else scopes.clear(), calls[-1].requested_at)
     return Write(table, frame, how)
-
-
-def _frame(table: Table, rows: Sequence[Row]) -> pl.DataFrame:
-    schema = {name: kind for name, kind in table.polars_schema.items() if name not in _BOUNDS}
-    things = [name for name in table.key if name != _VERSION]
-    frame = pl.DataFrame(rows, schema=schema)
-    return frame.unique(subset=things, keep="last", maintain_order=True)
 
 
 def _scope(name: str) -> pl.DataFrame:

@@ -11,6 +11,7 @@ import polars as pl
 
 from energy_etl.tables.core import READING
 from energy_etl.vendors import UNMAPPED_SCHEMA, Proposal, VendorBatch, WhoIsWho, Write
+from energy_etl.vendors.naming import mapped_registers, slug
 from energy_etl.vendors.wattsense.tables import DEVICE, HISTORY, LATEST, PROPERTY
 
 NAME: Final = "wattsense"
@@ -42,16 +43,7 @@ def to_readings(history: pl.DataFrame, alias: pl.DataFrame) -> pl.DataFrame:
     Rows without a number (a text such as `on`) and of properties that are not mapped are left out;
     the warehouse counts the versions, so `version` is 1 throughout.
     """
-    mapped = (
-        history.select(_IDS)
-        .unique()
-        .with_columns(vendor_id=pl.concat_str(_IDS, separator="/"))
-        .join(
-            alias.filter((pl.col("thing") == "register") & (pl.col("vendor") == NAME)),
-            on="vendor_id",
-        )
-        .select(*_IDS, register_id="thing_id")
-    )
+    mapped = mapped_registers(history, _IDS, alias, NAME)
     return (
         history.filter(pl.col("reading_native").is_not_null())
         .join(mapped, on=_IDS)
@@ -101,7 +93,7 @@ def propose(batch: VendorBatch) -> Proposal:
     properties = _properties(batch)
     for device in batch.frame(DEVICE).sort("device_id_wattsense").iter_rows(named=True):
         device_id = device["device_id_wattsense"]
-        site_id = _slug(device["name"] or device_id)
+        site_id = slug(device["name"] or device_id)
         proposal.sites.append(
             {
                 "site_id": site_id,
@@ -123,7 +115,7 @@ def _propose_register(
 ) -> None:
     device_id, property_id = row["device_id_wattsense"], row["property_id_wattsense"]
     name = row["name"] or row["slug"] or str(property_id)
-    our_id = f"{site_id}.{_slug(row['slug'] or name)}"
+    our_id = f"{site_id}.{slug(row['slug'] or name)}"
     our_unit, commodity, kind = unit
     proposal.meters.append(
         {"meter_id": our_id, "site_id": site_id, "name": name, "commodity": commodity}
@@ -148,8 +140,3 @@ def _properties(batch: VendorBatch) -> pl.DataFrame:
     wanted = [*_IDS, "name", "slug", "unit_text"]
     found = pl.concat([batch.frame(PROPERTY).select(wanted), batch.frame(LATEST).select(wanted)])
     return found.unique(subset=_IDS, keep="first", maintain_order=True).sort(_IDS)
-
-
-def _slug(text: str) -> str:
-    kept = "".join(character if character.isalnum() else "-" for character in text.strip().lower())
-    return "-".join(part for part in kept.split("-") if part) or "unnamed"

@@ -40,6 +40,12 @@ PATHS: Final = {
 }
 # What the siblings give when no limit is sent, and take at least.
 PAGE_SIZE: Final = 50
+QUOTA_WINDOW_S: Final = 60.0
+
+
+def quota_name(settings: WiserSettings) -> str:
+    """Return the name of the stored budget of calls."""
+    return f"wiser at {settings.base_url.rstrip('/')}"
 
 
 class WiserClient(Closing):
@@ -65,13 +71,12 @@ class WiserClient(Closing):
             ConfigurationError: a credential is missing, or the token folder is open to others.
         """
         auth = build_auth(settings, token_folder)
-        base_url = settings.base_url.rstrip("/")
         self._account = settings.account
         self._max_parallel = settings.max_parallel
-        quota = Quota(state_path, f"wiser at {base_url}", settings.calls_per_minute, 60.0)
+        quota = Quota(state_path, quota_name(settings), settings.calls_per_minute, QUOTA_WINDOW_S)
         self._rest = RestClient(
             vendor="wiser",
-            base_url=base_url + API_PATH,
+            base_url=settings.base_url.rstrip("/") + API_PATH,
             log=log,
             auth=auth,
             limits=settings.limits,

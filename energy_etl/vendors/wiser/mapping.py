@@ -12,6 +12,7 @@ import polars as pl
 
 from energy_etl.units import COMMODITIES
 from energy_etl.vendors import UNMAPPED_SCHEMA, Proposal, VendorBatch
+from energy_etl.vendors.naming import slug
 from energy_etl.vendors.wiser.tables import DEVICE, SITE
 
 NAME: Final = "wiser"
@@ -80,7 +81,7 @@ def propose(batch: VendorBatch) -> Proposal:
     proposal = Proposal()
     devices = meters_among(batch.frame(DEVICE)).sort("device_id_wiser")
     for site in batch.frame(SITE).sort("site_id_wiser").iter_rows(named=True):
-        site_id = _slug(site["name"] or site["site_id_wiser"])
+        site_id = slug(site["name"] or site["site_id_wiser"])
         proposal.sites.append(
             {
                 "site_id": site_id,
@@ -95,7 +96,7 @@ def propose(batch: VendorBatch) -> Proposal:
             commodity = (device["commodity"] or "").lower()
             proposal.meters.append(
                 {
-                    "meter_id": f"{site_id}.{_slug(name)}",
+                    "meter_id": f"{site_id}.{slug(name)}",
                     "site_id": site_id,
                     "name": name,
                     "commodity": commodity if commodity in COMMODITIES else "",
@@ -103,8 +104,3 @@ def propose(batch: VendorBatch) -> Proposal:
                 }
             )
     return proposal
-
-
-def _slug(text: str) -> str:
-    kept = "".join(character if character.isalnum() else "-" for character in text.strip().lower())
-    return "-".join(part for part in kept.split("-") if part) or "unnamed"

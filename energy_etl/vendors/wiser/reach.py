@@ -15,15 +15,13 @@ from energy_etl.vendors.reach import (
     Trial,
     date_of,
 )
-from energy_etl.vendors.wiser.client import PATHS, WiserClient
+from energy_etl.vendors.wiser.client import PATHS, QUOTA_WINDOW_S, WiserClient, quota_name
 from energy_etl.vendors.wiser.consent import read_consent
 from energy_etl.vendors.wiser.settings import WiserSettings
 
 
 def _budgets(section: WiserSettings) -> list[Budget]:
-    # The name under which the client counts; a test holds the two together.
-    name = f"wiser at {section.base_url.rstrip('/')}"
-    return [Budget(name, "calls", section.calls_per_minute, 60.0)]
+    return [Budget(quota_name(section), "calls", section.calls_per_minute, QUOTA_WINDOW_S)]
 
 
 def _trials(settings: Settings, known: Known) -> list[Trial]:

@@ -19,6 +19,7 @@ from energy_etl.errors import MalformedError
 from energy_etl.rest import RawCall
 from energy_etl.tables.model import Table
 from energy_etl.vendors import Listing, Problem, VendorBatch, Write
+from energy_etl.vendors.batch import listing_frame
 from energy_etl.vendors.page_rows import BadRow, as_bytes, model_faults, quarantine_of
 from energy_etl.vendors.wiser.tables import DEVICE, LOCATION, ROOM, SITE
 from energy_etl.vendors.wiser.wire import Device, Location, Room, Site, read_page
@@ -59,7 +60,7 @@ def to_batch(calls: Sequence[RawCall]) -> VendorBatch:
             continue
         scopes = _scopes(name, lists)
         rows = [row for each in lists[name] for row in each.rows]
-        batch.writes.append(Write(table, _frame(table, rows), Listing(scopes, at)))
+        batch.writes.append(Write(table, listing_frame(table, rows), Listing(scopes, at)))
         batch.problems += [
             Problem(_subject(name, each), MalformedError(each.reason))
             for each in lists[name]
@@ -133,16 +134,6 @@ def _scopes(endpoint: str, lists: Mapping[str, Sequence[_List]]) -> pl.DataFrame
 
 def _scope_frame(column: str, values: set[str]) -> pl.DataFrame:
     return pl.DataFrame({column: sorted(values)}, schema={column: pl.String})
-
-
-def _frame(table: Table, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    schema = {
-        name: kind
-        for name, kind in table.polars_schema.items()
-        if name not in ("valid_from_at", "valid_to_at")
-    }
-    frame = pl.DataFrame(rows, schema=schema)
-    return frame.unique(subset=table.key[0], keep="last", maintain_order=True)
 
 
 def _subject(endpoint: str, found: _List) -> str:
