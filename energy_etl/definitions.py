@@ -68,7 +68,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *build_schedules(extracted, settings.refetch_days, schedule_status),
             build_keeping_schedule(schedule_status),
         ],
-        sensors=[*build_sensors(sensor_status), build_alert_sensor()],
+        sensors=[*build_sensors(sensor_status, etl), build_alert_sensor(etl)],
         resources={"etl": etl, **(resources or {})},
         executor=dg.in_process_executor,
     )

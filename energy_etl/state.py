@@ -4,7 +4,7 @@ Marks are level-triggered: an extraction marks the windows it is about to change
 its rows, a sensor asks whether any are left, and the run that has used them clears those that it
 read. One mark too many costs a repeated computation, one too few would lose data.
 
-Not here: energy data (`warehouse.py`), packets (`delivery/outbox.py` makes its own tables through
+Not here: energy data (`warehouse/`), packets (`delivery/outbox.py` makes its own tables through
 `connect`). Instants are stored as whole microseconds since 1970 UTC: exact, sortable, no zones.
 """
 
@@ -248,7 +248,7 @@ def get_fact(connection: sqlite3.Connection, name: str) -> str | None:
 
 
 def set_fact(connection: sqlite3.Connection, name: str, fact: str) -> None:
-    """Set a fact (`now_pinned`, ...), durable on return."""
+    """Set a fact (`demo_now`, ...), durable on return."""
     with transaction(connection):
         connection.execute(
             "INSERT INTO fact (name, fact) VALUES (?, ?) "

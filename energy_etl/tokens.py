@@ -5,7 +5,7 @@ token, and with rotating refresh tokens the second fetch revokes the consent. Wh
 `TokenStore.lock`, reads again what is stored, and saves the new token before it is used.
 
 Tokens never go anywhere else: not into DuckDB, run configuration, metadata, log lines or errors.
-How a token is fetched is told in `auth.py`.
+How a token is fetched is told in `auth/`.
 """
 
 import contextlib

@@ -24,7 +24,7 @@ from energy_etl.errors import (
     MalformedError,
     RateLimitedError,
 )
-from energy_etl.rest.failures import is_loopback
+from energy_etl.rest.urls import checked_base
 from energy_etl.tokens import Token, TokenStore
 
 LOGIN_PATH: Final = "/auth/login"
@@ -82,7 +82,7 @@ class LoginAuth(RenewedTokenAuth):
         self._password = password
         self._lifetime_s = renew_after_s + min(_MARGIN_S, renew_after_s)
         secret = password.get_secret_value()
-        _refuse_unsafe(vendor, self._url)
+        checked_base(f"{vendor}.auth_url", self._url)
         if max(len(username), len(secret)) > _MOST_CHARACTERS:
             raise ConfigurationError(
                 f"{vendor}.username or {vendor}.password has more than {_MOST_CHARACTERS} "
@@ -232,23 +232,6 @@ def _retry_after_s(response: httpx.Response) -> float | None:
     except ValueError:
         return None
     return wait_s if 0 < wait_s < float("inf") else None
-
-
-def _refuse_unsafe(vendor: str, auth_url: str) -> None:
-    try:
-        url = httpx.URL(auth_url)
-    except (httpx.InvalidURL, TypeError):
-        url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query:
-        raise ConfigurationError(
-            f"{vendor}.auth_url is no http(s) address without user and query: "
-            "correct it in the settings."
-        )
-    if url.scheme == "http" and not is_loopback(url.host):
-        raise ConfigurationError(
-            f"{vendor}.auth_url is plain http to {url.host}, which would show the password to "
-            "everybody on the way: use https."
-        )
 
 
 class _Error(msgspec.Struct):

@@ -16,6 +16,7 @@ from typing import Any, Final
 import dagster as dg
 from pydantic import ValidationError
 
+from energy_etl.defs.activity import instance_of
 from energy_etl.defs.failures import failed_run_sentence, told_plainly
 from energy_etl.defs.faults import Failure, Fault, Memory, counted
 from energy_etl.defs.partitions import CHANGED_TAG
@@ -38,8 +39,12 @@ _BACKFILL_TAG: Final = "dagster/backfill"
 _SHOWN_ASSETS: Final = 3
 
 
-def build_alert_sensor() -> dg.SensorDefinition:
-    """Return the sensor; it calls no vendor, so it is on whatever the target."""
+def build_alert_sensor(etl: Etl) -> dg.SensorDefinition:
+    """Return the sensor; it calls no vendor, so it is on whatever the target.
+
+    Args:
+        etl: the project. As a resource it would cost each tick an instance, see `instance_of`.
+    """
 
     @dg.sensor(
         name=SENSOR_NAME,
@@ -49,11 +54,11 @@ def build_alert_sensor() -> dg.SensorDefinition:
         "ALERTS__WEBHOOK_URL is set a message for each fault: at first, once a day while it goes "
         "on, and when it succeeded again. It starts no run.",
     )
-    def run_failure_sensor(context: dg.SensorEvaluationContext, etl: Etl) -> dg.SkipReason:
+    def run_failure_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         # By the clock: the demo's pinned time has nothing to do with when runs fail.
         now = datetime.now(UTC)
         memory = read_memory(context.cursor)
-        told = tell_failures(context.instance, etl, memory, now)
+        told = tell_failures(instance_of(context), etl, memory, now)
         context.update_cursor(memory.model_dump_json())
         return dg.SkipReason(told)
 

@@ -35,6 +35,11 @@ def noted(settings: Settings, thing_id: str) -> dict[str, Any]:
     return _read(settings).get(thing_id, {})
 
 
+def unfinished(settings: Settings) -> tuple[str, ...]:
+    """Return what was begun to be forgotten and is not done, as it was typed."""
+    return tuple(_read(settings))
+
+
 def note_done(settings: Settings, thing_id: str) -> None:
     """Take the thing out of the note: nothing of it is there any more."""
     left = {other: parts for other, parts in _read(settings).items() if other != thing_id}

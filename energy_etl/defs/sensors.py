@@ -9,7 +9,7 @@ from typing import Final
 
 import dagster as dg
 
-from energy_etl.defs.activity import active_runs, wait_after_failures
+from energy_etl.defs.activity import active_runs, instance_of, wait_after_failures
 from energy_etl.defs.delivery import release_streams
 from energy_etl.defs.faults import counted
 from energy_etl.defs.jobs import (
@@ -34,8 +34,13 @@ STAGES: Final = ("interval", "figure", "packet")
 SENDING_JOBS: Final = (SEND_JOB, RETRY_JOB, WATCH_JOB)
 
 
-def build_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
-    """Return the sensors, started or stopped."""
+def build_sensors(status: dg.DefaultSensorStatus, etl: Etl) -> list[dg.SensorDefinition]:
+    """Return the sensors, started or stopped.
+
+    Args:
+        status: whether they are on before somebody switches them.
+        etl: the project. As a resource it would cost each tick an instance, see `instance_of`.
+    """
 
     @dg.sensor(
         name="changed_data_sensor",
@@ -45,14 +50,15 @@ def build_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
         description="Changed readings or figures and no active computation: one run for them.",
     )
     def changed_data_sensor(
-        context: dg.SensorEvaluationContext, etl: Etl
+        context: dg.SensorEvaluationContext,
     ) -> dg.RunRequest | dg.SkipReason:
         with open_state(etl.settings().state_path) as connection:
             marks = Marks(connection)
             summaries = [s for stage in STAGES if (s := marks.summary(stage)) is not None]
         if not summaries:
             return dg.SkipReason("Nothing changed since the last computation.")
-        reason = _active(context.instance, COMPUTE_JOB) or _failed(context.instance, COMPUTE_JOB)
+        instance = instance_of(context)
+        reason = _active(instance, COMPUTE_JOB) or _failed(instance, COMPUTE_JOB)
         if reason:
             return dg.SkipReason(reason)
         n_marks = sum(summary.n_marks for summary in summaries)
@@ -67,13 +73,14 @@ def build_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
         description="Released packets and no active send: one run that empties the outbox.",
     )
     def outbox_pending_sensor(
-        context: dg.SensorEvaluationContext, etl: Etl
+        context: dg.SensorEvaluationContext,
     ) -> dg.RunRequest | dg.SkipReason:
         # How long a failed stream waits is told by the outbox, per stream.
-        reason = _sending(context.instance)
+        instance = instance_of(context)
+        reason = _active(instance, *SENDING_JOBS)
         if reason:
             return dg.SkipReason(reason)
-        n_due = release_streams(etl, context.instance)
+        n_due = release_streams(etl, instance)
         if not n_due:
             with open_state(etl.settings().state_path) as connection:
                 return dg.SkipReason(_nothing_due(Outbox(connection).due(datetime.now(UTC))))
@@ -98,15 +105,18 @@ def build_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
         "in the checks of push/stream_status. It sends nothing.",
     )
     def lagging_stream_sensor(
-        context: dg.SensorEvaluationContext, etl: Etl
+        context: dg.SensorEvaluationContext,
     ) -> dg.RunRequest | dg.SkipReason:
         with open_state(etl.settings().state_path) as connection:
             outbox = Outbox(connection)
             lines = lines_of(outbox, etl.portfolio(), etl.now())
             told = last_told(outbox)
         reason = why_not_told(lines, told, datetime.now(UTC))
+        if reason:
+            return dg.SkipReason(reason)
+        instance = instance_of(context)
         # A run that sends tells it too.
-        reason = reason or _sending(context.instance) or _failed(context.instance, WATCH_JOB)
+        reason = _active(instance, *SENDING_JOBS) or _failed(instance, WATCH_JOB)
         if reason:
             return dg.SkipReason(reason)
         return dg.RunRequest(
@@ -115,10 +125,6 @@ def build_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
         )
 
     return [changed_data_sensor, outbox_pending_sensor, lagging_stream_sensor]
-
-
-def _sending(instance: dg.DagsterInstance) -> str | None:
-    return next(filter(None, (_active(instance, name) for name in SENDING_JOBS)), None)
 
 
 def _nothing_due(due: DueSummary) -> str:
@@ -130,11 +136,12 @@ def _nothing_due(due: DueSummary) -> str:
     return " ".join(parts)
 
 
-def _active(instance: dg.DagsterInstance, job_name: str) -> str | None:
-    runs = active_runs(instance, job_name)
-    if not runs:
+def _active(instance: dg.DagsterInstance, *job_names: str) -> str | None:
+    # Few are active at a time: one question, whatever the number of jobs.
+    run = next((run for run in active_runs(instance) if run.job_name in job_names), None)
+    if run is None:
         return None
-    return f"Run {runs[0].run_id[:8]} of {job_name} is {runs[0].status.value.lower()}."
+    return f"Run {run.run_id[:8]} of {run.job_name} is {run.status.value.lower()}."
 
 
 def _failed(instance: dg.DagsterInstance, job_name: str) -> str | None:

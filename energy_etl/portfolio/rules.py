@@ -1,6 +1,6 @@
 """What must hold between the cells of a row, the rows of a file, and the files.
 
-Each rule notes its faults and leaves the faulty rows out; `pass_on` leaves out what depends on
+Each rule notes its faults and leaves the faulty rows out; `_pass_on` leaves out what depends on
 them. Where two rows claim one id neither is used: which of them is meant would be a guess.
 """
 

@@ -8,7 +8,7 @@ host and path prefix before anything is signed or sent. Redirects are never foll
 carry a credential would go with them. Each attempt takes its place in the vendor's quotas, becomes
 a row of the request log, and ends in an `Answer` or in one error (`failures.py`).
 
-Not here: how a vendor signs (`auth.py`), what its answers mean (`vendors/<vendor>/rows.py`).
+Not here: how a vendor signs (`auth/`), what its answers mean (`vendors/<vendor>/rows.py`).
 """
 
 import random

@@ -1,6 +1,6 @@
 """`Column` and `Table`: one description that yields DDL, comments and a Polars schema.
 
-No connection and no SQL text of queries here: `warehouse.py` runs what these return.
+No connection and no SQL text of queries here: `warehouse/` runs what these return.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """What the calls of one fetch say: rows, and the way each table takes them.
 
-Nothing is decided here: what an answer means is in the vendor's `rows.py`, `warehouse` does the writing.
+What an answer means is in the vendor's `rows.py`, the writing is in `warehouse`.
 """
 
 from collections.abc import Mapping, Sequence

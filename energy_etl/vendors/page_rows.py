@@ -7,7 +7,7 @@ differs between vendors: that is in their `pages.py` and `rows.py`.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -15,7 +15,7 @@ import msgspec
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
-from energy_etl.rest import RawCall
+from energy_etl.rest import Answer, RawCall
 from energy_etl.tables.raw import QUARANTINE
 
 NO_CONTENT: Final = 204
@@ -154,6 +154,30 @@ def read_objects(
                 text = as_bytes(item).decode()
                 objects.bad.append(BadRow(index, number, model_faults(error), text))
     return objects
+
+
+def ids_listed(answers: Iterable[Answer], item: type, id_of: Callable[[Any], str]) -> list[str]:
+    """Return the ids that further calls need, each once, in the order received.
+
+    A row that cannot be read is left out here and becomes a problem in the vendor's `rows.py`.
+
+    Args:
+        answers: one list each.
+        item: the msgspec type of one row, as far as its id.
+        id_of: the id of such a row; an empty one is left out.
+    """
+    ids: list[str] = []
+    for answer in answers:
+        try:
+            rows = msgspec.json.decode(answer.body or b"[]", type=list[msgspec.Raw])
+        except DECODE_FAULTS:
+            continue
+        for row in rows:
+            try:
+                ids.append(id_of(msgspec.json.decode(row, type=item)))
+            except DECODE_FAULTS:
+                continue
+    return [id_ for id_ in dict.fromkeys(ids) if id_]
 
 
 def model_faults(error: ValidationError) -> str:

@@ -321,5 +321,5 @@ def _disk_errors_named(data_dir: Path) -> Iterator[None]:
     except OSError as error:
         raise WarehouseError(
             f"Publishing to {data_dir} failed ({error.strerror or error}): free some space or"
-            " mend the permissions and run again; the last publication is still in place."
+            " mend the permissions and run again; a publication that was there stays as it was."
         ) from error

@@ -200,12 +200,12 @@ def test_run_without_consent_fails_once_and_calls_nobody(live: Live) -> None:
     live.fill(gas=[1, 2])
     (sensor,) = [
         each
-        for each in build_sensors(dg.DefaultSensorStatus.STOPPED)
+        for each in build_sensors(dg.DefaultSensorStatus.STOPPED, live.etl)
         if each.name == "outbox_pending_sensor"
     ]
     with (
         dg.DagsterInstance.ephemeral() as instance,
-        dg.build_sensor_context(instance=instance, resources={"etl": live.etl}) as context,
+        dg.build_sensor_context(instance=instance) as context,
     ):
         skipped = sensor(context)
         assert isinstance(skipped, dg.SkipReason)

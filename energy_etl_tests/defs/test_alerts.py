@@ -181,15 +181,13 @@ def test_failure_of_before_the_first_look_is_never_told(place: Place) -> None:
 
 
 def test_sensor_keeps_what_it_saw_and_begins_anew_after_a_foreign_cursor(place: Place) -> None:
-    sensor = build_alert_sensor()
+    sensor = build_alert_sensor(place.etl)
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
     place.run(extract_a)
     cursor: str | None = '{"after_id": "of another version"}'
     said: list[str] = []
     for _ in range(2):
-        with dg.build_sensor_context(
-            place.instance, cursor=cursor, resources={"etl": place.etl}
-        ) as context:
+        with dg.build_sensor_context(place.instance, cursor=cursor) as context:
             tick = sensor.evaluate_tick(context)
         said.append(tick.skip_message or "")
         cursor = tick.cursor

@@ -255,11 +255,7 @@ def test_sensors_ask_for_a_run_while_something_is_left_and_say_why_not(computed:
 
     def tick(name: str) -> Any:
         sensor = project.definitions.resolve_sensor_def(name)
-        with dg.build_sensor_context(
-            instance=project.instance,
-            definitions=project.definitions,
-            resources={"etl": project.etl},
-        ) as context:
+        with dg.build_sensor_context(project.instance) as context:
             return sensor(context)
 
     assert "Nothing changed" in tick("changed_data_sensor").skip_message

@@ -128,9 +128,7 @@ def test_what_changed_is_told_soon_and_what_stays_each_hour(
 
 def tick(project: Project, name: str) -> Any:
     sensor = project.definitions.resolve_sensor_def(name)
-    with dg.build_sensor_context(
-        instance=project.instance, definitions=project.definitions, resources={"etl": project.etl}
-    ) as context:
+    with dg.build_sensor_context(project.instance) as context:
         return sensor(context)
 
 

@@ -114,7 +114,7 @@ def test_page_of_messages_is_not_stale() -> None:
 @pytest.mark.parametrize(
     ("module", "text"),
     [
-        ("auth/login.py", "{vendor}.auth_url is plain http to {host}, which"),
+        ("rest/urls.py", "{setting} is plain http to {host}, which"),
         ("delivery/standing.py", "`energy-etl outbox retry --stream {stream_id}`: the stream"),
         ("vendors/wattics/files.py", "Stream {stream_id} takes no files: add it"),
         ("warehouse/asking.py", "There is no column {name} there"),

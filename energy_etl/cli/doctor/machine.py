@@ -22,6 +22,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 import energy_etl
 from energy_etl.cli.doctor.rows import CONFIGURATION, FAILED, Row, fail, ok, warn
 from energy_etl.cli.doctor.subject import Subject
+from energy_etl.defs.forgetting_note import unfinished
 from energy_etl.rest.secrets import secret_values
 from energy_etl.settings import Settings
 
@@ -140,7 +141,7 @@ def check_files(root: Path, settings: Settings | None) -> Iterator[Row]:
 
 
 def check_data(subject: Subject) -> Iterator[Row]:
-    """Whether data/ can be written."""
+    """Whether data/ can be written, and whether what was to leave it has left."""
     data = subject.settings.data_dir
     if not data.is_dir():
         yield fail(
@@ -178,6 +179,12 @@ def check_data(subject: Subject) -> Iterator[Row]:
         )
         return
     yield ok("data folder", f"{data} can be written.")
+    for thing_id in unfinished(subject.settings):
+        yield warn(
+            "forgetting",
+            f"`energy-etl forget` of {thing_id} did not end: part of it is still there.",
+            "Stop what runs, then give the same `energy-etl forget` again.",
+        )
 
 
 def check_disk(subject: Subject) -> Iterator[Row]:

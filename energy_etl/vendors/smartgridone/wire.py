@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from energy_etl.vendors.sent_text import Id, Text
+
 # Epoch milliseconds of the year 2100: bounds catch seconds and microseconds sent by mistake.
 MAX_TIME_MS: Final = 4_102_444_800_000
 # Nominal power, in the order in which a device's properties and `info` are searched: modelled, not
@@ -66,11 +68,6 @@ class RawResult(msgspec.Struct, gc=False):
     error: Any = None
 
 
-def _as_text(given: Any) -> Any:
-    """Return numbers as text: ids come as either."""
-    return str(given) if isinstance(given, int | float) and not isinstance(given, bool) else given
-
-
 def _as_names(given: Any) -> Any:
     """Return a list of names; an object of booleans gives the names that are true."""
     if given is None:
@@ -97,8 +94,6 @@ def _as_instant(given: Any) -> Any:
         raise ValueError("beyond the years that can be told") from None
 
 
-Text = Annotated[str | None, BeforeValidator(_as_text)]
-Id = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
 # What a column of whole numbers holds.
 Int = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Names = Annotated[list[str], BeforeValidator(_as_names)]

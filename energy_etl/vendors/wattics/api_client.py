@@ -28,6 +28,7 @@ from energy_etl.rest import (
     build_path,
     fetch_all,
 )
+from energy_etl.vendors.page_rows import ids_listed
 from energy_etl.vendors.wattics.api_wire import (
     RAW_DATA_FORMAT,
     created_id,
@@ -376,16 +377,4 @@ class _Listed(msgspec.Struct):
 
 
 def _ids(answers: Iterable[Answer]) -> list[str]:
-    """Return the ids in lists; an item that cannot be read becomes a problem in rows.py."""
-    ids: list[str] = []
-    for answer in answers:
-        try:
-            rows = msgspec.json.decode(answer.body or b"[]", type=list[msgspec.Raw])
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            continue
-        for row in rows:
-            try:
-                ids.append(str(msgspec.json.decode(row, type=_Listed).id))
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                continue
-    return [id_ for id_ in dict.fromkeys(ids) if id_]
+    return ids_listed(answers, _Listed, lambda row: str(row.id))

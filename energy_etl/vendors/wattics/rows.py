@@ -16,6 +16,7 @@ from energy_etl.rest import RawCall
 from energy_etl.tables import Table
 from energy_etl.tables.model import UTC_INSTANT
 from energy_etl.vendors import Listing, VendorBatch, Write
+from energy_etl.vendors.batch import listing_frame
 from energy_etl.vendors.wattics import api_wire as wire
 from energy_etl.vendors.wattics import tables
 from energy_etl.vendors.wattics.measured import add_consumptions, add_costs, add_raw_data
@@ -70,11 +71,6 @@ def _add_listing(reading: Reading, by_endpoint: Mapping[str, list[RawCall]]) -> 
         (tables.METER, meters, "site_id"),
     ):
         rows = [_LISTED_ROW[table](call, item) for call, item in listed.items]
-        schema = {
-            name: kind
-            for name, kind in table.polars_schema.items()
-            if name not in ("valid_from_at", "valid_to_at")
-        }
         if is_whole or (scope is None and listed.whole):
             scopes = _EVERYTHING
         elif scope is None:
@@ -82,7 +78,7 @@ def _add_listing(reading: Reading, by_endpoint: Mapping[str, list[RawCall]]) -> 
         else:
             ids = sorted({call.params[scope] for call in listed.whole})
             scopes = pl.DataFrame({f"{scope}_wattics": ids}, schema={f"{scope}_wattics": pl.String})
-        frame = pl.DataFrame(rows, schema=schema)
+        frame = listing_frame(table, rows)
         if frame.height or scopes.height:
             reading.batch.writes.append(Write(table, frame, Listing(scopes, at)))
 

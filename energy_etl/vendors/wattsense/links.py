@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from energy_etl.rest import Answer
+from energy_etl.vendors.page_rows import ids_listed
 
 
 def next_link(header: str) -> str | None:
@@ -29,16 +30,5 @@ class _DeviceId(msgspec.Struct):
 
 
 def device_ids(answers: Sequence[Answer]) -> list[str]:
-    """Return the ids in a list of boxes; one that cannot be read becomes a problem in rows.py."""
-    ids: list[str] = []
-    for answer in answers:
-        try:
-            rows = msgspec.json.decode(answer.body or b"[]", type=list[msgspec.Raw])
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            continue
-        for row in rows:
-            try:
-                ids.append(msgspec.json.decode(row, type=_DeviceId).device_id)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                continue
-    return [device_id for device_id in dict.fromkeys(ids) if device_id]
+    """Return the ids in lists of boxes."""
+    return ids_listed(answers, _DeviceId, lambda row: row.device_id)

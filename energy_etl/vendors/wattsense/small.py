@@ -8,7 +8,7 @@ only then does what is missing count as vanished.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import polars as pl
 from pydantic import BaseModel

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from energy_etl.vendors.sent_text import Id, Text
 from energy_etl.vendors.wattsense.names import canonical
 
 # Epoch milliseconds of the year 2100: bounds catch seconds and microseconds sent by mistake.
@@ -24,11 +25,6 @@ class HistoryItem(msgspec.Struct, gc=False):
     property: str | None = None
     payload: float | str | None = None
     scaled_payload: float | None = msgspec.field(default=None, name="scaledPayload")
-
-
-def as_text(value: Any) -> Any:
-    """Return scalars as text: ids and free texts come as numbers from some firmware."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def parse_instant(value: Any) -> datetime | None:
@@ -57,8 +53,6 @@ def parse_day(value: Any) -> date | None:
     return None if instant is None else instant.date()
 
 
-Text = Annotated[str | None, BeforeValidator(as_text)]
-Id = Annotated[str, BeforeValidator(as_text), Field(min_length=1)]
 Instant = Annotated[datetime | None, BeforeValidator(parse_instant)]
 Day = Annotated[date | None, BeforeValidator(parse_day)]
 

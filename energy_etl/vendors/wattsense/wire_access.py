@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from energy_etl.vendors.sent_text import Id, Text
 from energy_etl.vendors.wattsense.names import canonical
-from energy_etl.vendors.wattsense.wire import Id, Instant, SentObject, Text
+from energy_etl.vendors.wattsense.wire import Instant, SentObject
 
 
 def _info(sent: Any) -> Any:

@@ -7,10 +7,12 @@ and what nobody knows is kept beside.
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from energy_etl.vendors.sent_text import Id, Text
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,6 @@ def read_page(body: bytes) -> ListPage:
     return ListPage(lists[0], total)
 
 
-def _as_text(value: Any) -> Any:
-    """Return numbers as text: ids and names of digits alone come as numbers from some makers."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-Text = Annotated[str | None, BeforeValidator(_as_text)]
-Id = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
 # Siblings spell it in both ways.
 _ZONE: Final = AliasChoices("timezone", "timeZone")
 

@@ -2,6 +2,7 @@
 
 import errno
 import importlib.metadata
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import msgspec
 import pytest
 
 from energy_etl.cli.doctor import machine, storage, subject
+from energy_etl.defs.forgetting_note import NOTE
 from energy_etl.defs.instance import open_instance
 from energy_etl.delivery.acks import Failed, Parked, apply
 from energy_etl.quota import Quota, quota_use
@@ -128,6 +130,11 @@ def somebody_elses_file(ground: Ground) -> None:
     ground.monkeypatch.setattr(
         machine, "may_write", lambda path: path.name != "warehouse.duckdb" and mine(path)
     )
+
+
+def killed_forgetting(ground: Ground) -> None:
+    # Its note is the last that goes.
+    (ground.data / NOTE).write_text(json.dumps({"m-1": {"ids": ["m-1"]}}))
 
 
 def no_more_files(ground: Ground) -> None:
@@ -348,6 +355,8 @@ FAULTS = [
             r"sudo chown -R \w+ .*/data`, or run energy-etl as the owner", 3),
     Planted(disk_full_on_trial, "data folder", "data folder", "fail",
             r"cannot be written \(No space left", r"^Free some space on the disk of", 1),
+    Planted(killed_forgetting, "data folder", "forgetting", "warn",
+            r"`energy-etl forget` of m-1 did not end", r"the same `energy-etl forget` again", 0),
     Planted(no_more_files, "disk space", "disk space", "fail",
             r"inodes are used up", r"df -i", 1),
     Planted(full_disk, "disk space", "disk space", "fail",
