@@ -4,6 +4,7 @@ It holds no secret: settings are read in the process that uses them, at the mome
 so that a mended password works without a reload and none ever reaches Dagster's storage.
 """
 
+import contextlib
 import functools
 import time
 from datetime import UTC, datetime
@@ -87,8 +88,13 @@ class Etl(dg.ConfigurableResource):
 
 
 def _stamps(folder: Path) -> _Stamps:
-    stats = sorted((path.name, path.stat()) for path in folder.glob("*.csv"))
-    return tuple((name, at.st_mtime_ns, at.st_size, at.st_ino) for name, at in stats)
+    stamps: list[tuple[str, int, int, int]] = []
+    for path in sorted(folder.glob("*.csv")):
+        # What cannot be looked at is told by who reads it.
+        with contextlib.suppress(OSError):
+            at = path.stat()
+            stamps.append((path.name, at.st_mtime_ns, at.st_size, at.st_ino))
+    return tuple(stamps)
 
 
 @functools.lru_cache(maxsize=1)

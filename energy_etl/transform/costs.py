@@ -12,6 +12,7 @@ from energy_etl.tables.mart import DAILY_COST, PERIOD_COST
 from energy_etl.transform.axis import Axis
 from energy_etl.transform.sums import exact_sum
 from energy_etl.transform.tariffs import SITE_TARIFF, build_schedule, list_prices
+from energy_etl.transform.trends import MIN_COVERAGE_PCT
 from energy_etl.transform.windows import (
     is_energy_register,
     part_of,
@@ -20,7 +21,6 @@ from energy_etl.transform.windows import (
 )
 from energy_etl.units import M3_PER_UNIT
 
-MIN_COVERAGE_PCT: Final = 95.0
 VENDOR_CURRENCY: Final = "EUR"  # core.vendor_figure and core.vendor_month hold cost_eur
 
 _ONE_MICROSECOND: Final = pl.duration(microseconds=1)

@@ -138,7 +138,6 @@ async def _until(is_done: object, timeout_s: float = 5.0) -> bool:
 def test_a_state_file_that_cannot_be_written_ends_in_one_error_and_no_hang(
     filled: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("energy_etl.state.BUSY_TIMEOUT_S", 0.05)
     monkeypatch.setattr("energy_etl.state.connect.__kwdefaults__", {"busy_timeout_s": 0.05})
     with transaction(filled.connection):
         acks = AckWriter(filled.path, lambda: NOW)

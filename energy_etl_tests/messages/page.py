@@ -32,7 +32,7 @@ _GROUPS: Final = (
     ("The collector of Wattics", ("vendors/wattics/collector", "vendors/wattics/wire")),
     ("Vendors: login and consent", ("auth/", "cli/wiser", "cli/sandbox_consent", "vendors/wiser/")),
     ("Vendors: calls and answers", ("rest/", "vendors/", "quota.py", "cli/device", "defs/changes")),
-    ("Queries, reports and the warehouse", ("cli/sql", "report/", "warehouse/", "state.py")),
+    ("Queries, reports and the warehouse", ("cli/sql", "report/", "warehouse/", "state/")),
     ("Keeping: prune, forget, export, import", ("cli/keeping", "defs/forgetting", "cli/transfer")),
     ("Everything else", ("",)),
 )

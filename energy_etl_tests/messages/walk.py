@@ -108,7 +108,10 @@ PROJECT = (
         file("data/portfolio/sites.csv", "site\n"),
     ),
     Case(
-        "state.py", "{path} cannot be used", "outbox status", file("data/state.sqlite", "x" * 4096)
+        "state/file.py",
+        "{path} cannot be used",
+        "outbox status",
+        file("data/state.sqlite", "x" * 4096),
     ),
     Case("portfolio/layout.py", "is no date", "push test nope", no_such_day, code=2),
     Case("cli/up.py", "{dagster_home} is in use", "rebuild", held),

@@ -34,6 +34,16 @@ def made(
     return Mart(table, inputs, called, note, plot, numbers or {})
 
 
+def found(find: Callable[..., pl.DataFrame], *inputs: Input) -> Findings:
+    """Return the findings of a function that takes its inputs in order, whenever it is asked."""
+
+    def called(frames: Frames, now: Any) -> pl.DataFrame:
+        del now
+        return find(*(frames[each.full_name] for each in inputs))
+
+    return Findings(inputs, called)
+
+
 def all_marts() -> list[Mart]:
     """Return every mart, the shared ones and the vendors', each after those it is made of."""
     marts = [*_each("MARTS"), *(mart for v in discover_vendors().values() for mart in v.marts)]
@@ -58,8 +68,8 @@ def all_checks() -> list[Check]:
 
 def tables_of(inputs: Iterable[Input]) -> tuple[Table, ...]:
     """Return the tables behind inputs, each once, in order."""
-    found = (each.tables if isinstance(each, Query) else (each,) for each in inputs)
-    return tuple(dict.fromkeys(table for tables in found for table in tables))
+    of_each = (each.tables if isinstance(each, Query) else (each,) for each in inputs)
+    return tuple(dict.fromkeys(table for tables in of_each for table in tables))
 
 
 def _each(name: str) -> Iterator[Any]:
@@ -69,11 +79,9 @@ def _each(name: str) -> Iterator[Any]:
 
 def _finding_mart(all_of_them: list[Findings]) -> Mart:
     def compute(frames: Frames, now: Any) -> pl.DataFrame:
-        found = pl.concat(
-            [FINDING.empty_frame(), *(each.find(frames, now) for each in all_of_them)]
-        )
+        rows = pl.concat([FINDING.empty_frame(), *(each.find(frames, now) for each in all_of_them)])
         # The same fault may be seen from two sides; one row tells it.
-        ordered = found.sort(*FINDING.key, "message")
+        ordered = rows.sort(*FINDING.key, "message")
         return ordered.unique(list(FINDING.key), keep="first", maintain_order=True)
 
     inputs = dict.fromkeys(item for each in all_of_them for item in each.inputs)

@@ -5,9 +5,9 @@ from typing import Final
 
 import polars as pl
 
-from energy_etl.defs.marts import made
+from energy_etl.defs.marts import found, made
 from energy_etl.defs.marts.energy import ENERGY
-from energy_etl.tables import Check, Findings, Frames, Mart, Plot, Verdict, core, mart
+from energy_etl.tables import Check, Frames, Mart, Plot, Verdict, core, mart
 from energy_etl.transform.cost_forecast import compute_cost_forecasts
 from energy_etl.transform.costs import compute_daily_cost, compute_period_costs
 from energy_etl.transform.tariff_findings import find_tariff_faults
@@ -82,15 +82,8 @@ MARTS: Final[tuple[Mart, ...]] = (
     ),
 )
 
-
-def _find(frames: Frames, now: datetime) -> pl.DataFrame:
-    del now
-    inputs = (mart.DAILY_COST, mart.DAILY_ENERGY, core.REGISTER, core.TARIFF)
-    return find_tariff_faults(*(frames[table.full_name] for table in inputs))
-
-
 FINDINGS: Final = (
-    Findings((mart.DAILY_COST, mart.DAILY_ENERGY, core.REGISTER, core.TARIFF), _find),
+    found(find_tariff_faults, mart.DAILY_COST, mart.DAILY_ENERGY, core.REGISTER, core.TARIFF),
 )
 
 

@@ -10,7 +10,8 @@ from typing import Final
 
 import polars as pl
 
-from energy_etl.tables import Check, Findings, Frames, Query, Verdict, push
+from energy_etl.defs.marts import found
+from energy_etl.tables import Check, Frames, Query, Verdict, push
 from energy_etl.transform.delivery import (
     compute_delivery_findings,
     is_irregular,
@@ -42,15 +43,6 @@ SPACING_SINCE: Final = Query(
     """,
     (push.PACKET, push.STREAM_STATUS),
 )
-
-
-def _find(frames: Frames, now: datetime) -> pl.DataFrame:
-    del now
-    return compute_delivery_findings(
-        frames[push.STREAM_STATUS.full_name],
-        frames[push.HOLE.full_name],
-        frames[SPACING_SINCE.full_name],
-    )
 
 
 def _delivered(frames: Frames, now: datetime) -> Verdict:
@@ -134,7 +126,7 @@ def _told(sentences: Iterable[str]) -> str:
     return " ".join(known[:_SHOWN]) + more
 
 
-FINDINGS: Final = (Findings((push.STREAM_STATUS, push.HOLE, SPACING_SINCE), _find),)
+FINDINGS: Final = (found(compute_delivery_findings, push.STREAM_STATUS, push.HOLE, SPACING_SINCE),)
 DELIVERED: Final = Check(
     push.STREAM_STATUS,
     "delivered",

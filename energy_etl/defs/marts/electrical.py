@@ -1,12 +1,11 @@
 """Do power, voltage and current of a meter fit each other?"""
 
-from datetime import datetime
 from typing import Final
 
 import polars as pl
 
-from energy_etl.defs.marts import made
-from energy_etl.tables import Findings, Frames, Mart, Plot, Query, core, mart
+from energy_etl.defs.marts import found, made
+from energy_etl.tables import Mart, Plot, Query, core, mart
 from energy_etl.transform.electrical import compute_electrical_check, compute_electrical_findings
 
 # The newest 31 days of each meter that has something to compare: on most sites nothing. Written
@@ -66,10 +65,4 @@ MARTS: Final[tuple[Mart, ...]] = (
     ),
 )
 
-
-def _find(frames: Frames, now: datetime) -> pl.DataFrame:
-    del now  # what fails persistently does so whenever it is looked at
-    return compute_electrical_findings(frames[mart.ELECTRICAL_CHECK.full_name])
-
-
-FINDINGS: Final = (Findings((mart.ELECTRICAL_CHECK,), _find),)
+FINDINGS: Final = (found(compute_electrical_findings, mart.ELECTRICAL_CHECK),)

@@ -1,12 +1,11 @@
 """How much: energy per site-local hour, day, week and month of registers, per day of sites."""
 
-from datetime import datetime
 from typing import Final
 
 import polars as pl
 
-from energy_etl.defs.marts import made
-from energy_etl.tables import Findings, Frames, Mart, Plot, Query, core, mart
+from energy_etl.defs.marts import found, made
+from energy_etl.tables import Mart, Plot, Query, core, mart
 from energy_etl.transform.calendar import compute_daily, compute_hourly
 from energy_etl.transform.site_energy import (
     compute_site_daily,
@@ -94,11 +93,4 @@ MARTS: Final[tuple[Mart, ...]] = (
     ),
 )
 
-
-def _find(frames: Frames, now: datetime) -> pl.DataFrame:
-    del now
-    inputs = (mart.SUBMETER_BALANCE, core.SITE, core.REGISTER)
-    return find_site_faults(*(frames[table.full_name] for table in inputs))
-
-
-FINDINGS: Final = (Findings((mart.SUBMETER_BALANCE, core.SITE, core.REGISTER), _find),)
+FINDINGS: Final = (found(find_site_faults, mart.SUBMETER_BALANCE, core.SITE, core.REGISTER),)

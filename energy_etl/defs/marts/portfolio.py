@@ -3,18 +3,12 @@
 from datetime import datetime
 from typing import Final
 
-import polars as pl
-
-from energy_etl.tables import Check, Findings, Frames, Verdict, core
+from energy_etl.defs.marts import found
+from energy_etl.tables import Check, Frames, Verdict, core
 from energy_etl.transform.findings import compute_portfolio_findings
 
 _PROBLEM: Final = core.PORTFOLIO_PROBLEM
 _SHOWN: Final = 5
-
-
-def _find(frames: Frames, now: datetime) -> pl.DataFrame:
-    del now
-    return compute_portfolio_findings(frames[_PROBLEM.full_name])
 
 
 def _judge(frames: Frames, now: datetime) -> Verdict:
@@ -30,7 +24,7 @@ def _judge(frames: Frames, now: datetime) -> Verdict:
     return Verdict(problems.is_empty(), {"n_problems": problems.height}, message)
 
 
-FINDINGS: Final = (Findings((_PROBLEM,), _find),)
+FINDINGS: Final = (found(compute_portfolio_findings, _PROBLEM),)
 CHECKS: Final = (
     Check(
         _PROBLEM,

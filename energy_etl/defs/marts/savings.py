@@ -1,12 +1,11 @@
 """What was saved: measures and the last 30 days against their baselines."""
 
-from datetime import datetime
 from typing import Final
 
 import polars as pl
 
-from energy_etl.defs.marts import made
-from energy_etl.tables import Findings, Frames, Mart, Plot, core, mart
+from energy_etl.defs.marts import found, made
+from energy_etl.tables import Mart, Plot, core, mart
 from energy_etl.transform.savings import compute_savings, compute_savings_findings
 
 MARTS: Final[tuple[Mart, ...]] = (
@@ -28,10 +27,4 @@ MARTS: Final[tuple[Mart, ...]] = (
     ),
 )
 
-
-def _find(frames: Frames, now: datetime) -> pl.DataFrame:
-    del now  # the mart says from when it is
-    return compute_savings_findings(frames[mart.SAVINGS.full_name])
-
-
-FINDINGS: Final = (Findings((mart.SAVINGS,), _find),)
+FINDINGS: Final = (found(compute_savings_findings, mart.SAVINGS),)

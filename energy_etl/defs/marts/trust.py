@@ -10,9 +10,9 @@ from typing import Final
 import polars as pl
 
 from energy_etl.tables import Check, Frames, Query, Verdict, core, mart, raw
+from energy_etl.transform.findings import MIN_COVERAGE_PCT
 from energy_etl.vendors import Vendor, discover_vendors
 
-MIN_COVERAGE_PCT: Final = 90.0
 # A day's schedule and two hours: whoever is silent for longer missed a whole day.
 STALE_AFTER: Final = timedelta(hours=26)
 # Sums of floats are rounded to their last digits.
@@ -90,8 +90,8 @@ def _coverage_enough(frames: Frames, now: datetime) -> Verdict:
     return Verdict(
         low.is_empty(),
         {"n_registers": rows.height, "n_below": low.height},
-        f"{low.height} registers measured less than 90 % of the last seven days ({told}): "
-        "see mart.finding for what to do about each.",
+        f"{low.height} registers measured less than {MIN_COVERAGE_PCT:g} % of the last seven "
+        f"days ({told}): see mart.finding for what to do about each.",
     )
 
 

@@ -1,12 +1,11 @@
 """The weather of the sites, and what is left of a trend without it."""
 
-from datetime import datetime
 from typing import Final
 
 import polars as pl
 
-from energy_etl.defs.marts import made
-from energy_etl.tables import Findings, Frames, Mart, Plot, Query, core, mart
+from energy_etl.defs.marts import found, made
+from energy_etl.tables import Mart, Plot, Query, core, mart
 from energy_etl.transform.weather import compute_site_weather, compute_weather_findings
 from energy_etl.transform.weather_trend import compute_weather_trends
 
@@ -49,10 +48,4 @@ MARTS: Final[tuple[Mart, ...]] = (
     ),
 )
 
-
-def _find(frames: Frames, now: datetime) -> pl.DataFrame:
-    del now  # what cannot be used cannot be used at any time
-    return compute_weather_findings(frames[core.REGISTER.full_name], frames[core.WEATHER.full_name])
-
-
-FINDINGS: Final = (Findings((core.REGISTER, core.WEATHER), _find),)
+FINDINGS: Final = (found(compute_weather_findings, core.REGISTER, core.WEATHER),)

@@ -38,6 +38,7 @@ from energy_etl.vendors.wattics.wire import (
     COUNTED_FIELDS,
     ELECTRICAL_FIELDS,
     FIELDS,
+    FROM_FILES,
     SINGLE_FIELD,
     packet_head,
     stamp_expression,
@@ -45,7 +46,6 @@ from energy_etl.vendors.wattics.wire import (
 
 FileFormat = Literal["csv", "ini", "jsonl"]
 Progress = Callable[[int, int], None]
-FROM_FILES: Final = "file"
 # What offsets say of a counter that files feed; of another one it is the register.
 _BY_FILES: Final = ""
 _BY_SUFFIX: Final[dict[str, FileFormat]] = {".ini": "ini", ".jsonl": "jsonl", ".ndjson": "jsonl"}

@@ -33,7 +33,7 @@ _FIELD_UNITS: Final[dict[str, Unit]] = {
 _COUNTED: Final = "pC"
 COUNTED_FIELDS: Final = tuple(f"{_COUNTED}_{phase}" for phase in (1, 2, 3))
 # Content of a stream whose packets come from files: they bring their fields with them.
-_FROM_FILES: Final = "file"
+FROM_FILES: Final = "file"
 _STAMP_FORMAT: Final = "%Y-%m-%dT%H:%M:%S%.3f%:z"
 
 
@@ -101,7 +101,7 @@ def field_problem(
         near = near or difflib.get_close_matches(field, FIELDS, n=1)
         advice = f"did you mean {near[0]}?" if near else f"write one of {', '.join(FIELDS)}."
         return f"{field} is no field of a packet: {advice}"
-    if content == _FROM_FILES:
+    if content == FROM_FILES:
         return None
     kind = field.partition("_")[0]
     if (kind == _COUNTED) != (content == "cumulative_wh"):

@@ -1,10 +1,8 @@
-"""Marks, facts and the state file itself."""
+"""The state file itself: opened by many, held, full, damaged; and its instants."""
 
 import sqlite3
-import subprocess
-import sys
 import threading
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,6 @@ from hypothesis import strategies as st
 from energy_etl.errors import WarehouseError, WarehouseLockedError
 from energy_etl.state import (
     Marks,
-    Window,
     connect,
     get_fact,
     instant_to_us,
@@ -23,83 +20,7 @@ from energy_etl.state import (
     transaction,
     us_to_instant,
 )
-
-T0 = datetime(2024, 3, 31, tzinfo=UTC)
-DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state.sqlite"
-
-
-def _window(register_id: str, day: int = 0) -> Window:
-    return Window(register_id, T0 + day * DAY, T0 + (day + 1) * DAY, "wattsense")
-
-
-def test_marks_written_after_reading_stay_when_what_was_read_is_cleared(path: Path) -> None:
-    with open_state(path) as connection:
-        marks = Marks(connection)
-        marks.mark("core", [_window("a"), _window("b")])
-        read = marks.windows("core")
-        marks.mark("core", [_window("a")])
-
-        assert marks.clear("core", read[-1].mark_id) == 2
-
-        assert [(m.register_id, m.from_at, m.to_at) for m in marks.windows("core")] == [
-            ("a", T0, T0 + DAY)
-        ]
-
-
-def test_an_id_is_never_given_twice_after_everything_was_cleared(path: Path) -> None:
-    with open_state(path) as connection:
-        marks = Marks(connection)
-        marks.mark("core", [_window("a")])
-        read = marks.windows("core")[-1].mark_id
-        marks.clear("core", read)
-        marks.mark("core", [_window("b")])
-
-        assert marks.clear("core", read) == 0
-        assert marks.windows("core")[0].mark_id > read
-
-
-def test_clearing_some_registers_keeps_the_others(path: Path) -> None:
-    with open_state(path) as connection:
-        marks = Marks(connection)
-        marks.mark("core", [_window("a"), _window("b"), _window("a", 5)])
-        summary = marks.summary("core")
-        assert summary is not None
-
-        assert marks.clear("core", summary.last_mark_id, ["a"]) == 2
-        assert [m.register_id for m in marks.windows("core")] == ["b"]
-
-
-def test_summary_spans_all_marks_of_its_stage_only(path: Path) -> None:
-    with open_state(path) as connection:
-        marks = Marks(connection)
-        marks.mark("core", [_window("a", 3), _window("b", 1), _window("a", 9)])
-        marks.mark("mart", [_window("z", 100)])
-
-        summary = marks.summary("core")
-
-        assert summary is not None
-        assert (summary.n_marks, summary.n_registers) == (3, 2)
-        assert (summary.from_at, summary.to_at) == (T0 + DAY, T0 + 10 * DAY)
-        assert marks.summary("push") is None
-
-
-def test_marks_survive_a_kill_right_after_the_call(path: Path) -> None:
-    code = (
-        "import os, sys; from datetime import UTC, datetime;"
-        "from energy_etl.state import Marks, Window, connect;"
-        "t = datetime(2024, 1, 1, tzinfo=UTC);"
-        "Marks(connect(sys.argv[1])).mark('core', [Window('a', t, t, 'v')]);"
-        "os.kill(os.getpid(), 9)"
-    )
-    assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == -9
-
-    with open_state(path) as connection:
-        assert [m.register_id for m in Marks(connection).windows("core")] == ["a"]
+from energy_etl_tests.state.windows import window
 
 
 def test_first_opening_by_many_threads_at_once_works_for_all(path: Path) -> None:
@@ -108,7 +29,7 @@ def test_first_opening_by_many_threads_at_once_works_for_all(path: Path) -> None
     def mark(number: int) -> None:
         try:
             with open_state(path) as connection:
-                Marks(connection).mark("core", [_window(f"r{number}")])
+                Marks(connection).mark("core", [window(f"r{number}")])
         except WarehouseError as error:
             failures.append(error)
 
@@ -135,7 +56,7 @@ def test_a_lock_held_by_somebody_else_is_one_sentence_and_writes_nothing(path: P
     with open_state(path) as holder, transaction(holder):
         impatient = connect(path, busy_timeout_s=0.05)
         with pytest.raises(WarehouseLockedError, match="nothing was written") as caught:
-            Marks(impatient).mark("core", [_window("a")])
+            Marks(impatient).mark("core", [window("a")])
         impatient.close()
     assert str(path) in str(caught.value)
     assert caught.value.is_retryable
@@ -175,22 +96,13 @@ def test_a_failure_within_a_transaction_takes_all_of_it_back(path: Path) -> None
 def test_a_full_disk_is_told_and_the_file_goes_on_afterwards(path: Path) -> None:
     with open_state(path) as connection:
         marks = Marks(connection)
-        marks.mark("core", [_window("a")])
+        marks.mark("core", [window("a")])
         connection.execute("PRAGMA max_page_count=1")  # never below what is there
         with pytest.raises(WarehouseError, match=r"disk of .* is full"):
-            marks.mark("core", [_window("b" * 1000, n) for n in range(100)])
+            marks.mark("core", [window("b" * 1000, n) for n in range(100)])
         connection.execute("PRAGMA max_page_count=100000")
-        marks.mark("core", [_window("c")])
+        marks.mark("core", [window("c")])
         assert [m.register_id for m in marks.windows("core")] == ["a", "c"]
-
-
-def test_a_fact_is_replaced_and_an_unknown_one_is_none(path: Path) -> None:
-    with open_state(path) as connection:
-        set_fact(connection, "it's", "one")
-        set_fact(connection, "it's", "two")
-    with open_state(path) as connection:
-        assert get_fact(connection, "it's") == "two"
-        assert get_fact(connection, "other") is None
 
 
 def test_connection_is_closed_at_the_end_of_open_state(path: Path) -> None:

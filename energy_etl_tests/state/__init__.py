@@ -1,0 +1,1 @@
+"""Tests of `state.sqlite`: real files, real threads and processes."""
