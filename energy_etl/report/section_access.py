@@ -87,7 +87,9 @@ def access(frame: pl.DataFrame) -> Html:
         place = row["organization_name"] or "all"
         role = row["role_name"] or "no role"
         ways[key]["roles"].append(f"{role} in {place}")
-        ways[key]["manages"].append(row["can_manage_users"] or row["can_manage_service_accounts"])
+        ways[key]["manages"].append(
+            row["has_user_management"] or row["has_service_account_management"]
+        )
         ways[key]["old"].append(row["is_migrated_key"])
         ways[key]["orphan"].append(row["holder_kind"] == "api_key")
         # A service account's password goes along with each call; a person's is how one logs in.

@@ -133,7 +133,7 @@ SOURCES: Final = (
     _source(
         "access",
         "holder_kind, holder_name, way, api_key_name, is_migrated_key, role_name, scope,"
-        " organization_name, can_manage_users, can_manage_service_accounts",
+        " organization_name, has_user_management, has_service_account_management",
         "FROM mart.access ORDER BY ALL",
     ),
     _source(

@@ -50,7 +50,7 @@ class Digiwatt:
         credentials: Credentials,
         *,
         trend_variant: str = "elapsed",
-        includes_today: bool = False,
+        has_today: bool = False,
         token_lifetime_s: float = TOKEN_LIFETIME_S,
         wraps_answers: bool = False,
     ) -> None:
@@ -61,12 +61,12 @@ class Digiwatt:
             credentials: the accepted clients.
             trend_variant: `elapsed` compares this-week and this-month with the same elapsed part,
                 `whole` with the whole previous period.
-            includes_today: whether periods that touch today run up to now.
+            has_today: whether periods that touch today run up to now.
             token_lifetime_s: how long a token is accepted, by the real clock.
             wraps_answers: a later version of the vendor's site answers `{"status", "data"}`.
         """
         self.truth, self._known = truth, credentials
-        self.estimates = Estimates(truth, trend_variant, includes_today)
+        self.estimates = Estimates(truth, trend_variant, has_today)
         self._token_lifetime_s = token_lifetime_s
         self._wraps_answers = wraps_answers
         self._tokens: dict[str, float] = {}

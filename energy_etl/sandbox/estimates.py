@@ -79,12 +79,12 @@ def parameters_of(appliance: str) -> EstimateParameters:
 class Estimates:
     """The vendor's figures per slot, worked out once per extent of the truth."""
 
-    def __init__(self, truth: Truth, trend_variant: str, includes_today: bool) -> None:
+    def __init__(self, truth: Truth, trend_variant: str, has_today: bool) -> None:
         """Look at `truth`; `trend_variant` is `elapsed` or `whole`."""
         if trend_variant not in ("elapsed", "whole"):
             raise ValueError(f"trend_variant is elapsed or whole, not {trend_variant!r}")
         self.truth = truth
-        self.trend_variant, self.includes_today = trend_variant, includes_today
+        self.trend_variant, self.has_today = trend_variant, has_today
         self._mains: dict[str, FloatArray] = {}
         self._prices: dict[str, SlotPrices] = {}
         self._appliances: dict[str, tuple[int, dict[str, FloatArray]]] = {}
@@ -122,7 +122,7 @@ class Estimates:
         else:
             start, end, back = span[period]
             dates = (start, end, start - back, end - back)
-        if self.includes_today and period == "last-seven-days":
+        if self.has_today and period == "last-seven-days":
             dates = tuple(each + timedelta(days=1) for each in dates)
         current = self._window(site_id, dates[0], dates[1])
         previous = self._window(site_id, dates[2], dates[3])
@@ -132,7 +132,7 @@ class Estimates:
         self, site_id: str, period: str, current: Window, previous: Window
     ) -> Windows:
         is_open = period in ("this-week", "this-month", "last-seven-days")
-        if self.includes_today and is_open:
+        if self.has_today and is_open:
             slot_ms = self.truth.slot_ms
             now_ms = self.truth.now_ms() // slot_ms * slot_ms
             today_ms = local_midnight_ms(self.truth.sites[site_id].zone, self._today(site_id))
@@ -148,7 +148,7 @@ class Estimates:
                 previous = self._window(site_id, monday - timedelta(days=7), monday)
             elif period == "this-month":
                 previous = self._window(site_id, add_months(today, -1), today.replace(day=1))
-            elif period == "last-seven-days" and self.includes_today:
+            elif period == "last-seven-days" and self.has_today:
                 start_on = today - timedelta(days=13)
                 previous = self._window(site_id, start_on, today - timedelta(days=6))
         return Windows(current, previous)

@@ -5,7 +5,7 @@ those that the package shows as its own are in `trends.py`, how far a vendor is 
 is known in `vendor_drift.py`.
 
 The hypotheses: an open period ends with the last complete day or runs up to the fetch
-(`includes_today`), and it is compared with the same part of the one before (`elapsed`) or with all
+(`has_today`), and it is compared with the same part of the one before (`elapsed`) or with all
 of it (`whole`). Open are this-week, this-month and, when it runs up to the fetch, last-seven-days.
 Yesterday, last-week and last-month are the same in all four and tell nothing.
 """
@@ -45,7 +45,7 @@ MIN_FIGURES: Final = 2
 MIN_FITTING_SHARE: Final = 0.8
 
 _FIGURE: Final = ["meter_id", "vendor", "period", "fetched_on"]
-_HYPOTHESIS: Final = ["previous_part", "includes_today"]
+_HYPOTHESIS: Final = ["previous_part", "has_today"]
 _TODAY: Final = {
     False: "open periods end with the last complete day",
     True: "open periods run up to the fetch",
@@ -60,7 +60,7 @@ _SPAN_SCHEMA: Final = pl.Schema(
         "fetched_on": pl.Date(),
         "period": pl.String(),
         "previous_part": pl.String(),
-        "includes_today": pl.Boolean(),
+        "has_today": pl.Boolean(),
         "today_at": UTC_INSTANT,
         "tomorrow_at": UTC_INSTANT,
         "start_at": UTC_INSTANT,
@@ -149,7 +149,7 @@ def _asked(vendor_figures: pl.DataFrame, registers: pl.DataFrame) -> pl.DataFram
         orient="row",
     )
     asked = figures.join(spans, on=["zone", "fetched_on", "period"]).with_columns(
-        lag_minutes=pl.when("includes_today")
+        lag_minutes=pl.when("has_today")
         .then(pl.lit(list(LAGS_MINUTES), pl.List(pl.Int64)))
         .otherwise(pl.lit([0], pl.List(pl.Int64)))
     )
@@ -162,9 +162,9 @@ def _asked(vendor_figures: pl.DataFrame, registers: pl.DataFrame) -> pl.DataFram
     return (
         asked.explode("lag_minutes")
         .with_columns(
-            elapsed=pl.when(pl.col("includes_today") & is_known)
+            elapsed=pl.when(pl.col("has_today") & is_known)
             .then(elapsed)
-            .when(~pl.col("includes_today"))
+            .when(~pl.col("has_today"))
             .then(pl.duration(minutes=0))
         )
         .with_columns(
@@ -185,8 +185,8 @@ def _spans(zone: str, on: date) -> Iterator[tuple[Any, ...]]:
     week_on, month_on = on - timedelta(days=on.weekday()), on.replace(day=1)
     before_on = (month_on - timedelta(days=1)).replace(day=1)
     week = timedelta(days=7)
-    for part, includes_today in HYPOTHESES:
-        rolling_on = on - timedelta(days=6 if includes_today else 7)
+    for part, has_today in HYPOTHESES:
+        rolling_on = on - timedelta(days=6 if has_today else 7)
         for period, start_on, previous_on in (
             ("this-week", week_on, week_on - week),
             ("this-month", month_on, before_on),
@@ -197,7 +197,7 @@ def _spans(zone: str, on: date) -> Iterator[tuple[Any, ...]]:
             if part == "elapsed":
                 end_on = min(previous_on + (on - start_on), start_on)
             yield (
-                *(zone, on, period, part, includes_today, *local_day_bounds(zone, on)),
+                *(zone, on, period, part, has_today, *local_day_bounds(zone, on)),
                 *(at(start_on), at(on), at(previous_on), at(end_on), at(start_on)),
             )
 
@@ -359,7 +359,7 @@ def _verdicts(meter: pl.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _told(row: dict[str, Any]) -> str:
-    return f"{_TODAY[row['includes_today']]} and are {_COMPARED[row['previous_part']]}"
+    return f"{_TODAY[row['has_today']]} and are {_COMPARED[row['previous_part']]}"
 
 
 def _why_none(
@@ -373,7 +373,7 @@ def _why_none(
             "week and a month tells."
         )
     if is_explained:
-        days, parts = ({row[name] for row in top} for name in ("includes_today", "previous_part"))
+        days, parts = ({row[name] for row in top} for name in ("has_today", "previous_part"))
         # What the tied ones have in common is known.
         told = [_TODAY[each] for each in days if len(days) == 1]
         told += [f"they are {_COMPARED[each]}" for each in parts if len(parts) == 1]

@@ -35,9 +35,7 @@ def compute_vendor_drift(trends: pl.DataFrame, variants: pl.DataFrame) -> pl.Dat
         than max(1.5 points, 1 % of the ratio) apart). An energy is compared only where at least
         95 % of it was measured, a trend only where ours is known; what is not compared is False.
     """
-    best = variants.filter("is_best").select(
-        "meter_id", "vendor", "previous_part", "includes_today"
-    )
+    best = variants.filter("is_best").select("meter_id", "vendor", "previous_part", "has_today")
     is_open = pl.col("period").is_in(OPEN_PERIODS)
     own_trend = pl.when(is_open & (pl.col("previous_part") == "whole")).then("trend_whole_pct")
     energy, vendor_energy = pl.col("energy_kwh"), pl.col("vendor_energy_kwh")
@@ -52,7 +50,7 @@ def compute_vendor_drift(trends: pl.DataFrame, variants: pl.DataFrame) -> pl.Dat
     compared = (
         trends.filter(pl.col("vendor").is_not_null())
         .join(best, on=["meter_id", "vendor"], how="left")
-        .filter(~is_open | ~pl.col("includes_today").fill_null(value=True))
+        .filter(~is_open | ~pl.col("has_today").fill_null(value=True))
         .with_columns(own_trend_pct=own_trend.otherwise("trend_pct"))
     )
     has_energy = is_measured & vendor_energy.is_not_null()

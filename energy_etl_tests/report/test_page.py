@@ -62,7 +62,7 @@ def html() -> str:
                 "api_key_name": HOSTILE[4],
                 "role_name": HOSTILE[1],
                 "organization_name": HOSTILE[5],
-                "can_manage_users": True,
+                "has_user_management": True,
             }
         ],
     )

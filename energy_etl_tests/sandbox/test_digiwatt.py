@@ -125,7 +125,7 @@ def test_consumption_is_the_mains_in_kwh_over_local_days(caller, world):
 
 
 @pytest.mark.parametrize(
-    ("variant", "includes_today", "period", "current", "previous"),
+    ("variant", "has_today", "period", "current", "previous"),
     [
         ("elapsed", False, "this-week", ("04-14", "04-16"), ("04-07", "04-09")),
         ("whole", False, "this-week", ("04-14", "04-16"), ("04-07", "04-14")),
@@ -139,10 +139,8 @@ def test_consumption_is_the_mains_in_kwh_over_local_days(caller, world):
         ("elapsed", True, "yesterday", ("04-15", "04-16"), ("04-14", "04-15")),
     ],
 )
-def test_trend_is_of_the_variant_that_was_set(
-    world, variant, includes_today, period, current, previous
-):
-    vendor = Digiwatt(world, Credentials(), trend_variant=variant, includes_today=includes_today)
+def test_trend_is_of_the_variant_that_was_set(world, variant, has_today, period, current, previous):
+    vendor = Digiwatt(world, Credentials(), trend_variant=variant, has_today=has_today)
     now, before = (
         _kwh(world, "rome-b.grid_import", *(datetime.fromisoformat(f"2025-{at}") for at in span))
         for span in (current, previous)

@@ -167,7 +167,7 @@ def test_month_of_the_sandbox_costs_what_its_vendor_says_also_when_the_clock_cha
     next_on = (month_on + timedelta(days=31)).replace(day=1)
     now = utc(f"{next_on}T09:00")
     world = World(now=fixed_clock(now))
-    estimates = Estimates(world, "elapsed", includes_today=False)
+    estimates = Estimates(world, "elapsed", has_today=False)
     portfolio = Portfolio.load(EXAMPLE)
     registers = portfolio.frames[core.REGISTER]
     mains = {site: f"{site}.grid_import" for site in ("rome-a", "dublin-a")}

@@ -26,7 +26,7 @@ SITES = ("rome-b", "newyork-a", "lordhowe-a")
 WEDNESDAY = utc("2025-04-16T09:07")
 MONDAY = utc("2025-04-14T08:52")
 FIRST_ON_A_MONDAY = utc("2025-09-01T07:40")
-SETTINGS = pytest.mark.parametrize(("variant", "includes_today"), HYPOTHESES)
+SETTINGS = pytest.mark.parametrize(("variant", "has_today"), HYPOTHESES)
 
 Ask = Callable[..., pl.DataFrame]
 
@@ -79,13 +79,13 @@ def told(world_and_clock: tuple[World, Clock], truth: pl.DataFrame) -> Ask:
     """What is said of the sandbox's vendor in a setting after fetches at some instants."""
     world, clock = world_and_clock
 
-    def ask(variant: str, includes_today: bool, *fetched_at: datetime) -> pl.DataFrame:
+    def ask(variant: str, has_today: bool, *fetched_at: datetime) -> pl.DataFrame:
         clock.at = max(fetched_at)
         known = truth.filter(
             pl.col("end_at") <= clock.at,
             pl.col("start_at") >= clock.at - timedelta(days=INTERVAL_DAYS),
         )
-        figures = figures_of(world, clock, variant, includes_today, fetched_at)
+        figures = figures_of(world, clock, variant, has_today, fetched_at)
         return compute_trend_variants(figures, known, register_frame(world), now=clock.at)
 
     return ask
@@ -95,11 +95,11 @@ def figures_of(
     world: World,
     clock: Clock,
     variant: str,
-    includes_today: bool,
+    has_today: bool,
     fetched_at: tuple[datetime, ...],
 ) -> pl.DataFrame:
     """The vendor's figures as core holds them, straight from the sandbox's handler."""
-    vendor = Digiwatt(world, Credentials(), trend_variant=variant, includes_today=includes_today)
+    vendor = Digiwatt(world, Credentials(), trend_variant=variant, has_today=has_today)
     rows = []
     for clock.at in fetched_at:
         for site_id in SITES:
@@ -121,18 +121,18 @@ def figures_of(
 
 def best_of(variants: pl.DataFrame) -> list[tuple[str, str, bool]]:
     best = variants.filter("is_best")
-    return best.select("meter_id", "previous_part", "includes_today").rows()
+    return best.select("meter_id", "previous_part", "has_today").rows()
 
 
 @SETTINGS
 def test_planted_variant_is_found_from_one_fetch_on_an_ordinary_weekday(
-    told: Ask, variant: str, includes_today: bool
+    told: Ask, variant: str, has_today: bool
 ):
-    variants = told(variant, includes_today, WEDNESDAY)
+    variants = told(variant, has_today, WEDNESDAY)
     assert variants.schema == TREND_VARIANT.polars_schema
     assert variants.equals(variants.sort(TREND_VARIANT.key))
     assert variants.height == len(SITES) * len(HYPOTHESES)
-    assert best_of(variants) == [(site_id, variant, includes_today) for site_id in sorted(SITES)]
+    assert best_of(variants) == [(site_id, variant, has_today) for site_id in sorted(SITES)]
     best = variants.filter("is_best")
     assert (best["n_fitting"] == best["n_figures"]).all()
     # this-week, this-month and last-seven-days: the three closed periods tell nothing.
@@ -141,7 +141,7 @@ def test_planted_variant_is_found_from_one_fetch_on_an_ordinary_weekday(
     assert (best["median_trend_error_points"] <= 0.5).all()
     others = variants.filter(~pl.col("is_best"))
     assert (others["n_fitting"] < others["n_figures"]).all()
-    word = "up to the fetch" if includes_today else "the last complete day"
+    word = "up to the fetch" if has_today else "the last complete day"
     assert best["verdict"].str.contains(word).all()
     assert best["verdict"].str.contains("whole" if variant == "whole" else "elapsed").all()
     assert others["verdict"].str.starts_with("digiwatt does not count so").all()
@@ -149,11 +149,11 @@ def test_planted_variant_is_found_from_one_fetch_on_an_ordinary_weekday(
 
 @SETTINGS
 def test_planted_variant_is_found_from_weeks_of_fetches_with_their_mondays(
-    told: Ask, variant: str, includes_today: bool
+    told: Ask, variant: str, has_today: bool
 ):
     days = [WEDNESDAY + timedelta(days=n, hours=(5 * n) % 14 - 7) for n in range(0, 30, 4)]
-    variants = told(variant, includes_today, *days)
-    assert best_of(variants) == [(site_id, variant, includes_today) for site_id in sorted(SITES)]
+    variants = told(variant, has_today, *days)
+    assert best_of(variants) == [(site_id, variant, has_today) for site_id in sorted(SITES)]
     assert (variants["n_figures"] > 15).all()
 
 
@@ -185,7 +185,7 @@ def test_a_vendor_half_an_hour_behind_still_includes_today(
 
 
 def _counts(variants: pl.DataFrame) -> list[tuple]:
-    return variants.select("previous_part", "includes_today", "n_fitting").rows()
+    return variants.select("previous_part", "has_today", "n_fitting").rows()
 
 
 # -- what cannot be told ---------------------------------------------------------------------

@@ -27,12 +27,12 @@ def make_trends(*periods: str, **columns: object) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=PERIOD_TREND.polars_schema)
 
 
-def make_best(previous_part: str, includes_today: bool) -> pl.DataFrame:
+def make_best(previous_part: str, has_today: bool) -> pl.DataFrame:
     row = {
         "meter_id": "m",
         "vendor": "v",
         "previous_part": previous_part,
-        "includes_today": includes_today,
+        "has_today": has_today,
         "is_best": True,
     }
     other = row | {"previous_part": "neither", "is_best": False}

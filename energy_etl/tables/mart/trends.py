@@ -70,7 +70,7 @@ TREND_VARIANT: Final = Table(
             "with all of it.",
             is_nullable=False,
         ),
-        Column("includes_today", "bool", "True: open periods run up to the fetch.", False),
+        Column("has_today", "bool", "True: open periods run up to the fetch.", False),
         Column("n_figures", "int", "Figures of the vendor that can tell hypotheses apart.", False),
         Column("n_fitting", "int", "Those that this hypothesis explains.", is_nullable=False),
         Column("median_energy_error_pct", "float", "Median of abs(vendor - own) / own; null: none"),
@@ -78,7 +78,7 @@ TREND_VARIANT: Final = Table(
         Column("is_best", "bool", "True for the one that fits best, if one does.", False),
         Column("verdict", "text", "What it means, or why nothing can be told.", is_nullable=False),
     ),
-    key=("meter_id", "vendor", "previous_part", "includes_today"),
+    key=("meter_id", "vendor", "previous_part", "has_today"),
 )
 
 ROBUST_TREND: Final = Table(

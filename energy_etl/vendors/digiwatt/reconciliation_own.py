@@ -107,7 +107,7 @@ def _of_trends(snapshot: Frames, frames: Frames, ours: pl.DataFrame) -> pl.DataF
         frames[mart.TREND_VARIANT.full_name]
         .filter((pl.col("vendor") == NAME) & pl.col("is_best"))
         .unique("meter_id", keep="first", maintain_order=True)
-        .select("meter_id", "previous_part", "includes_today")
+        .select("meter_id", "previous_part", "has_today")
     )
     rows = (
         ours.join(pl.DataFrame({"period": PERIODS}), how="cross")
@@ -133,7 +133,7 @@ def _of_trends(snapshot: Frames, frames: Frames, ours: pl.DataFrame) -> pl.DataF
         obstacle=_no_register()
         .when(is_open & pl.col("previous_part").is_null())
         .then(pl.lit("How the vendor counts an open period is not known (mart.trend_variant)."))
-        .when(is_open & pl.col("includes_today"))
+        .when(is_open & pl.col("has_today"))
         .then(pl.lit("The vendor counts today in, our periods are complete days."))
         .when(pl.col("vendor_pct").is_not_null() & own_pct.is_null())
         .then(

@@ -73,7 +73,7 @@ def compute_access(frames: Frames, now: datetime) -> pl.DataFrame:
             "scope",
             "organization_id_wattsense",
             "device_group_id_wattsense",
-            pl.col("can_manage_users", "can_manage_service_accounts").fill_null(False),
+            pl.col("has_user_management", "has_service_account_management").fill_null(False),
             pl.col("privileges").fill_null([]),
         )
     )
@@ -88,8 +88,8 @@ def compute_access(frames: Frames, now: datetime) -> pl.DataFrame:
         "api_key_level",
         "is_migrated_key",
         "organization_id_wattsense",
-        pl.lit(False).alias("can_manage_users"),
-        pl.lit(False).alias("can_manage_service_accounts"),
+        pl.lit(False).alias("has_user_management"),
+        pl.lit(False).alias("has_service_account_management"),
         pl.lit([], pl.List(pl.String)).alias("privileges"),
     )
     return (
@@ -150,7 +150,7 @@ def find(frames: Frames, now: datetime) -> pl.DataFrame:
             "Wattsense's console and sign with an API key.",
         ),
         _findings(
-            roles.filter(pl.col("can_manage_users")).join(
+            roles.filter(pl.col("has_user_management")).join(
                 n_holders, on="role_id_wattsense", how="left"
             ),
             kind="wattsense_role_manages_users",
@@ -234,17 +234,17 @@ def _keys(frames: Frames) -> pl.DataFrame:
 
 
 def _roles(frames: Frames) -> pl.DataFrame:
-    """Return role_id_wattsense, role_name, privileges, can_manage_users and the like."""
+    """Return role_id_wattsense, role_name, privileges, has_user_management and the like."""
     frame = _in_force(frames, ROLE)
     privileges = frame["privileges"].to_list()
     return frame.select(
         "role_id_wattsense",
         "privileges",
         role_name="name",
-        can_manage_users=pl.Series(
+        has_user_management=pl.Series(
             [any(map(manages_users, each)) for each in privileges], dtype=pl.Boolean
         ),
-        can_manage_service_accounts=pl.Series(
+        has_service_account_management=pl.Series(
             [any(map(manages_service_accounts, each)) for each in privileges], dtype=pl.Boolean
         ),
     )

@@ -182,9 +182,9 @@ ACCESS: Final = Table(
         Column("organization_name", "text", "Its name."),
         Column("tenant_id_wattsense", "text", "The organization that manages it."),
         Column("device_group_id_wattsense", "text", "The device group; null: the organization."),
-        Column("can_manage_users", "bool", "True when the role has such a privilege.", False),
+        Column("has_user_management", "bool", "True when the role has such a privilege.", False),
         Column(
-            "can_manage_service_accounts",
+            "has_service_account_management",
             "bool",
             "True when the role has such a privilege, and so can make keys for them.",
             is_nullable=False,

@@ -56,25 +56,25 @@ PRESENT = Present()
 
 def fetched(
     previous_part: str = "elapsed",
-    includes_today: bool = False,
+    has_today: bool = False,
     now: datetime = NOW_AT,
     sites: tuple[str, ...] = SITES,
 ) -> Mapping[str, pl.DataFrame]:
     """What a fetch of some meters brings, the portfolio, and our own figures from the truth."""
     # The cache takes a default that is left out for another call than one that is given.
-    return _fetched(previous_part, includes_today, now, sites)
+    return _fetched(previous_part, has_today, now, sites)
 
 
 @lru_cache
 def _fetched(
-    previous_part: str, includes_today: bool, now: datetime, sites: tuple[str, ...]
+    previous_part: str, has_today: bool, now: datetime, sites: tuple[str, ...]
 ) -> Mapping[str, pl.DataFrame]:
     world, vendor = PRESENT.world, PRESENT.vendor
     PRESENT.at = now
     # One vendor for all settings: what it estimates does not depend on them and takes long.
     vendor.estimates.trend_variant = previous_part
-    vendor.estimates.includes_today = includes_today
-    is_whole = (previous_part, includes_today) == ("elapsed", False)
+    vendor.estimates.has_today = has_today
+    is_whole = (previous_part, has_today) == ("elapsed", False)
     calls = [
         _call(vendor, world, site_id, name, period)
         for site_id in sites
@@ -89,7 +89,7 @@ def _fetched(
     variant = {
         "vendor": "digiwatt",
         "previous_part": previous_part,
-        "includes_today": includes_today,
+        "has_today": has_today,
         "n_figures": 6,
         "n_fitting": 6,
         "is_best": True,
@@ -244,15 +244,15 @@ def differing(rows: pl.DataFrame) -> list[tuple[str, str, str, str | None]]:
     return wrong.select("meter_id", "rule", "period", "appliance").rows()
 
 
-@pytest.mark.parametrize(("previous_part", "includes_today"), VARIANTS)
+@pytest.mark.parametrize(("previous_part", "has_today"), VARIANTS)
 def test_planted_contradiction_is_found_in_each_setting_and_nothing_else_differs(
-    previous_part: str, includes_today: bool
+    previous_part: str, has_today: bool
 ) -> None:
-    rows = reconciled(fetched(previous_part, includes_today))
+    rows = reconciled(fetched(previous_part, has_today))
     assert differing(rows) == PLANTED
     (planted,) = rows.filter(pl.col("verdict") == "differs").iter_rows(named=True)
     fridge = (
-        fetched(previous_part, includes_today)[tables.YEARLY_CONSUMPTION_DISTRIBUTION.full_name]
+        fetched(previous_part, has_today)[tables.YEARLY_CONSUMPTION_DISTRIBUTION.full_name]
         .filter(
             (pl.col("smartmeter_id_digiwatt") == id_digiwatt(PLANTED_SITE_ID))
             & (pl.col("appliance") == PLANTED_APPLIANCE)
@@ -266,10 +266,10 @@ def test_planted_contradiction_is_found_in_each_setting_and_nothing_else_differs
     compared = rows.filter(pl.col("verdict") == "agrees").select("meter_id", "rule").unique()
     assert compared.height == len(SITES) * len(RULES) == 2 * 13
     open_trends = rows.filter((pl.col("rule") == "trend") & pl.col("period").is_in(OPEN))
-    wanted = "not_comparable" if includes_today else "agrees"
+    wanted = "not_comparable" if has_today else "agrees"
     assert set(open_trends["verdict"]) == {wanted}
     hours = rows.filter(pl.col("rule") == "disaggregation_sum")
-    is_told = (previous_part, includes_today) == ("elapsed", False)
+    is_told = (previous_part, has_today) == ("elapsed", False)
     is_last_month = pl.col("period") == "last-month"
     assert set(hours.filter(~is_last_month)["verdict"]) == {"agrees"}
     wanted = "agrees" if is_told else "not_comparable"

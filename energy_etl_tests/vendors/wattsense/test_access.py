@@ -299,9 +299,9 @@ def test_mart_says_who_reaches_which_organization_by_which_key_and_role(
         ("u-3", "basic", None, "role-keys", None, "South"),
         ("u-3", "basic", None, "role-read", "grp-south", "South"),
     ]
-    managing = frame.filter(pl.col("can_manage_users"))
+    managing = frame.filter(pl.col("has_user_management"))
     assert set(managing["holder_id_wattsense"]) == {"u-1"}
-    makers = frame.filter(pl.col("can_manage_service_accounts"))
+    makers = frame.filter(pl.col("has_service_account_management"))
     assert set(makers["holder_id_wattsense"]) == {"u-1", "u-3"}
     migrated = frame.filter(pl.col("is_migrated_key"))
     assert migrated["api_key_level"].to_list() == ["READ_WRITE", "READ_ONLY"]
