@@ -8,7 +8,7 @@ from pathlib import Path
 
 import energy_etl
 from energy_etl.defs.instance import create_instance
-from energy_etl.errors import ConfigurationError, EnergyEtlError
+from energy_etl.errors import ConfigurationError, EnergyEtlError, UsageError
 from energy_etl.portfolio import set_push_from, write_proposal
 from energy_etl.settings import Settings
 from energy_etl.state import get_fact, open_state, set_fact
@@ -56,12 +56,20 @@ def claim_world(settings: Settings, replay: Path | None) -> Path | None:
 
     Raises:
         ConfigurationError: the folder holds the readings of another world.
+        UsageError: there are no registers to replay; nothing is settled.
     """
+    from energy_etl.sandbox.replay import FILE_NAME
+
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     wanted = str(replay.resolve()) if replay else None
     with open_state(settings.state_path) as connection:
         held = get_fact(connection, _WORLD_FACT)
         if held is None:
+            if replay and not (replay / FILE_NAME).is_file():
+                raise UsageError(
+                    f"{replay} holds no {FILE_NAME}: name the folder of the Open Power System Data "
+                    "file."
+                )
             held = wanted or SEEDED_WORLD
             set_fact(connection, _WORLD_FACT, held)
     if wanted is not None and wanted != held:

@@ -27,6 +27,9 @@ def note_begun(settings: Settings, thing_id: str, parts: dict[str, Any]) -> None
     Raises:
         OSError: it cannot be written, as on a full disk; nothing was deleted yet.
     """
+    # Written aside by one that was killed: files that name a thing are looked for before the end.
+    for leftover in settings.data_dir.glob(f".{NOTE}.*.part"):
+        leftover.unlink()
     _write(settings, _read(settings) | {thing_id: parts})
 
 
@@ -47,9 +50,6 @@ def note_done(settings: Settings, thing_id: str) -> None:
         _write(settings, left)
     else:
         _path(settings).unlink(missing_ok=True)
-    # Written aside by one that was killed.
-    for leftover in settings.data_dir.glob(f".{NOTE}.*.part"):
-        leftover.unlink()
 
 
 def _read(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -21,13 +21,14 @@ def put_whole(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     Raises:
         OSError: of `path`, for nobody knows the file beside it.
     """
-    if path.exists() and not path.is_file():
-        with path.open("wb") as file:
-            yield file
-        return
     try:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:
+                yield file
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
-        target = path.resolve()
+        # Not Path.resolve: of a link to itself it makes a RuntimeError.
+        target = Path(os.path.realpath(path))
         # A name of its own, for another may write the same file meanwhile; mkstemp: 0600.
         descriptor, name = tempfile.mkstemp(
             dir=target.parent, prefix=f".{target.name}.", suffix=".part"

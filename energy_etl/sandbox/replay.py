@@ -8,6 +8,7 @@ hour after the last reading of the file unless another clock is given.
 
 import csv
 import gzip
+import zlib
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -31,6 +32,17 @@ SITE_ID = "opsd"
 HOUR_MS = 3_600_000
 _PREFIX = "DE_KN_residential4_"
 
+# What a download that broke off, or another file of that name, is read as.
+_DAMAGES = (
+    gzip.BadGzipFile,
+    zlib.error,
+    EOFError,
+    csv.Error,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
 # role, appliance, rating in kWh per hour: above each real step of the file, the longest ones too
 # (8.4 for PV, 8.0 for export, 4.8 for import, 3.1 for the wallbox).
 _REGISTERS: dict[str, tuple[str, str, str | None, float]] = {
@@ -46,6 +58,10 @@ _REGISTERS: dict[str, tuple[str, str, str | None, float]] = {
 }
 
 
+class DamagedFileError(RuntimeError):
+    """The file of the house is not as it was published."""
+
+
 class Replay:
     """One real house; it implements `Truth` with a grid of 60 minutes."""
 
@@ -53,7 +69,12 @@ class Replay:
     slot_ms = HOUR_MS
 
     def __init__(self, folder: str | Path, now: Callable[[], datetime] | None = None) -> None:
-        """Read the file of the house in `folder`; FileNotFoundError says which file is missing."""
+        """Read the file of the house in `folder`.
+
+        Raises:
+            FileNotFoundError: it is not there; the message names it.
+            DamagedFileError: it is cut off, or another file of that name.
+        """
         path = Path(folder) / FILE_NAME
         if not path.is_file():
             raise FileNotFoundError(
@@ -63,9 +84,14 @@ class Replay:
         self.locations = {"Konstanz": (SITE_ID,)}
         self.registers = {r.register_id: r for r in map(_register, _REGISTERS)}
         self.streams = {s.stream_id: s for s in map(_stream, self.registers)}
-        self._readings = _read(path)
-        first = min(samples.at_ms[0] for samples in self._readings.values())
-        last = max(samples.at_ms[-1] for samples in self._readings.values())
+        try:
+            self._readings = _read(path)
+            first = min(samples.at_ms[0] for samples in self._readings.values())
+            last = max(samples.at_ms[-1] for samples in self._readings.values())
+        except _DAMAGES as error:
+            raise DamagedFileError(
+                f"{path} is damaged ({type(error).__name__}: {error}); download it again"
+            ) from error
         self.origin_ms = int(first) // HOUR_MS * HOUR_MS
         self._last_ms = int(last)
         self._now = now or (lambda: from_ms(last) + timedelta(hours=1))

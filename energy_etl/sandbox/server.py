@@ -15,7 +15,7 @@ import uvicorn
 
 from energy_etl.sandbox.app import SandboxApp, build_app
 from energy_etl.sandbox.model import Truth
-from energy_etl.sandbox.replay import Replay
+from energy_etl.sandbox.replay import DamagedFileError, Replay
 from energy_etl.sandbox.world import World, fixed_clock, utc_now
 
 _START_S = 30.0
@@ -117,13 +117,13 @@ def serve(
 
     Raises:
         SystemExit: after one sentence on stderr: 2 when `now` lies before the world starts, 3
-            when the port is taken or the folder holds no registers.
+            when the port is taken or the folder holds no registers, or damaged ones.
     """
     clock = None if now is None else fixed_clock(now)
     try:
         truth = Replay(replay, clock) if replay else World(now=clock or utc_now)
         sandbox = SandboxServer(truth, host=host, port=port, **options)
-    except (PortInUseError, FileNotFoundError, ValueError) as error:
+    except (PortInUseError, FileNotFoundError, DamagedFileError, ValueError) as error:
         print(f"energy-etl: {error}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, ValueError) else 3) from error
     with _signals() as asked, sandbox:

@@ -7,7 +7,7 @@ become tables by two pure functions, the same for a live fetch and for `energy-e
     calls of one fetch (RawCall) -> Vendor.to_batch -> VendorBatch (writes to the vendor's tables)
     VendorBatch, who is who      -> Vendor.to_core  -> writes to the tables of layer core
 
-No network and no warehouse here: `rest.py` fetches, `warehouse` writes what a `Write` says.
+No network and no warehouse here: `rest/` fetches, `warehouse/` writes what a `Write` says.
 """
 
 import importlib

@@ -59,3 +59,21 @@ def test_error_names_the_file_asked_for_and_not_the_one_beside_it(tmp_path: Path
     with pytest.raises(FileExistsError) as raised, put_whole(path) as file:
         file.write(b"text")
     assert raised.value.filename == str(path)
+
+
+def test_full_device_is_named(tmp_path: Path) -> None:
+    link = tmp_path / "full.csv"
+    link.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as raised, put_whole(link) as file:
+        file.write(b"text")
+    assert raised.value.filename == str(link)
+    assert link.is_symlink()
+
+
+def test_link_to_itself_is_replaced_by_the_file(tmp_path: Path) -> None:
+    """It ended with a traceback."""
+    link = tmp_path / "report.html"
+    link.symlink_to(link)
+    with put_whole(link) as file:
+        file.write(b"text")
+    assert link.read_bytes() == b"text"

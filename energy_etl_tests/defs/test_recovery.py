@@ -14,9 +14,11 @@ from energy_etl.cli.setup import claim_world, discover_portfolio
 from energy_etl.defs.partitions import CATCH_UP_TAG, span_tags
 from energy_etl.defs.resources import Etl
 from energy_etl.delivery.frontier import UNPLANNED
-from energy_etl.errors import ConfigurationError
+from energy_etl.errors import ConfigurationError, UsageError
 from energy_etl.portfolio import Portfolio
+from energy_etl.sandbox.replay import FILE_NAME
 from energy_etl.tables import core, mart, push
+from energy_etl.vendors import project_settings
 from energy_etl_tests.defs.project import NOW, Project, failure_text
 
 
@@ -96,6 +98,16 @@ def test_folder_of_one_world_refuses_another(tmp_path: Path, project: Project) -
     assert claim_world(project.settings, None) is None
     with pytest.raises(ConfigurationError, match="another world"):
         claim_world(project.settings, tmp_path)
+
+
+def test_world_without_registers_is_not_settled_for_good(tmp_path: Path) -> None:
+    """After `up --replay` with a wrong folder the right one was refused as another world."""
+    settings, folder = project_settings(tmp_path), tmp_path / "house"
+    folder.mkdir()
+    with pytest.raises(UsageError, match=f"house holds no {FILE_NAME}"):
+        claim_world(settings, folder)
+    (folder / FILE_NAME).write_bytes(b"")
+    assert claim_world(settings, folder) == claim_world(settings, None) == folder.resolve()
 
 
 def test_cell_that_breaks_costs_its_site_nothing_and_a_register_taken_out_leaves(

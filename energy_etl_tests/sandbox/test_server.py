@@ -1,5 +1,6 @@
 """Running the sandbox: a thread, the foreground, a port that is taken."""
 
+import gzip
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from energy_etl.sandbox import PortInUseError, SandboxServer, World, serve
+from energy_etl.sandbox.replay import FILE_NAME
 from energy_etl_tests.sandbox.conftest import NOW_AT
 
 FOREGROUND = f"""
@@ -57,6 +59,15 @@ def test_foreground_sandbox_that_cannot_start_says_why_in_one_sentence(
         serve(port=0, **options)
     assert caught.value.code == code
     assert message in capsys.readouterr().err
+
+
+def test_foreground_sandbox_of_a_download_that_broke_off_says_so(capsys, tmp_path):
+    """It ended with a traceback, or with the code of a wrong option."""
+    (tmp_path / FILE_NAME).write_bytes(gzip.compress(b"utc_timestamp\n")[:-9])
+    with pytest.raises(SystemExit) as caught:
+        serve(port=0, replay=tmp_path)
+    assert caught.value.code == 3
+    assert f"{FILE_NAME} is damaged (EOFError" in capsys.readouterr().err
 
 
 def test_foreground_sandbox_on_a_port_in_use_says_so(capsys, running: SandboxServer):
