@@ -133,7 +133,7 @@ def delivery_sentence(streams: pl.DataFrame) -> str:
         *([f"{n['n_rejected']:,} refused"] if n["n_rejected"] else []),
         *([f"{_streams(n_parked)} parked"] if n_parked else []),
         *([f"{_streams(n_lagging)} behind"] if n_lagging else []),
-        f"{n['n_holes']:,} holes",
+        f"{n['n_holes']:,} holes in what was sent",
     ]
     advice = " (`energy-etl outbox status`)" if len(parts) > 2 else ""
     return "; ".join(parts) + advice + "."
