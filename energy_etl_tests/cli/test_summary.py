@@ -22,11 +22,14 @@ def streams(*rows: dict[str, Any]) -> pl.DataFrame:
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        ([{}, {"n_confirmed": 0}], "9 packets of 1 stream sent, all confirmed; 0 holes in what was sent."),
+        (
+            [{}, {"n_confirmed": 0}],
+            "9 packets of 1 stream sent, all confirmed; 0 holes in what was sent.",
+        ),
         (
             [{"n_sent": 2}, {"parked_reason": "Unknown.", "n_rejected": 1}],
             "20 packets of 2 streams sent, 2 of them not confirmed; 1 refused; 1 stream parked; "
-            "0 holes (`energy-etl outbox status`).",
+            "0 holes in what was sent (`energy-etl outbox status`).",
         ),
         # It once said that all was well of a stream that had waited for days.
         (
