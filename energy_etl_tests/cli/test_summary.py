@@ -34,8 +34,8 @@ def streams(*rows: dict[str, Any]) -> pl.DataFrame:
         # It once said that all was well of a stream that had waited for days.
         (
             [{}, {"lag_minutes": 8460.0}],
-            "18 packets of 2 streams sent, all confirmed; 1 stream behind; 0 holes in what was sent "
-            "(`energy-etl outbox status`).",
+            "18 packets of 2 streams sent, all confirmed; 1 stream behind; "
+            "0 holes in what was sent (`energy-etl outbox status`).",
         ),
     ],
 )
