@@ -56,14 +56,15 @@ def init(
     portfolio. What is there is left alone. --discover asks the vendors what they list and proposes
     rows; a house that two vendors see is proposed twice: merge the rows.
     """
+    from energy_etl.cli.project import command_settings
     from energy_etl.cli.setup import discover_portfolio, prepare, today_at
-    from energy_etl.vendors import project_settings
 
-    settings = project_settings()
+    settings = command_settings()
     prepare(settings, push_from_at=today_at())
     if discover:
         n_rows = discover_portfolio(settings)
-        print(f"{n_rows} rows proposed in {settings.portfolio_dir}: complete the empty cells.")
+        told = "complete the empty cells" if n_rows else "nothing of what was listed is new"
+        print(f"{n_rows} rows proposed in {settings.portfolio_dir}: {told}.")
     else:
         print(f"Ready in {settings.data_dir}.")
 

@@ -43,14 +43,14 @@ def backfill(
     The preview tells per vendor the calls against the quota, the time, and what the vendor no
     longer gives. Without it the backfill is asked for, and `energy-etl up` runs it.
     """
+    from energy_etl.cli.project import command_etl
     from energy_etl.definitions import build_defs
     from energy_etl.defs.backfill import Days, chosen_vendors, preview_past, request_backfill
     from energy_etl.defs.extraction import OnlyConfig
     from energy_etl.defs.instance import open_instance
-    from energy_etl.defs.resources import Etl
     from energy_etl.vendors.golive import require_consent
 
-    etl = Etl()
+    etl = command_etl()
     days = Days(from_day.date(), to_day.date())
     days.check(etl.now().date())
     only = OnlyConfig(only_meters=only_meter or [], only_sites=only_site or [])

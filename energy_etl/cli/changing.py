@@ -16,10 +16,10 @@ def show_ask_do(wish: "Wish", *, is_agreed: bool) -> None:
         typer.Exit: the answer was no; nothing was changed.
         EnergyEtlError: it could not be planned, was refused, or its outcome is not as asked.
     """
+    from energy_etl.cli.project import command_etl
     from energy_etl.defs.changes import do_change, plan_change
-    from energy_etl.defs.resources import Etl
 
-    etl = Etl()
+    etl = command_etl()
     plan = plan_change(etl, wish)
     for line in plan.lines():
         print(line)

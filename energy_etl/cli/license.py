@@ -66,10 +66,10 @@ def list_(
     from rich.table import Table as ScreenTable
     from rich.text import Text
 
+    from energy_etl.cli.project import command_etl
     from energy_etl.defs.changes import list_licences
-    from energy_etl.defs.resources import Etl
 
-    licences, failures = list_licences(Etl())
+    licences, failures = list_licences(command_etl())
     for failure in failures:
         print(f"energy-etl: {failure}", file=sys.stderr)
     if as_json:

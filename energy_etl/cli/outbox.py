@@ -239,9 +239,9 @@ def _resend(outbox: "Outbox", stream_id: str, *, is_sure: bool) -> None:
 
 
 def _settings() -> "Settings":
-    from energy_etl.vendors import project_settings
+    from energy_etl.cli.project import command_settings
 
-    return project_settings()
+    return command_settings()
 
 
 @contextlib.contextmanager

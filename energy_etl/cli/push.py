@@ -50,11 +50,11 @@ def csv(
     stream's in streams.csv. Lines that cannot be sent are listed with their numbers, and then
     nothing is sent.
     """
+    from energy_etl.cli.project import command_settings
     from energy_etl.cli.push_files import Target, deliver
-    from energy_etl.vendors import project_settings
     from energy_etl.vendors.wattics.files import read_packets
 
-    target = Target.of(project_settings())
+    target = Target.of(command_settings())
     _tell_problems(target)
     if stream is not None:
         target.plan(stream)
@@ -99,11 +99,11 @@ def try_out(
     For a stream that a register feeds only --read-only: a packet of now would stand before the
     readings that are still to come.
     """
+    from energy_etl.cli.project import command_settings
     from energy_etl.cli.push_files import Target, deliver, read_back
-    from energy_etl.vendors import project_settings
     from energy_etl.vendors.wattics.files import one_packet
 
-    target = Target.of(project_settings())
+    target = Target.of(command_settings())
     _tell_problems(target)
     plan, now = target.plan(stream), datetime.now(UTC)
     if plan.register_ids and not read_only:
@@ -160,11 +160,11 @@ def dry_run(
     Each line has the stream, the credential, the URL and the very body. No packet's state changes,
     nobody is called, and no consent is needed. What is due and what waits for what is printed.
     """
+    from energy_etl.cli.project import command_etl
     from energy_etl.defs.dry_run import look_ahead, write_lines
     from energy_etl.defs.instance import open_instance
-    from energy_etl.defs.resources import Etl
 
-    etl, is_stdout = Etl(), str(out) == "-"
+    etl, is_stdout = command_etl(), str(out) == "-"
     home = etl.settings().dagster_home
     with contextlib.ExitStack() as stack:
         instance = None

@@ -20,7 +20,8 @@ _HOUR: Final = timedelta(hours=1)
 _CALLS: Final = """
 SELECT vendor, max(requested_at) FILTER (error IS NULL) AS last_success_at,
     max(requested_at) FILTER (error IS NOT NULL) AS last_failure_at,
-    arg_max(error, requested_at) FILTER (error IS NOT NULL) AS last_error,
+    -- A token that was refused says no more than that; the call that wanted it says why.
+    arg_max(error, (endpoint <> 'token', requested_at)) FILTER (error IS NOT NULL) AS last_error,
     count(*) FILTER (requested_at > $1) AS n_calls,
     count(*) FILTER (requested_at > $1 AND error IS NOT NULL) AS n_failed
 FROM raw.request GROUP BY vendor

@@ -28,10 +28,10 @@ def status(
     and sent last, and where the data is. Nobody is called and no run is disturbed; `energy-etl
     doctor` says what does not work.
     """
+    from energy_etl.cli.project import command_settings
     from energy_etl.cli.standing import look_at_vendors, now, refuse_no_project
-    from energy_etl.vendors import project_settings
 
-    settings = project_settings()
+    settings = command_settings()
     refuse_no_project(settings)
     at = now()
     standing = look_at_vendors(settings, at)
@@ -166,8 +166,10 @@ def _print(facts: dict[str, Any]) -> None:
     Console().print(screen)
     print()
     for row in facts["vendors"]:
-        if row["is_failing"]:
-            print(f"{row['title']}: {row['last_error']}")
+        if row["last_error"]:
+            # What was answered since may be over; a person decides that by its reason.
+            since = "" if row["is_failing"] else ", answered since"
+            print(f"{row['title']}{since}: {' '.join(row['last_error'].split())}")
     runs = facts["up"] or "nothing; `energy-etl up` computes and sends"
     findings = facts["findings"]
     lines = {

@@ -29,7 +29,6 @@ PushFromOption = Annotated[
         "is older must be agreed with Wattics."
     ),
 ]
-_SHOWN = ("stream_id", "state", "register_id", "field", "content", "meter_id_wattics", "meter_name")
 
 
 @app.command(name="list")
@@ -37,15 +36,15 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the stream map beside what Wattics lists now."""
+    from energy_etl.cli.project import command_settings
     from energy_etl.portfolio import Portfolio
     from energy_etl.tables import push
-    from energy_etl.vendors import project_settings
     from energy_etl.vendors.wattics.api_client import NO_TOKEN
     from energy_etl.vendors.wattics.provisioning import list_streams
     from energy_etl.vendors.wattics.settings import WatticsSettings
     from energy_etl.vendors.wattics.wire import field_problem
 
-    settings = project_settings()
+    settings = command_settings()
     portfolio, meters = Portfolio.load(settings.portfolio_dir, field_problem), None
     for problem in portfolio.problems:
         print(f"energy-etl: {problem.message}", file=sys.stderr)
@@ -59,22 +58,9 @@ def list_(
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table as ScreenTable
+    from energy_etl.cli.streams_view import print_streams
 
-    screen = ScreenTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name in _SHOWN:
-        screen.add_column(name, overflow="fold")
-    for row in rows:
-        shown = row | {
-            name: "\n".join(
-                [str(row[name] or "-"), *(each[name] for each in row["further_fields"])]
-            )
-            for name in ("register_id", "field", "content")
-        }
-        screen.add_row(*("-" if shown[name] is None else str(shown[name]) for name in _SHOWN))
-    Console().print(screen)
+    print_streams(rows)
 
 
 @app.command()
@@ -97,15 +83,15 @@ def create(
 
     Shows the plan, asks, and writes streams.csv.
     """
+    from energy_etl.cli.project import command_settings
     from energy_etl.portfolio import Portfolio
-    from energy_etl.vendors import project_settings
     from energy_etl.vendors.golive import require_consent
     from energy_etl.vendors.wattics.provisioning import plan_streams
     from energy_etl.vendors.wattics.reach import API_LOGIN
     from energy_etl.vendors.wattics.settings import WatticsSettings
     from energy_etl.vendors.wattics.wire import field_problem
 
-    settings, push_from_at = project_settings(), _instant(push_from)
+    settings, push_from_at = command_settings(), _instant(push_from)
     portfolio = Portfolio.load_strictly(settings.portfolio_dir, field_problem)
     if credential:
         _check_credential(settings, credential)
@@ -170,12 +156,12 @@ def map_(
     A stream that has sent and moves to another register needs --push-from: what it sent before then
     stays, and what the new register says of that time is told as corrections otherwise.
     """
+    from energy_etl.cli.project import command_settings
     from energy_etl.portfolio import Portfolio, set_stream, set_stream_field
     from energy_etl.tables import push
-    from energy_etl.vendors import project_settings
     from energy_etl.vendors.wattics.wire import field_problem
 
-    settings = project_settings()
+    settings = command_settings()
     portfolio = Portfolio.load_strictly(settings.portfolio_dir, field_problem)
     register, stream_id = _names(names, files=files)
     is_content_fit = bool(content) != files

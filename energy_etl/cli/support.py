@@ -26,11 +26,12 @@ def support_bundle(
     Prints the file's path. A run that holds the warehouse is waited for.
     """
     from energy_etl.cli.doctor.examination import examine
+    from energy_etl.cli.project import command_settings
     from energy_etl.cli.standing import now, refuse_no_project
     from energy_etl.cli.support_content import Bundle, write_bundle
-    from energy_etl.vendors import discover_vendors, project_settings
+    from energy_etl.vendors import discover_vendors
 
-    settings = project_settings()
+    settings = command_settings()
     refuse_no_project(settings)
     if vendor is not None and vendor not in discover_vendors():
         raise UsageError(

@@ -164,7 +164,8 @@ def import_project(
             _refuse_newer_outbox(settings, manifest)
             restore_state(folder / _STATE, settings.state_path)
             yield "Outbox and state."
-        _bring_portfolio(settings, folder, manifest, is_replacing=is_replacing)
+        if _bring_portfolio(settings, folder, manifest, is_replacing=is_replacing):
+            yield "Portfolio."
         yield from _bring_tables(warehouse, tables, folder, manifest)
         prepare(settings)
         publish(warehouse, data_dir=settings.data_dir)
@@ -197,10 +198,11 @@ def _bring_tables(
 
 def _bring_portfolio(
     settings: Settings, folder: Path, manifest: Manifest, *, is_replacing: bool
-) -> None:
+) -> bool:
+    """Return False of an export without one."""
     names = _portfolio_names(manifest)
     if not names:
-        return
+        return False
     settings.portfolio_dir.mkdir(parents=True, exist_ok=True)
     for name in names:
         begun = settings.portfolio_dir / f".{name}.new"
@@ -211,6 +213,7 @@ def _bring_portfolio(
         for layout in FILES:
             if layout.file not in names:
                 (settings.portfolio_dir / layout.file).unlink(missing_ok=True)
+    return True
 
 
 def _portfolio_names(manifest: Manifest) -> list[str]:

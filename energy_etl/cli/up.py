@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import dagster as dg
 from filelock import FileLock, Timeout
@@ -31,6 +32,7 @@ from energy_etl.settings import PREFIX, ROOT_VARIABLE, Settings
 from energy_etl.vendors import project_settings
 
 START_DEADLINE_S = 120.0
+_SANDBOX_PORT: Final = 8080
 _DEFINITIONS = "energy_etl.definitions"
 # One server of the code for both: left alone, the web server starts one, and the daemon another
 # each minute, which is a twelfth of a slow core for ever.
@@ -143,7 +145,7 @@ def _start(
     }
     if settings.target == "sandbox":
         print("Starting the vendor sandbox ...", file=sys.stderr, flush=True)
-        child, url = start_sandbox(settings, port=free_port(8080), replay=replay)
+        child, url = _start_usual_sandbox(settings, replay)
         children.append(child)
         environment[f"{PREFIX}SANDBOX_URL"] = url
         # A sandbox that was started anew has forgotten every consent.
@@ -171,6 +173,16 @@ def _start(
         f"{url}/server_info", children[-2], START_DEADLINE_S, is_stopped
     )
     return url if answered else None
+
+
+def _start_usual_sandbox(settings: Settings, replay: Path | None) -> tuple[Child, str]:
+    """Start the sandbox on its usual port; say so when it had to be another."""
+    port = free_port(_SANDBOX_PORT)
+    child, url = start_sandbox(settings, port=port, replay=replay)
+    if port != _SANDBOX_PORT:
+        told = f"The vendor sandbox answers at {url}, for port {_SANDBOX_PORT} is taken."
+        print(told, file=sys.stderr, flush=True)
+    return child, url
 
 
 def _end_active_runs(settings: Settings) -> None:

@@ -20,10 +20,10 @@ def vendors(
     Per vendor, with its last success, its calls and until when its readings reach. Nobody is
     called; `energy-etl doctor` tries the logins.
     """
+    from energy_etl.cli.project import command_settings
     from energy_etl.cli.standing import look_at_vendors, now, refuse_no_project
-    from energy_etl.vendors import project_settings
 
-    settings = project_settings()
+    settings = command_settings()
     refuse_no_project(settings)
     standing = look_at_vendors(settings, now())
     for note in standing.notes:

@@ -37,11 +37,11 @@ def authorize(
 
     Exit codes: 3 settings, 4 denied or no answer, 5 network.
     """
-    from energy_etl.vendors import project_settings
+    from energy_etl.cli.project import command_settings
     from energy_etl.vendors.wiser import consent as flow
     from energy_etl.vendors.wiser.settings import WiserSettings
 
-    settings = project_settings()
+    settings = command_settings()
     section = settings.section(WiserSettings)
     if paste:
         ask = _asker(section.authorize_deadline_s)
@@ -70,11 +70,11 @@ def status(
 
     Nobody is asked. Exit code 4: it is not authorised.
     """
-    from energy_etl.vendors import project_settings
+    from energy_etl.cli.project import command_settings
     from energy_etl.vendors.wiser.consent import read_consent
     from energy_etl.vendors.wiser.settings import WiserSettings
 
-    settings = project_settings()
+    settings = command_settings()
     consent = read_consent(settings.section(WiserSettings), settings.token_dir)
     if as_json:
         facts = {

@@ -3,7 +3,7 @@
 Proposals and starts only fill what is empty; a stream's row is changed when a person asks for it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -31,9 +31,11 @@ def write_proposal(folder: Path, proposal: Mapping[str, Rows]) -> dict[str, list
     """Append what vendors list and the portfolio does not have yet.
 
     A row whose vendor id stands in its file is left out, and rows that name it follow the id
-    which that file gives it. A new row whose own id is taken gets a number behind it. What the
-    proposal does not know stays empty for a person to fill in (the zone, for instance); a missing
-    file is made, a new vendor column is added to the header.
+    which that file gives it. A site or meter that its vendor gives no id of its own is the one
+    where its registers stand already, and is left out where none of them is new. A new row whose
+    own id is taken gets a number behind it. What the proposal does not know stays empty for a
+    person to fill in (the zone, for instance); a missing file is made, a new vendor column is
+    added to the header.
 
     Args:
         folder: the portfolio's folder, made when it is missing.
@@ -46,17 +48,24 @@ def write_proposal(folder: Path, proposal: Mapping[str, Rows]) -> dict[str, list
         ConfigurationError: a file that is there cannot be read, or a row has an unknown column.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    files = {layout.file: _open(folder, layout) for layout in _PROPOSED}
+    rows = {
+        layout.file: [_cells(row, layout) for row in proposal.get(Path(layout.file).stem, ())]
+        for layout in _PROPOSED
+    }
+    there, wanted = _match_upwards(files, rows)
     added: dict[str, list[str]] = {}
-    files: list[CsvFile] = []
     renamed: dict[str, dict[str, str]] = {}
     for layout in _PROPOSED:
-        id_column = f"{layout.thing}_id"
-        file = _open(folder, layout)
-        rows = [_resolved(row, renamed) for row in proposal.get(Path(layout.file).stem, ())]
-        renamed[id_column], added[layout.file] = _append(file, layout, id_column, rows)
-        files.append(file)
-    for file in files:
-        if added[file.path.name] or not file.path.exists():
+        name = layout.file
+        resolved = [_resolved(row, renamed) for row in rows[name]]
+        if layout is METERS:
+            there[name] |= _namesakes(files, resolved, there[name])
+        renamed[_id_column(layout)], added[name] = _append(
+            files[name], layout, resolved, there[name], wanted[name]
+        )
+    for name, file in files.items():
+        if added[name] or not file.path.exists():
             file.write()
     return added
 
@@ -155,38 +164,113 @@ def _add_columns(file: CsvFile, cells: Iterable[str]) -> None:
     file.header += [name for name in cells if name not in file.header]
 
 
-def _resolved(
-    row: Mapping[str, str | None], renamed: Mapping[str, Mapping[str, str]]
-) -> dict[str, str]:
-    """Return the row's cells as text, with the ids of other files as those files have them."""
-    cells = {name: "" if cell is None else str(cell).strip() for name, cell in row.items()}
+def _id_column(layout: FileLayout) -> str:
+    return f"{layout.thing}_id"
+
+
+def _cells(row: Mapping[str, str | None], layout: FileLayout) -> dict[str, str]:
+    """Return the row's cells as text."""
+    unknown = [n for n in row if n not in layout.cells and layout.vendor_of(n) is None]
+    if unknown:
+        raise ConfigurationError(
+            f"A proposal for {layout.file} has the unknown columns {', '.join(unknown)}: leave"
+            " them out where the vendor's rows are proposed."
+        )
+    return {name: "" if cell is None else str(cell).strip() for name, cell in row.items()}
+
+
+def _resolved(cells: Mapping[str, str], renamed: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return the cells with the ids of other files as those files have them."""
     return {name: renamed.get(name, {}).get(cell, cell) for name, cell in cells.items()}
 
 
+def _vendor_cells(row: Mapping[str, str], layout: FileLayout) -> list[tuple[str, str]]:
+    return [(name, cell) for name, cell in row.items() if cell and layout.vendor_of(name)]
+
+
+def _known(file: CsvFile, layout: FileLayout) -> dict[tuple[str, str], str]:
+    """Return (vendor column, vendor's id) -> id in the file."""
+    return {
+        cell: row[_id_column(layout)] for _, row in file.rows for cell in _vendor_cells(row, layout)
+    }
+
+
+def _match_upwards(
+    files: Mapping[str, CsvFile], rows: Mapping[str, Sequence[Mapping[str, str]]]
+) -> tuple[dict[str, dict[str, str]], dict[str, set[str]]]:
+    """Find the sites and meters without a vendor id by what stands below them.
+
+    Returns:
+        Per file: proposed id -> id in the file, where all that is known below it agrees; and the
+        proposed ids below which something is new.
+    """
+    there: dict[str, dict[str, str]] = {layout.file: {} for layout in _PROPOSED}
+    wanted: dict[str, set[str]] = {layout.file: set() for layout in _PROPOSED}
+    for layout, parent in ((REGISTERS, METERS), (METERS, SITES)):
+        file, id_column, parent_column = files[layout.file], _id_column(layout), _id_column(parent)
+        known = _known(file, layout)
+        parent_of = {row[id_column]: row[parent_column] for _, row in file.rows}
+        parents = {row[_id_column(parent)] for _, row in files[parent.file].rows}
+        found: dict[str, set[str]] = {}
+        for row in rows[layout.file]:
+            proposed, above = row.get(id_column, ""), row.get(parent_column, "")
+            cells = _vendor_cells(row, layout)
+            mine = next((known[cell] for cell in cells if cell in known), None)
+            if mine is None and not cells:
+                mine = there[layout.file].get(proposed)
+            # Only a row that stands there: a register may name a meter that was taken out.
+            if mine is not None and parent_of[mine] in parents:
+                found.setdefault(above, set()).add(parent_of[mine])
+            if proposed in wanted[layout.file] or (
+                mine is None and (bool(cells) or layout is REGISTERS)
+            ):
+                wanted[parent.file].add(above)
+        there[parent.file] = {above: min(ids) for above, ids in found.items() if len(ids) == 1}
+    return there, wanted
+
+
+def _namesakes(
+    files: Mapping[str, CsvFile], meters: Sequence[Mapping[str, str]], there: Mapping[str, str]
+) -> dict[str, str]:
+    """Match meters to those of the same site, name and commodity that have no register yet."""
+    measured = {row["meter_id"] for _, row in files[REGISTERS.file].rows}
+    told = ("site_id", "name", "commodity")
+    free: dict[tuple[str, ...], list[str]] = {}
+    for _, row in files[METERS.file].rows:
+        if row["meter_id"] not in measured:
+            key = tuple(row.get(name, "").lower() for name in told)
+            free.setdefault(key, []).append(row["meter_id"])
+    found: dict[str, str] = {}
+    for row in meters:
+        namesakes = free.get(tuple(row.get(name, "").lower() for name in told), [])
+        if len(namesakes) == 1 and row.get("meter_id", "") not in there:
+            found[row.get("meter_id", "")] = namesakes[0]
+    return found
+
+
 def _append(
-    file: CsvFile, layout: FileLayout, id_column: str, rows: Iterable[dict[str, str]]
+    file: CsvFile,
+    layout: FileLayout,
+    rows: Iterable[dict[str, str]],
+    matched: Mapping[str, str],
+    wanted: Collection[str],
 ) -> tuple[dict[str, str], list[str]]:
     """Append the rows that are new; return proposed id -> id in the file, and the new ids."""
-    known = {
-        (name, cell): row[id_column]
-        for _, row in file.rows
-        for name, cell in row.items()
-        if cell and layout.vendor_of(name)
-    }
+    id_column, known = _id_column(layout), _known(file, layout)
     taken = {row[id_column] for _, row in file.rows}
     in_file: dict[str, str] = {}
     added: list[str] = []
     for row in rows:
-        _refuse_unknown(layout, row)
         proposed = row.get(id_column, "")
-        vendor_cells = [
-            (name, cell) for name, cell in row.items() if cell and layout.vendor_of(name)
-        ]
+        vendor_cells = _vendor_cells(row, layout)
         there = next((known[cell] for cell in vendor_cells if cell in known), None)
-        if there is None and not vendor_cells and proposed in taken:
-            there = proposed
+        if there is None and not vendor_cells:
+            there = matched.get(proposed, proposed if proposed in taken else None)
         if there is not None:
             in_file[proposed] = there
+            continue
+        # Nobody could map it: what is below is known already, or there is nothing to compute.
+        if not vendor_cells and layout is not REGISTERS and proposed not in wanted:
             continue
         final = _free(proposed, taken)
         _add_columns(file, (name for name, cell in row.items() if cell))
@@ -196,15 +280,6 @@ def _append(
         in_file[proposed] = final
         added.append(final)
     return in_file, added
-
-
-def _refuse_unknown(layout: FileLayout, row: Mapping[str, str]) -> None:
-    unknown = [n for n in row if n not in layout.cells and layout.vendor_of(n) is None]
-    if unknown:
-        raise ConfigurationError(
-            f"A proposal for {layout.file} has the unknown columns {', '.join(unknown)}: leave"
-            " them out where the vendor's rows are proposed."
-        )
 
 
 def _free(proposed: str, taken: set[str]) -> str:

@@ -163,7 +163,7 @@ def portfolio(sites: Sequence[Site], now: datetime, charts: Mapping[str, str]) -
         )
         if others
         else None,
-        _others(sites),
+        _others(sites, charts),
         lead=join([told, _periods(sites), _meaning()]),
     )
 
@@ -190,7 +190,7 @@ def _row(
     return [
         join(
             [
-                el("a", name(site.name), href=f"#{chart}") if chart else name(site.name),
+                _linked(site, chart),
                 el("small", name(site.site_id), class_="id"),
             ]
         ),
@@ -204,6 +204,11 @@ def _row(
         _measured(site, worst),
         _read(site, now),
     ]
+
+
+def _linked(site: Site, chart: str | None) -> Html:
+    """Return a site's name, a link where its charts are drawn."""
+    return el("a", name(site.name), href=f"#{chart}") if chart else name(site.name)
 
 
 def _amount(amount: Amount | None, unit: str) -> Child:
@@ -251,7 +256,7 @@ def _read(site: Site, now: datetime) -> Child:
     )
 
 
-def _others(sites: Sequence[Site]) -> Html:
+def _others(sites: Sequence[Site], charts: Mapping[str, str]) -> Html:
     rows = []
     for commodity in COMMODITIES[1:]:
         unit = unit_of(commodity)
@@ -261,7 +266,7 @@ def _others(sites: Sequence[Site]) -> Html:
             if week or month:
                 rows.append(
                     (
-                        name(site.name),
+                        _linked(site, charts.get(site.site_id)),
                         commodity,
                         _amount(week, unit),
                         _changed(week),

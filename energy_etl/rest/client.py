@@ -136,6 +136,7 @@ class RestClient(Closing):
         query: Mapping[str, str | int] | None = None,
         params: Mapping[str, Any] | None = None,
         quotas: Sequence[Quota] = (),
+        expected: frozenset[int] = frozenset(),
     ) -> Answer:
         """GET a path below the base URL, with bounded retries.
 
@@ -145,11 +146,13 @@ class RestClient(Closing):
             query: sent in this order.
             params: what the call is made for, kept in the request log.
             quotas: further limits that this call counts against.
+            expected: statuses that tell something too: raised, but no failure in the log.
 
         Raises:
             VendorError: the kind says what happened; `is_retryable` ones have been retried.
         """
-        return self._call(_Exchange(endpoint, self._url(path, query), params or {}), quotas)
+        url = self._url(path, query)
+        return self._call(_Exchange(endpoint, url, params or {}, expected=expected), quotas)
 
     def send(
         self,
@@ -253,12 +256,13 @@ class RestClient(Closing):
             error = self._failures.of_status(endpoint, url, params, answer, attempt)
         except VendorError as cause:
             error = self._failures.of_cause(endpoint, url, params, cause, attempt)
+        is_failure = error is not None and status not in exchange.expected
         request_id = self.log.record(
             endpoint=endpoint,
             url=self._redactor.text(url_text),
             params=params,
             status=status or None,
-            error=self._redactor.text(str(error)) if error else None,
+            error=self._redactor.text(str(error)) if is_failure else None,
             requested_at=requested_at,
             elapsed_ms=(time.monotonic() - started_s) * 1000,
             body=body,
@@ -368,6 +372,7 @@ class _Exchange:
     body: bytes | None = None
     headers: Mapping[str, str] | None = None
     is_repeatable: bool = True
+    expected: frozenset[int] = frozenset()
 
     def request(self) -> httpx.Request:
         """Return it anew: an auth flow changes its headers."""

@@ -19,7 +19,11 @@ REQUEST: Final = Table(
         Column("params", "text", "JSON of what the call was made for (meter, window, period)."),
         Column("status", "int", "HTTP status; null when no answer came."),
         Column("body_sha256", "text", "Key of the answer in raw.body; null when none is kept."),
-        Column("error", "text", "Why the call failed, redacted; null when it did not."),
+        Column(
+            "error",
+            "text",
+            "Why the call failed, redacted; null when it did not, as at a 404 that is an answer.",
+        ),
         Column("requested_at", "instant", "When the call was made.", is_nullable=False),
         Column("elapsed_ms", "float", "Duration of the call in milliseconds."),
     ),

@@ -1,12 +1,17 @@
 """`energy-etl status` and `energy-etl vendors`: how it stands, without calling anybody."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from energy_etl.cli import standing
 from energy_etl.quota import Quota
+from energy_etl.rest import RequestLog
+from energy_etl.tables.raw import REQUEST
+from energy_etl.vendors import all_tables
+from energy_etl.warehouse import Warehouse
 from energy_etl_tests.cli.called import make_called, publish_called
 from energy_etl_tests.cli.doctor.test_faults import HOLD
 from energy_etl_tests.cli.typed import Typed
@@ -50,6 +55,30 @@ def test_status_tells_vendors_marks_and_what_was_published(typed: Typed, tmp_pat
     assert "Waiting:  interval of 1 registers since 20" in out
     assert "Digiwatt: digiwatt savings answered 422" in out
     assert f"{tmp_path}/data/energy.duckdb (open it read-only)" in out
+    assert out.count("answered 422") == 1
+
+
+def test_failure_that_was_answered_since_is_told_with_its_reason(
+    typed: Typed, tmp_path: Path
+) -> None:
+    log = RequestLog("wattsense")
+    now = datetime.now(UTC)
+    calls = (("users", "wattsense users answered 403:\nask.", 60), ("token", "refused", 59))
+    for endpoint, error, age_s in (*calls, ("user", None, 1)):
+        log.record(
+            endpoint=endpoint,
+            url="https://wattsense.test/v1",
+            params={},
+            status=403 if error else 200,
+            error=error,
+            requested_at=now - timedelta(seconds=age_s),
+            elapsed_ms=1.0,
+        )
+    with Warehouse(tmp_path / "data" / "warehouse.duckdb", all_tables()).write() as writer:
+        writer.append(REQUEST, log.take()[0])
+    _, out, _ = typed.run("status")
+    # The refused token of that call says less than the call.
+    assert "Wattsense, answered since: wattsense users answered 403: ask.\n" in out
 
 
 def test_vendors_tells_what_is_configured_called_and_left(

@@ -11,6 +11,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from energy_etl.cli.streams_view import print_streams
 from energy_etl.sandbox import SandboxServer
 from energy_etl.sandbox.model import id_wattics
 from energy_etl_tests.cli.typed import Typed
@@ -62,6 +63,32 @@ def test_list_shows_the_map_beside_what_wattics_lists(typed: Typed, folder: Path
     code, out, _ = typed.run("streams", "list")
     assert code == 0
     assert "unknown there" in out
+
+
+@pytest.mark.parametrize("n_columns", [30, 80, 110, 160])
+def test_list_on_a_narrow_screen_gives_up_columns_and_breaks_no_id(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch, n_columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(n_columns))
+    rows = json.loads(typed.run("streams", "list", "--json")[1])
+    out = typed.run("streams", "list")[1]
+    table, _, given_up = out.partition("Too wide for this screen: ")
+    words = set(table.split())
+    assert {row["stream_id"] for row in rows} <= words
+    assert {row["register_id"] for row in rows if row["register_id"]} <= words
+    if n_columns < 100:
+        assert "meter_name" in given_up
+    if n_columns > 100:
+        assert {row["meter_id_wattics"] for row in rows if row["meter_id_wattics"]} <= words
+    if n_columns > 30:
+        assert max(map(len, table.splitlines())) <= n_columns
+
+
+def test_list_shows_a_name_with_brackets_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"stream_id": "dp-1", "state": "unmapped", "meter_name": "Pump [/] :key:"}
+    blank = dict.fromkeys(("register_id", "field", "content", "meter_id_wattics"))
+    print_streams([{**blank, **row, "further_fields": []}])
+    assert "Pump [/] :key:" in capsys.readouterr().out
 
 
 def test_list_without_a_token_shows_the_map_and_says_so(

@@ -91,6 +91,7 @@ def test_import_into_a_new_folder_brings_everything_back(
     restored = settings_of(tmp_path)
     lines = list(import_project(restored, out))
     assert lines[0] == "Every file is as it was exported."
+    assert lines[1:3] == ["Outbox and state.", "Portfolio."]
     assert hashes(restored) == hashes(settings)
     query = "SELECT count(*), min(flags) FROM core.interval"
     assert read_published(restored.published_path, query).rows() == [(96 * 40, [])]

@@ -13,7 +13,13 @@ from energy_etl_tests.portfolio.files import FILES, write_files
 PROPOSAL = {
     "sites": [{"site_id": "B1", "name": "Device B1", "zone": ""}],
     "meters": [
-        {"meter_id": "B1.p1", "site_id": "B1", "name": "p1", "commodity": "electricity"},
+        {
+            "meter_id": "B1.p1",
+            "site_id": "B1",
+            "name": "p1",
+            "commodity": "electricity",
+            "meter_id_wiser": "w1",
+        },
         {"meter_id": "B1.p9", "site_id": "B1", "name": "p9", "commodity": "water"},
     ],
     "registers": [
@@ -84,6 +90,68 @@ def test_id_that_is_taken_by_something_else_gets_a_number(tmp_path: Path) -> Non
     assert contents(tmp_path)["registers.csv"].splitlines()[-1].startswith("r,rome.mains-2,")
 
 
+BOX = {
+    "sites": [{"site_id": "box", "name": "Box", "zone": ""}],
+    "meters": [
+        {"meter_id": "box.a", "site_id": "box", "name": "A", "commodity": "electricity"},
+        {"meter_id": "box.b", "site_id": "box", "name": "Gas", "commodity": "gas"},
+    ],
+    "registers": [
+        {"register_id": "box.a", "meter_id": "box.a", "register_id_wattsense": "B1/p1"},
+        {"register_id": "box.b", "meter_id": "box.b", "register_id_wattsense": "B1/p2"},
+    ],
+}
+
+
+def test_box_whose_registers_are_all_known_is_left_out(tmp_path: Path) -> None:
+    # `init --discover` once added sites without a zone and meters without a register.
+    write_files(tmp_path)
+    before = contents(tmp_path)
+    assert not any(write_proposal(tmp_path, BOX).values())
+    assert contents(tmp_path) == before
+
+
+def test_new_register_of_a_known_box_goes_to_its_site_and_to_the_meter_that_waits(
+    tmp_path: Path,
+) -> None:
+    write_files(tmp_path, {"registers.csv": (FILES["registers.csv"].splitlines()[2] + "\n", "")})
+    assert write_proposal(tmp_path, BOX) == {
+        "sites.csv": [],
+        "meters.csv": [],
+        "registers.csv": ["box.b"],
+    }
+    assert contents(tmp_path)["registers.csv"].splitlines()[-1].startswith("box.b,rome.gas,")
+
+
+def test_new_register_without_a_meter_brings_one_at_the_known_site(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    registers = [BOX["registers"][0], BOX["registers"][1] | {"register_id_wattsense": "B1/p9"}]
+    added = write_proposal(tmp_path, BOX | {"registers": registers})
+    assert added == {"sites.csv": [], "meters.csv": ["box.b"], "registers.csv": ["box.b"]}
+    assert contents(tmp_path)["meters.csv"].splitlines()[-1] == "box.b,rome,Gas,gas,"
+
+
+def test_box_whose_registers_stand_at_two_sites_gets_a_site_for_what_is_new(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    registers = [
+        BOX["registers"][0],
+        {"register_id": "b", "meter_id": "box.b", "register_id_wattsense": "B2/p1"},
+        {"register_id": "c", "meter_id": "box.c", "register_id_wattsense": "B1/p9"},
+    ]
+    meters = [*BOX["meters"], {"meter_id": "box.c", "site_id": "box", "name": "C"}]
+    added = write_proposal(tmp_path, BOX | {"meters": meters, "registers": registers})
+    assert added == {"sites.csv": ["box"], "meters.csv": ["box.c"], "registers.csv": ["c"]}
+
+
+def test_register_whose_meter_was_taken_out_does_not_stop_a_proposal(tmp_path: Path) -> None:
+    write_files(tmp_path, {"meters.csv": ("rome.gas,rome,Gas,gas,\n", "")})
+    assert not any(write_proposal(tmp_path, BOX).values())
+
+
+def test_site_and_meter_that_nobody_could_map_are_left_out(tmp_path: Path) -> None:
+    assert not any(write_proposal(tmp_path, BOX | {"registers": []}).values())
+
+
 def test_new_vendor_gets_a_column_and_existing_cells_stay(tmp_path: Path) -> None:
     write_files(tmp_path)
     write_proposal(
@@ -100,7 +168,7 @@ def test_new_vendor_gets_a_column_and_existing_cells_stay(tmp_path: Path) -> Non
 def test_completed_proposal_loads(tmp_path: Path) -> None:
     write_files(tmp_path)
     site = {"site_id": "oslo", "name": "Oslo", "zone": "Europe/Oslo", "currency": "NOK"}
-    write_proposal(tmp_path, {"sites": [site]})
+    write_proposal(tmp_path, {"sites": [site | {"site_id_wiser": "w-1"}]})
     assert "oslo" in Portfolio.load(tmp_path).frames[core.SITE]["site_id"]
 
 
@@ -145,9 +213,11 @@ def test_column_that_an_old_header_lacks_is_added_when_it_gets_a_value(tmp_path:
 
 def test_proposal_with_a_value_for_a_column_that_may_be_missing_keeps_it(tmp_path: Path) -> None:
     write_files(tmp_path)
-    write_proposal(tmp_path, {"sites": [{"site_id": "oslo", "name": "Oslo", "use": "office"}]})
-    site = (tmp_path / "sites.csv").read_text().splitlines()
-    assert (site[0], site[-1]) == ("site_id,name,zone,currency,area_m2,use", "oslo,Oslo,,,,office")
+    site = {"site_id": "oslo", "name": "Oslo", "use": "office", "site_id_wiser": "w-1"}
+    write_proposal(tmp_path, {"sites": [site]})
+    lines = (tmp_path / "sites.csv").read_text().splitlines()
+    assert lines[0] == "site_id,name,zone,currency,area_m2,use,site_id_wiser"
+    assert lines[-1] == "oslo,Oslo,,,,office,w-1"
 
 
 def test_push_from_without_a_stream_file_fills_nothing(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from energy_etl.errors import ConfigurationError
 from energy_etl.report import render_report
+from energy_etl.report.figures import Amount, Site
 from energy_etl.report.page import Report
+from energy_etl.report.section_portfolio import portfolio
 from energy_etl.report.section_sites import SITES_DRAWN
 from energy_etl_tests.report.world import HOSTILE, NOW, empty, frame, make
 
@@ -255,6 +257,24 @@ def test_many_sites_are_all_in_the_portfolio_those_that_need_a_look_first(many: 
     assert names[24:] == sorted(names[24:])
     read = Structure(many.html)
     assert set(read.references) <= set(read.ids)
+
+
+def test_site_of_another_commodity_links_to_its_charts_where_there_are_some() -> None:
+    sites = [
+        Site(
+            each,
+            each.title(),
+            "Europe/Rome",
+            "EUR",
+            NOW.date(),
+            {("gas", "last-week"): Amount(None, None, 3.0, 2.0, 50.0, 100.0, "", "")},
+        )
+        for each in ("mill", "barn")
+    ]
+    others = str(portfolio(sites, NOW, {"mill": "charts-7"})).split("Heat, gas and water")[1]
+    assert '<a href="#charts-7"><bdi>Mill</bdi></a>' in others
+    assert "<bdi>Barn</bdi>" in others
+    assert others.count("<a ") == 1
 
 
 @in_browser

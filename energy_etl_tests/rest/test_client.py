@@ -157,6 +157,24 @@ def test_permanent_status_is_asked_once(status: int, kind: type[VendorError]) ->
     assert str(caught.value).endswith(".")
 
 
+@pytest.mark.parametrize("expected", [frozenset[int](), frozenset({404})])
+def test_status_that_is_expected_is_raised_and_is_no_failure_in_the_log(
+    expected: frozenset[int],
+) -> None:
+    with (
+        RawServer.answering(answer(404, b"{}"), answer(403, b"{}")) as server,
+        _client(server.url) as client,
+    ):
+        with pytest.raises(NotFoundError):
+            client.get("units", "/v1/units", expected=expected)
+        with pytest.raises(PermissionDeniedError):
+            client.get("units", "/v1/units", expected=expected)
+    assert client.log.calls() == [], "no rows are made of it"
+    rows, _ = client.log.take()
+    assert rows["status"].to_list() == [404, 403]
+    assert rows["error"].is_null().to_list() == [bool(expected), False]
+
+
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_server_error_is_retried_and_never_taken_for_a_bad_login(status: int) -> None:
     with RawServer.answering(answer(status)) as server, _client(server.url) as client:

@@ -1,5 +1,6 @@
 """What people wrote: settings and the portfolio."""
 
+import os
 from collections.abc import Iterator
 from typing import Final
 
@@ -8,7 +9,7 @@ import polars as pl
 from energy_etl.cli.doctor.rows import CONFIGURATION, Row, fail, failed_by, ok
 from energy_etl.cli.doctor.subject import Subject
 from energy_etl.portfolio import Portfolio
-from energy_etl.settings import PREFIX
+from energy_etl.settings import PREFIX, ROOT_VARIABLE
 from energy_etl.tables import core, push
 from energy_etl.vendors import Vendor, discover_vendors
 from energy_etl.vendors.golive import planned_calls, read_consent, uncovered
@@ -28,8 +29,12 @@ def check_settings(subject: Subject) -> Iterator[Row]:
             yield row
     if not n_faults:
         files = [name for name in (".env", "energy_etl.toml") if (settings.root / name).exists()]
-        told = f"Target {settings.target}; read from the environment"
-        yield ok("settings", f"{told}{''.join(f', {name}' for name in files)}.")
+        # The folder's own variable says where settings are, and sets none.
+        others = os.environ.keys() - {ROOT_VARIABLE}
+        is_set = any(each.upper().startswith(PREFIX) for each in others)
+        sources = [*(["the environment"] if is_set else []), *files]
+        read = f"read from {', '.join(sources)}" if sources else "all are defaults, nothing is set"
+        yield ok("settings", f"Target {settings.target}; {read}.")
 
 
 def _login_rows(vendor: Vendor, subject: Subject) -> Iterator[Row]:

@@ -8,12 +8,12 @@ from functools import cached_property
 from http.client import HTTPException
 from typing import Final
 
-from energy_etl.cli.doctor.holders import Process, lock_holders, running_sandbox_url
+from energy_etl.cli.doctor.holders import Process, lock_holders
+from energy_etl.cli.project import with_running_sandbox
 from energy_etl.defs.resources import Etl
 from energy_etl.errors import ConfigurationError
 from energy_etl.portfolio import Portfolio
 from energy_etl.settings import Settings
-from energy_etl.vendors import project_settings
 
 _ANSWER_S: Final = 1.0
 
@@ -46,11 +46,7 @@ class Subject:
         holders = lock_holders(settings.dagster_home / "up.lock")
         up = holders[0] if holders else None
         is_named = "sandbox_url" in settings.model_fields_set
-        if settings.target == "sandbox" and not is_named:
-            # `up` takes another port when the usual one is taken, and tells only its children.
-            url = running_sandbox_url(settings.data_dir / "sandbox")
-            if url is not None:
-                settings = project_settings(settings.root, sandbox_url=url)
+        settings = with_running_sandbox(settings)
         portfolio = error = None
         try:
             portfolio = Etl(root=str(settings.root)).portfolio()

@@ -260,8 +260,8 @@ def read_packets(
     ini = read_ini(path) if chosen == "ini" else None
     if not streams.by_id:
         raise ConfigurationError(
-            "No stream takes files: have one agreed, then add it to streams.csv with content file "
-            "and its zone, and without a register."
+            "No stream takes files: have one agreed with Wattics, then add it to streams.csv with "
+            "content file and its zone, and without a register."
         )
     if chosen == "jsonl":
         if stream_id is not None:

@@ -57,6 +57,8 @@ QUOTA_WINDOW_S: Final = 300.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _REVISIONS: Final = "configurations"
+# How an API without an endpoint says so: of one that newer versions dropped it is the answer.
+_NOT_THERE: Final = frozenset({404})
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ class WattsenseClient(Closing):
         Raises:
             NotFoundError: the API has none, as since version 2020-12-16.03.
         """
-        return self._fetch_list("organizationUnits")
+        return self._fetch_list("organizationUnits", expected=_NOT_THERE)
 
     def fetch_users(self) -> list[Answer]:
         """GET /v1/users, with account roles and other roles (modelled, not verified).
@@ -324,8 +326,8 @@ class WattsenseClient(Closing):
                 f"PATHS of the Wattsense client, {off}."
             ) from error
 
-    def _fetch_list(self, endpoint: str) -> list[Answer]:
-        return self._fetch_pages(endpoint, PATHS[endpoint], endpoint, {})
+    def _fetch_list(self, endpoint: str, expected: frozenset[int] = frozenset()) -> list[Answer]:
+        return self._fetch_pages(endpoint, PATHS[endpoint], endpoint, {}, expected=expected)
 
     def _fetch_config(self, endpoint: str, device_id: str) -> Answer:
         path = build_path(PATHS[endpoint], device_id=device_id)
@@ -339,9 +341,11 @@ class WattsenseClient(Closing):
         what: str,
         params: dict[str, Any],
         query: dict[str, str | int] | None = None,
+        expected: frozenset[int] = frozenset(),
     ) -> list[Answer]:
         """GET a page and all that it links to; the last one's row in the log says `is_last`."""
-        answer = self._rest.get(endpoint, path, query=query, params={**params, "page": 0})
+        first = {**params, "page": 0}
+        answer = self._rest.get(endpoint, path, query=query, params=first, expected=expected)
         answers = [answer]
         followed = {answer.url}
         while answer.status != NO_CONTENT and (link := next_link(answer.headers.get("link", ""))):

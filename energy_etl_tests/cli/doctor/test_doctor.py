@@ -24,8 +24,9 @@ from energy_etl.cli.doctor.rows import Row, fail, in_two, ok, worst_code
 from energy_etl.cli.doctor.running import Check, run_checks
 from energy_etl.cli.doctor.subject import Subject
 from energy_etl.delivery.acks import Parked, apply
+from energy_etl.settings import PREFIX
 from energy_etl.vendors import project_settings
-from energy_etl_tests.cli.doctor.ground import STREAM, Ground
+from energy_etl_tests.cli.doctor.ground import STREAM, Ground, row_of
 from energy_etl_tests.cli.doctor.test_faults import WAIT
 from energy_etl_tests.cli.typed import Typed
 from energy_etl_tests.delivery.conftest import NOW
@@ -89,6 +90,18 @@ def test_several_faults_end_with_the_code_of_the_worst(typed: Typed, ground: Gro
     assert code == 3
     assert "-> Run `energy-etl init`." in out
     assert out.rstrip().splitlines()[-1].startswith("1 fail, ")
+
+
+def test_settings_row_tells_what_was_read_and_that_all_are_defaults(ground: Ground) -> None:
+    def told() -> str:
+        rows, _ = ground.look("settings", is_offline=True)
+        return row_of(rows, "settings").cause
+
+    assert told() == "Target sandbox; read from the environment."
+    ground.monkeypatch.delenv(f"{PREFIX}SANDBOX_URL")
+    assert told() == "Target sandbox; all are defaults, nothing is set."
+    (ground.root / "energy_etl.toml").write_text("refetch_days = 4\n")
+    assert told() == "Target sandbox; read from energy_etl.toml."
 
 
 def test_settings_that_cannot_be_read_are_told_and_the_rest_is_looked_at(

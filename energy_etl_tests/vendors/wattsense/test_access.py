@@ -262,6 +262,11 @@ def test_list_that_this_api_does_not_have_stops_no_other(
     assert isinstance(error, NotFoundError)
     assert "modelled, not verified" in str(error)
     assert to_batch(log.calls()).frame(API_KEY).height == 5
+    requests, _ = log.take()
+    refused = requests.filter(status=404)
+    # Having no organization units is an answer, and what the version tells.
+    failed = dict(refused.select("endpoint", pl.col("error").is_not_null()).iter_rows())
+    assert failed == {"users": True, "organizationUnits": False}
 
 
 @pytest.fixture(scope="module")
