@@ -8,12 +8,12 @@ from pathlib import Path
 
 import energy_etl
 from energy_etl.defs.instance import create_instance
+from energy_etl.defs.warehouse import project_warehouse
 from energy_etl.errors import ConfigurationError, EnergyEtlError, UsageError
 from energy_etl.portfolio import set_push_from, write_proposal
 from energy_etl.settings import Settings
 from energy_etl.state import get_fact, open_state, set_fact
-from energy_etl.vendors import all_tables, discover_vendors
-from energy_etl.warehouse import Warehouse
+from energy_etl.vendors import discover_vendors
 
 EXAMPLE_PORTFOLIO = "portfolio.example"
 REPLAY_PORTFOLIO = "portfolio.replay"
@@ -37,7 +37,7 @@ def prepare(
     with open_state(settings.state_path):
         pass
     create_instance(settings.dagster_home)
-    Warehouse(settings.warehouse_path, all_tables(), lock_wait_s=settings.lock_wait_s).create()
+    project_warehouse(settings).create()
     if settings.target == "sandbox" and not settings.portfolio_dir.exists():
         _copy_example(settings, REPLAY_PORTFOLIO if replay else EXAMPLE_PORTFOLIO)
         if push_from_at is not None:

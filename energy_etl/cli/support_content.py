@@ -22,6 +22,7 @@ from energy_etl.cli.doctor.machine import SHOWN, zone_data_version
 from energy_etl.cli.doctor.rows import Row
 from energy_etl.cli.outbox_view import plain_row, status_rows
 from energy_etl.defs.output import put_whole
+from energy_etl.defs.warehouse import project_warehouse
 from energy_etl.delivery.mirror import newest_responses, packet_frame
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.errors import EnergyEtlError
@@ -29,8 +30,7 @@ from energy_etl.rest import Redactor
 from energy_etl.rest.secrets import basic_values, secret_values, token_values
 from energy_etl.settings import Settings
 from energy_etl.state import open_state
-from energy_etl.vendors import all_tables, discover_vendors
-from energy_etl.warehouse import Warehouse
+from energy_etl.vendors import discover_vendors
 
 COLLECTOR: Final = "wattics"
 # The newest of each vendor.
@@ -116,7 +116,7 @@ def _members(bundle: Bundle, redactor: Redactor) -> Iterator[tuple[str, str]]:
 
 def _calls(bundle: Bundle, redactor: Redactor) -> Iterator[tuple[str, str]]:
     settings = bundle.settings
-    warehouse = Warehouse(settings.warehouse_path, all_tables(), lock_wait_s=settings.lock_wait_s)
+    warehouse = project_warehouse(settings)
     frame = warehouse.read(_CALLS, [bundle.at - _SINCE, bundle.vendor, _PER_VENDOR])
     for number, row in enumerate(frame.iter_rows(named=True)):
         packed = row["body_zlib"]

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from energy_etl.cli.setup import prepare
 from energy_etl.cli.up import locked_home
+from energy_etl.defs.warehouse import project_warehouse
 from energy_etl.delivery.lease import hold_lease
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.errors import ConfigurationError, DeliveryError, UsageError
@@ -29,7 +30,6 @@ from energy_etl.portfolio.layout import FILES
 from energy_etl.settings import Settings
 from energy_etl.state import copy_state, open_state, restore_state
 from energy_etl.tables import Table
-from energy_etl.vendors import all_tables
 from energy_etl.warehouse import Warehouse, publish
 from energy_etl.warehouse.generation import flush
 from energy_etl.warehouse.transfer import exporting, n_rows, read_in, schema_version
@@ -71,7 +71,7 @@ def export_project(
         ConfigurationError: there is no warehouse.
         WarehouseError: a run held the warehouse for too long, or the disk is full.
     """
-    warehouse = _warehouse(settings)
+    warehouse = project_warehouse(settings)
     tables = _wanted(warehouse.tables, schemas)
     out = out.absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -152,7 +152,7 @@ def import_project(
     _check_files(folder, manifest)
     yield "Every file is as it was exported."
     with locked_home(settings.dagster_home), hold_lease(_made(settings.state_path)):
-        warehouse = _warehouse(settings)
+        warehouse = project_warehouse(settings)
         by_file = {f"{t.schema}/{t.name}.parquet": t for t in warehouse.tables}
         tables = {by_file[name]: name for name in manifest.files if name in by_file}
         warehouse.create()
@@ -339,7 +339,3 @@ def _sha256(path: Path) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _warehouse(settings: Settings) -> Warehouse:
-    return Warehouse(settings.warehouse_path, all_tables(), lock_wait_s=settings.lock_wait_s)

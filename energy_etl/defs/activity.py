@@ -12,6 +12,7 @@ import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.instance.ref import InstanceRef
 
+from energy_etl.defs.faults import growing_wait
 from energy_etl.defs.jobs import EXTRACTION_PREFIX
 from energy_etl.defs.partitions import keys_span, tagged_span
 
@@ -22,8 +23,6 @@ ACTIVE_STATUSES: Final = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-FIRST_WAIT: Final = timedelta(seconds=60)
-LONGEST_WAIT: Final = timedelta(hours=1)
 _opened: list[tuple[InstanceRef, dg.DagsterInstance]] = []
 _opening = threading.Lock()
 
@@ -124,6 +123,5 @@ def wait_after_failures(
         last_end = last_end or record.end_time
     if not n_failures or last_end is None:
         return n_failures, timedelta()
-    wait = min(FIRST_WAIT * 2 ** (n_failures - 1), LONGEST_WAIT)
     passed = (now or datetime.now(UTC)) - datetime.fromtimestamp(last_end, UTC)
-    return n_failures, max(wait - passed, timedelta())
+    return n_failures, max(growing_wait(n_failures) - passed, timedelta())

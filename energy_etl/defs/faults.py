@@ -152,8 +152,8 @@ class Memory(BaseModel):
 
     def note_refused(self, why: str, now: datetime) -> None:
         """Note that the webhook has failed: it is called again after a growing pause."""
-        wait = min(FIRST_WAIT * 2 ** min(self.n_refusals, 10), LONGEST_WAIT)
-        self.n_refusals, self.next_try_at, self.refusal = self.n_refusals + 1, now + wait, why
+        self.n_refusals, self.refusal = self.n_refusals + 1, why
+        self.next_try_at = now + growing_wait(self.n_refusals)
 
     def forget(self, now: datetime) -> None:
         """Drop what nobody has to be told of any more; what goes on longest without news first."""
@@ -170,6 +170,12 @@ class Memory(BaseModel):
         self.faults = sorted(
             kept, key=lambda f: (f.told_at is not None and f.told_at > since, f.last.at)
         )[-_MOST_FAULTS:]
+
+
+def growing_wait(n_failures: int) -> timedelta:
+    """Return how long to wait after some failures in a row: twice as long each time."""
+    # Far beyond the longest wait, and far below what an interval can hold.
+    return min(FIRST_WAIT * 2 ** min(n_failures - 1, 10), LONGEST_WAIT)
 
 
 def counted(n: int, what: str) -> str:

@@ -30,6 +30,7 @@ from energy_etl.defs.forgetting_history import (
 from energy_etl.defs.forgetting_note import NOTE, note_begun, note_done, noted
 from energy_etl.defs.forgetting_rows import count_rows, delete_named_rows, redact_raw
 from energy_etl.defs.marks import mark_for
+from energy_etl.defs.warehouse import project_warehouse
 from energy_etl.delivery.forgetting import OutboxPart, count_packets, forget
 from energy_etl.delivery.lease import hold_lease
 from energy_etl.delivery.outbox import Outbox
@@ -40,8 +41,7 @@ from energy_etl.rest.removal import Names
 from energy_etl.settings import Settings
 from energy_etl.state import Window, give_back_space, open_state
 from energy_etl.tables import core, push
-from energy_etl.vendors import all_tables
-from energy_etl.warehouse import Warehouse, publish
+from energy_etl.warehouse import publish
 from energy_etl.warehouse.compacting import compact
 
 # Made of the data, and made again; or made by Dagster.
@@ -162,7 +162,7 @@ def user_subject(settings: Settings, user_id: str) -> Subject:
     names: set[str] = set()
     begun = noted(settings, user_id)
     is_known = bool(begun)
-    warehouse = _warehouse(settings)
+    warehouse = project_warehouse(settings)
     with warehouse.reading() as reader:
         for table in warehouse.tables:
             columns = [column.name for column in table.columns if column.kind == "text"]
@@ -228,7 +228,7 @@ def _refused_if_short(names: Names) -> Names:
 
 def find(settings: Settings, instance: dg.DagsterInstance, subject: Subject) -> Found:
     """Return what of the subject is there; nothing is changed."""
-    warehouse = _warehouse(settings)
+    warehouse = project_warehouse(settings)
     with warehouse.reading() as reader:
         rows = count_rows(reader, warehouse.tables, subject.names)
     with open_state(settings.state_path) as connection:
@@ -261,7 +261,7 @@ def forget_subject(
         _note(settings, subject)
         with open_state(settings.state_path) as connection:
             forget(Outbox(connection), subject.outbox, subject.register_ids)
-        warehouse = _warehouse(settings)
+        warehouse = project_warehouse(settings)
         with warehouse.write() as writer:
             redact_raw(writer, subject.names)
             partly = sorted({stream_id for stream_id, _ in subject.outbox.fields})
@@ -335,10 +335,6 @@ def _vendor_names(
         if thing == "register":
             parts = vendor_id.split("/")
             yield frozenset(parts[:1] if (vendor, parts[0]) not in boxes else parts)
-
-
-def _warehouse(settings: Settings) -> Warehouse:
-    return Warehouse(settings.warehouse_path, all_tables(), lock_wait_s=settings.lock_wait_s)
 
 
 def _relative(settings: Settings, path: Path) -> str:

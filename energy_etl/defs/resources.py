@@ -13,10 +13,11 @@ from typing import Final
 
 import dagster as dg
 
+from energy_etl.defs.warehouse import project_warehouse
 from energy_etl.errors import ConfigurationError
 from energy_etl.portfolio import Portfolio
 from energy_etl.settings import Settings
-from energy_etl.vendors import all_tables, project_settings
+from energy_etl.vendors import project_settings
 from energy_etl.vendors.golive import require_consent
 from energy_etl.vendors.wattics.wire import field_problem
 from energy_etl.warehouse import Warehouse
@@ -59,8 +60,7 @@ class Etl(dg.ConfigurableResource):
 
     def warehouse(self) -> Warehouse:
         """Name the writer's file; it is opened by the calls on it."""
-        settings = self.settings()
-        return Warehouse(settings.warehouse_path, all_tables(), lock_wait_s=settings.lock_wait_s)
+        return project_warehouse(self.settings())
 
     def portfolio(self) -> Portfolio:
         """Read the portfolio; what is faulty in its files is left out and told.

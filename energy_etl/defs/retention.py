@@ -19,6 +19,7 @@ import dagster as dg
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
 from energy_etl.defs.instance import history_in_our_words
+from energy_etl.defs.warehouse import project_warehouse
 from energy_etl.delivery.outbox import Outbox
 from energy_etl.delivery.pruning import (
     OldRows,
@@ -33,8 +34,8 @@ from energy_etl.state import get_fact, give_back_space, open_state, set_fact
 from energy_etl.tables import Table
 from energy_etl.tables.push import RESPONSE
 from energy_etl.tables.raw import BODY, QUARANTINE, REQUEST
-from energy_etl.vendors import all_tables, discover_vendors
-from energy_etl.warehouse import Reader, Warehouse, Writer, publish
+from energy_etl.vendors import discover_vendors
+from energy_etl.warehouse import Reader, Writer, publish
 from energy_etl.warehouse.compacting import compact
 from energy_etl.warehouse.deleting import delete_rows
 
@@ -120,7 +121,7 @@ def plan_pruning(settings: Settings, instance: dg.DagsterInstance, now: datetime
     """
     found: list[Old] = []
     if settings.warehouse_path.exists():
-        with _warehouse(settings).reading() as reader:
+        with project_warehouse(settings).reading() as reader:
             found += _old_raw(reader, settings, now)
             found += _old_of_vendors(reader, settings, now)
     if settings.state_path.exists():
@@ -200,7 +201,7 @@ def finish_pruning(
         WarehouseError: there is no room for the publication.
     """
     n_bytes_back = _give_back(settings, deleted_bytes, on_note)
-    publish(_warehouse(settings), data_dir=settings.data_dir)
+    publish(project_warehouse(settings), data_dir=settings.data_dir)
     return n_bytes_back
 
 
@@ -209,10 +210,6 @@ def raw_reaches_back_to(settings: Settings) -> datetime | None:
     with open_state(settings.state_path) as connection:
         told = get_fact(connection, _RAW_FACT)
     return None if told is None else datetime.fromisoformat(told)
-
-
-def _warehouse(settings: Settings) -> Warehouse:
-    return Warehouse(settings.warehouse_path, all_tables(), lock_wait_s=settings.lock_wait_s)
 
 
 def _old_raw(reader: Reader, settings: Settings, now: datetime) -> Iterator[Old]:
@@ -250,7 +247,7 @@ def _prune_warehouse(settings: Settings, now: datetime) -> None:
     if keep.raw_days:
         # Before the rows: a rebuild that refuses without need is better than one that loses them.
         _note_reach(settings, raw_before)
-    with _warehouse(settings).write() as writer:
+    with project_warehouse(settings).write() as writer:
         if keep.raw_days:
             _prune_raw(writer, raw_before)
         for table in _vendor_tables(settings):
@@ -274,7 +271,7 @@ def _prune_raw(writer: Writer, before: datetime) -> None:
 
 
 def _note_reach(settings: Settings, before: datetime) -> None:
-    with _warehouse(settings).reading() as reader:
+    with project_warehouse(settings).reading() as reader:
         n_old = reader.read(_COUNT_OLD_CALLS, [before]).item()
     known = raw_reaches_back_to(settings)
     if n_old and (known is None or known < before):

@@ -61,7 +61,7 @@ def few_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Leave tables and views out that are empty here, and Dagster: they were most of the time."""
     without_views = partial(publish, views_folder=tmp_path_factory.mktemp("views"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transfer_files, "all_tables", lambda: TABLES)
+        patch.setattr("energy_etl.defs.warehouse.all_tables", lambda: TABLES)
         patch.setattr(transfer_files, "publish", without_views)
         patch.setattr(transfer_files, "prepare", lambda _: None)
         yield

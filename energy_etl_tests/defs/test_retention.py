@@ -58,7 +58,7 @@ def call(name: str, age_days: float, body: str | None, **changes: object) -> dic
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Return a project with old and young calls, without runs."""
     # Other tables and people's views would be most of the time, for nothing: they are empty here.
-    monkeypatch.setattr("energy_etl.defs.retention.all_tables", lambda: TABLES)
+    monkeypatch.setattr("energy_etl.defs.warehouse.all_tables", lambda: TABLES)
     monkeypatch.setattr(
         "energy_etl.defs.retention.publish", partial(publish, views_folder=tmp_path / "views")
     )

@@ -240,7 +240,7 @@ def test_warehouse_that_is_missing_too_small_or_without_room_says_so(
 def test_export_with_other_rows_than_its_manifest_says_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer_files, "all_tables", lambda: (SITE,))
+    monkeypatch.setattr("energy_etl.defs.warehouse.all_tables", lambda: (SITE,))
     settings, out = project_settings(tmp_path), tmp_path / "out"
     with Warehouse(settings.warehouse_path, (SITE,)).write() as writer:
         writer.append(SITE, sites("a"))
